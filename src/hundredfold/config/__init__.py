@@ -1,0 +1,30 @@
+"""Every setting of every verb, written once."""
+
+from hundredfold.config.base import ResumableSettings, Settings, Verb, verb
+from hundredfold.config.curve import CurveChoices, CurveSettings
+from hundredfold.config.embed import EmbedChoices, EmbedSettings
+from hundredfold.config.fit import FitChoices, FitSettings, PredictSettings
+from hundredfold.config.pretrain import PretrainChoices, PretrainSettings
+from hundredfold.config.run import DemoSettings, ReportSettings, RunSettings
+from hundredfold.config.scan import ScanChoices, ScanSettings
+
+__all__ = [
+    "CurveChoices",
+    "CurveSettings",
+    "DemoSettings",
+    "EmbedChoices",
+    "EmbedSettings",
+    "FitChoices",
+    "FitSettings",
+    "PredictSettings",
+    "PretrainChoices",
+    "PretrainSettings",
+    "ReportSettings",
+    "ResumableSettings",
+    "RunSettings",
+    "ScanChoices",
+    "ScanSettings",
+    "Settings",
+    "Verb",
+    "verb",
+]

@@ -1,0 +1,46 @@
+"""Settings of ``curve``: accuracy against the number of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from hundredfold.config.base import ResumableSettings, Settings
+
+__all__ = ["CurveChoices", "CurveSettings"]
+
+
+class CurveChoices(Settings):
+    """The evaluation protocol (Nielsen et al. 2023, section 2.4)."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "paper": {}}
+
+    preset: Literal["default", "paper"] = Field(
+        "default", description="Our settings, or those of Nielsen et al. 2023."
+    )
+    budgets: tuple[int, ...] = Field(
+        (1, 5, 10, 25, 50, 100, 250, 500, 1000), description="Labels per class, comma-separated."
+    )
+    classifiers: tuple[str, ...] = Field(
+        ("svm", "knn", "logistic"), description="Names of classifiers, comma-separated."
+    )
+    repeats: int = Field(5, ge=1, description="Independent draws of the labels.")
+    bootstrap: int = Field(1000, ge=0, description="Resamples for the 95 % intervals; 0 for none.")
+    min_class_size: int = Field(
+        0, ge=0, description="Leave out classes with fewer labelled training images."
+    )
+    allow_leak: bool = Field(
+        False, description="Go on although test images are also training images; the report says so."
+    )
+
+
+class CurveSettings(CurveChoices, ResumableSettings):
+    """The settings of ``curve``."""
+
+    positional: ClassVar[tuple[str, ...]] = ("embeddings",)
+
+    embeddings: Path = Field(description="A folder of embeddings, or a run directory that holds some.")
+    labels: Path = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")

@@ -1,0 +1,33 @@
+"""Settings of ``embed``: one vector an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from hundredfold.config.base import ResumableSettings, Settings
+
+__all__ = ["EmbedChoices", "EmbedSettings"]
+
+
+class EmbedChoices(Settings):
+    """How images become vectors."""
+
+    weights: str = Field(
+        "auto", description="Weights of a timm: or hf: encoder: auto, none (random) or a file."
+    )
+    download: bool = Field(False, description="Allow the download that --weights auto needs.")
+    embed_batch: int = Field(64, ge=1, description="Images encoded at once.")
+
+
+class EmbedSettings(EmbedChoices, ResumableSettings):
+    """The settings of ``embed``."""
+
+    positional: ClassVar[tuple[str, ...]] = ("images",)
+
+    images: Path = Field(description="A folder or table of images, or a run directory that was scanned.")
+    encoder: str = Field(
+        description="A run, an encoder folder, timm:NAME, hf:NAME, thumbnail, or several joined by '+'."
+    )

@@ -1,0 +1,40 @@
+"""Settings of ``fit`` and ``predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from hundredfold.config.base import ResumableSettings, Settings
+
+__all__ = ["FitChoices", "FitSettings", "PredictSettings"]
+
+
+class FitChoices(Settings):
+    """Which classifier a predictor carries."""
+
+    classifier: str = Field(
+        "svm", description="Name of the classifier, or auto: the best by cross-validation on the training labels."
+    )
+
+
+class FitSettings(FitChoices, ResumableSettings):
+    """The settings of ``fit``."""
+
+    positional: ClassVar[tuple[str, ...]] = ("embeddings",)
+
+    embeddings: Path = Field(description="A folder of embeddings, or a run directory that holds some.")
+    labels: Path = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
+
+
+class PredictSettings(ResumableSettings):
+    """The settings of ``predict``."""
+
+    positional: ClassVar[tuple[str, ...]] = ("images",)
+
+    images: Path = Field(description="A folder of images, or a CSV or Parquet table that lists them.")
+    predictor: Path = Field(description="The predictor folder, or a run directory that holds one.")
+    out: Path = Field(description="The CSV file to write.")
+    embed_batch: int = Field(64, ge=1, description="Images encoded at once.")

@@ -1,0 +1,117 @@
+"""Progress on everything that takes over two seconds: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TextIO, TypeVar
+
+__all__ = ["Progress", "bar", "say", "track"]
+
+T = TypeVar("T")
+
+QUIET_SECONDS = 2.0
+LINE_SECONDS = 10.0
+BAR_SECONDS = 0.1
+
+
+def say(text: str, *, stream: TextIO | None = None) -> None:
+    """Print one line for the user, to the error stream, so that results can be piped."""
+    print(text, file=stream or sys.stderr, flush=True)
+
+
+class Progress:
+    """Counts what is done and shows it, at most ten times a second.
+
+    Args:
+        title: what is being done, as a verb in -ing ("Embedding").
+        total: how many there are, or ``None`` if that is not known.
+        unit: what is counted, in the plural ("images").
+        start: how many were done before (a resumed run).
+        stream: where to write; standard error by default.
+    """
+
+    def __init__(
+        self, title: str, total: int | None, unit: str = "images", *, start: int = 0,
+        stream: TextIO | None = None,
+    ) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done = start
+        self._start = start
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._began = self._shown = time.monotonic()
+        self._visible = False
+        self._width = 0
+
+    def advance(self, count: int = 1, **facts: float | str) -> None:
+        """Count ``count`` more; ``facts`` (loss, entropy …) are shown behind the rate."""
+        self.done += count
+        now = time.monotonic()
+        pause = BAR_SECONDS if self._terminal else LINE_SECONDS
+        if now - self._began >= QUIET_SECONDS and (not self._visible or now - self._shown >= pause):
+            self._show(now, facts)
+
+    def finish(self, **facts: float | str) -> None:
+        """Leave the last state on the screen."""
+        if self._visible or time.monotonic() - self._began >= QUIET_SECONDS:
+            self._show(time.monotonic(), facts, last=True)
+
+    def _show(self, now: float, facts: dict[str, float | str], *, last: bool = False) -> None:
+        self._shown, self._visible = now, True
+        line = self._line(now - self._began, facts)
+        if self._terminal:
+            self._stream.write("\r" + line.ljust(self._width) + ("\n" if last else ""))
+            self._width = len(line)
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def _line(self, elapsed: float, facts: dict[str, float | str]) -> str:
+        rate = (self.done - self._start) / max(elapsed, 1e-9)
+        parts = [f"{self.done:,} {self.unit}", f"{rate:,.1f} {self.unit}/s"]
+        if self.total is not None:
+            share = self.done / max(self.total, 1)
+            parts[0] = f"{share:4.0%} {_bar(share)} {self.done:,}/{self.total:,} {self.unit}"
+            if rate > 0 and self.done < self.total:
+                parts.append(f"{_duration((self.total - self.done) / rate)} left")
+        parts += [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in facts.items()]
+        return f"{self.title}: " + " · ".join(parts)
+
+
+@contextmanager
+def bar(title: str, total: int | None, unit: str = "images", *, start: int = 0) -> Iterator[Progress]:
+    """A :class:`Progress` that is finished at the end of the block."""
+    progress = Progress(title, total, unit, start=start)
+    try:
+        yield progress
+    finally:
+        progress.finish()
+
+
+def track(items: Iterable[T], title: str, total: int | None = None, unit: str = "images") -> Iterator[T]:
+    """Yield the items and count them.
+
+    Examples:
+        >>> list(track([1, 2], "Counting"))
+        [1, 2]
+    """
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    with bar(title, total, unit) as progress:
+        for item in items:
+            yield item
+            progress.advance()
+
+
+def _bar(share: float, width: int = 20) -> str:
+    full = min(width, int(share * width))
+    return "━" * full + "╌" * (width - full)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

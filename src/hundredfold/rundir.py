@@ -1,0 +1,216 @@
+"""A run on disk: created once, resumed, never overwritten; every file written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from hundredfold.errors import RunExistsError, RunMissingError
+from hundredfold.config.base import Settings
+
+__all__ = ["RunDirectory", "atomic_write", "hash_file", "hash_folder", "write_json", "write_text"]
+
+SCHEMA_VERSION = 1
+PACKAGES = ("hundredfold", "torch", "timm", "numpy", "scikit-learn", "opencv-python-headless", "pydicom")
+
+
+@contextmanager
+def atomic_write(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``target``; on success it is synced and renamed into place.
+
+    Examples:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with atomic_write(target) as path:
+        ...     _ = path.write_text("whole")
+        >>> target.read_text()
+        'whole'
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write UTF-8 text atomically, with ``\\n`` line ends as they stand in ``text``."""
+    with atomic_write(target) as path:
+        path.write_bytes(text.encode("utf-8"))
+
+
+def write_json(target: Path, value: object) -> None:
+    """Write indented JSON atomically; NaN and Infinity are refused."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_folder(folder: Path) -> str:
+    """SHA-256 over the relative names and bytes of all files below ``folder``."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{hash_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+class RunDirectory:
+    """A folder that holds the stages of one run and ``run.json``, which says how far each came.
+
+    Args:
+        path: the folder.
+
+    Examples:
+        >>> import tempfile
+        >>> run = RunDirectory.create(Path(tempfile.mkdtemp()) / "run")
+        >>> with run.stage("scan", settings=None, resume=False):
+        ...     run.record(images=3)
+        >>> run.state["stages"]["scan"]["status"], run.state["images"]
+        ('done', 3)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Open the run at ``path``, making the folder where there is none.
+
+        Raises:
+            RunExistsError: ``path`` holds files but is no run, or is a file.
+        """
+        if path.exists() and not (path / "run.json").is_file():
+            if not path.is_dir() or any(path.iterdir()):
+                raise RunExistsError(
+                    "the output exists and is no run directory", where=path,
+                    remedy="Choose another --out; nothing was changed.",
+                )
+        run = cls(path)
+        if not (path / "run.json").is_file():
+            path.mkdir(parents=True, exist_ok=True)
+            run._write({"schema_version": SCHEMA_VERSION, "stages": {}, "software": software()})
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an existing run.
+
+        Raises:
+            RunMissingError: there is no ``run.json`` in ``path``.
+        """
+        if not (path / "run.json").is_file():
+            raise RunMissingError(
+                "expected a run directory, found no run.json", where=path,
+                remedy="Give the folder that --out named in an earlier call.",
+            )
+        return cls(path)
+
+    @staticmethod
+    def is_run(path: Path) -> bool:
+        """Whether ``path`` is a run directory."""
+        return (path / "run.json").is_file()
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The contents of ``run.json``."""
+        with (self.path / "run.json").open(encoding="utf-8") as file:
+            return dict(json.load(file))
+
+    def done(self, stage: str) -> bool:
+        """Whether ``stage`` was finished."""
+        return bool(self.state["stages"].get(stage, {}).get("status") == "done")
+
+    def require(self, name: str, made_by: str) -> Path:
+        """The path of a file or folder that an earlier verb writes.
+
+        Raises:
+            RunMissingError: it is not there; the message names the verb.
+        """
+        if not (path := self / name).exists():
+            raise RunMissingError(
+                f"the run has no {name}", where=self.path, remedy=f"Run `hundredfold {made_by}` first."
+            )
+        return path
+
+    @contextmanager
+    def stage(self, name: str, *, settings: Settings | None, resume: bool) -> Iterator[None]:
+        """Do one verb's work: refuse to overwrite, note its settings, its status and its seconds.
+
+        Raises:
+            RunExistsError: the stage was begun before and ``resume`` is not set.
+        """
+        before = self.state["stages"].get(name)
+        if before is not None and not resume:
+            raise RunExistsError(
+                f"{name} is already in this run (status: {before['status']})", where=self.path,
+                remedy="Continue it with --resume, or choose another --out.",
+            )
+        if settings is not None:
+            self._note_settings(name, settings)
+        started = time.monotonic()
+        status = "failed"
+        self._set_stage(name, status="running", seconds=None)
+        try:
+            yield
+            status = "done"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            self._set_stage(name, status=status, seconds=round(time.monotonic() - started, 1))
+
+    def record(self, **facts: object) -> None:
+        """Add facts to ``run.json``; they must be what JSON can hold."""
+        self._write({**self.state, **facts})
+
+    def log(self, line: str) -> None:
+        """Append a line with the time to ``log.txt``."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {line}\n")
+
+    def _note_settings(self, stage: str, settings: Settings) -> None:
+        path = self / "config.yaml"
+        noted = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        noted[stage] = settings.model_dump(mode="json")
+        write_text(path, yaml.safe_dump(noted, sort_keys=False, allow_unicode=True))
+
+    def _set_stage(self, name: str, **facts: object) -> None:
+        state = self.state
+        state["stages"][name] = facts
+        self._write(state)
+
+    def _write(self, state: Mapping[str, object]) -> None:
+        write_json(self.path / "run.json", state)
+
+
+def software() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version(), "platform": sys.platform, "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
