@@ -1,0 +1,172 @@
+"""ImageTable: what images there are, who is whose, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hundredfold.errors import TableError
+from hundredfold.rundir import atomic_write
+
+__all__ = ["COLUMNS", "SPLITS", "ImageTable"]
+
+COLUMNS = ("id", "path", "label", "group", "site", "split", "width", "height", "sha256", "problem", "note")
+NUMBERS = ("width", "height")
+SPLITS = ("train", "test", "audit")
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """One row an image; a value, never changed in place.
+
+    ``id`` is the path relative to the folder of images, with ``/`` (a DICOM frame is ``path#n``);
+    ``path`` the file; ``label``, ``group`` (patient or slide), ``site`` and ``split`` (``train``,
+    ``test``, ``audit``) may be missing; ``width``, ``height`` in px and ``sha256`` of the decoded
+    pixels are missing until the image was decoded; ``problem`` is the reason code of an image that
+    cannot be used, with the sentence in ``note``; ``note`` of a usable image joins flags by ``"; "``.
+
+    Args:
+        frame: a frame with exactly the columns ``COLUMNS``; use :meth:`of` to build one.
+
+    Raises:
+        TableError: a column is missing or an id stands twice.
+
+    Examples:
+        >>> table = ImageTable.of({"id": ["a.png", "b.png"], "label": ["cat", None]})
+        >>> table.select(table.labelled).ids
+        array(['a.png'], dtype=object)
+        >>> len(table), table.by_id(["b.png", "a.png"]).ids
+        (2, array(['b.png', 'a.png'], dtype=object))
+    """
+
+    frame: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        missing = [name for name in COLUMNS if name not in self.frame]
+        if missing:
+            raise TableError(
+                f"expected the columns {', '.join(COLUMNS)}; found no {', '.join(missing)}",
+                remedy="Run `hundredfold scan` to make the table.",
+            )
+        if not self.frame["id"].is_unique:
+            twice = self.frame["id"][self.frame["id"].duplicated()].iloc[0]
+            raise TableError("an image stands twice in the table", where=twice, remedy="Keep one row of it.")
+
+    @classmethod
+    def of(cls, columns: pd.DataFrame | Mapping[str, Any]) -> Self:
+        """Build a table from some of the columns, ``id`` among them; the others are missing."""
+        given = pd.DataFrame(columns).reset_index(drop=True)
+        return cls(pd.DataFrame({name: _column(given, name) for name in COLUMNS}))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what :meth:`write` wrote.
+
+        Raises:
+            TableError: there is no such file, or it is no image table.
+        """
+        try:
+            return cls.of(_known(pd.read_parquet(path)))
+        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors or OSErrors
+            raise TableError(
+                f"cannot read the image table: {str(error).splitlines()[0]}", where=path,
+                remedy="Run `hundredfold scan` again.",
+            ) from error
+
+    def write(self, path: Path) -> None:
+        """Write the table to ``path`` as Parquet, whole or not at all."""
+        with atomic_write(path) as temporary:
+            self.frame.to_parquet(temporary, index=False)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def ids(self) -> NDArray[np.object_]:
+        """The ids, as an array of ``str`` [n]."""
+        return self.frame["id"].to_numpy(dtype=object)
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Whether each row has a label [n]."""
+        return self.frame["label"].notna().to_numpy(dtype=bool)
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels that occur, sorted."""
+        return sorted(str(name) for name in self.frame["label"].dropna().unique())
+
+    def select(self, mask: NDArray[np.bool_] | pd.Series) -> Self:
+        """The rows where ``mask`` [n] holds."""
+        return type(self)(self.frame[np.asarray(mask, dtype=bool)].reset_index(drop=True))
+
+    def assign(self, **columns: Any) -> Self:
+        """The same table with some columns replaced."""
+        return type(self).of(self.frame.assign(**columns))
+
+    def by_id(self, ids: Iterable[str]) -> Self:
+        """The rows of ``ids``, in that order.
+
+        Raises:
+            TableError: an id is not in the table.
+        """
+        wanted = pd.Index(list(ids), dtype=object)
+        rows = pd.Index(self.ids).get_indexer(wanted)
+        if (rows < 0).any():
+            unknown = wanted[rows < 0]
+            raise TableError(
+                f"{len(unknown):,} of {len(wanted):,} images are not in the table", where=unknown[0],
+                remedy="Use the table of the same scan.",
+            )
+        return type(self)(self.frame.iloc[rows].reset_index(drop=True))
+
+    @property
+    def usable(self) -> Self:
+        """The images without a problem."""
+        return self.select(self.frame["problem"].isna())
+
+    @property
+    def pool(self) -> Self:
+        """What pre-training may see: usable and on the training side, labelled or not."""
+        return self.select(self.frame["problem"].isna() & (self.frame["split"] == "train"))
+
+    @property
+    def train(self) -> Self:
+        """The usable, labelled images of the training side."""
+        return self._side("train")
+
+    @property
+    def test(self) -> Self:
+        """The usable, labelled images of the test side."""
+        return self._side("test")
+
+    @property
+    def rejects(self) -> pd.DataFrame:
+        """The images with a problem: image, reason, sentence."""
+        bad = self.frame[self.frame["problem"].notna()]
+        return pd.DataFrame(
+            {"image": bad["id"], "reason": bad["problem"], "sentence": bad["note"]}
+        ).reset_index(drop=True)
+
+    def _side(self, split: str) -> Self:
+        frame = self.frame
+        return self.select(frame["problem"].isna() & frame["label"].notna() & (frame["split"] == split))
+
+
+def _column(given: pd.DataFrame, name: str) -> pd.Series:
+    dtype: Any = "Int32" if name in NUMBERS else "str"
+    if name in given:
+        return given[name].astype(dtype)
+    return pd.Series(pd.NA if name in NUMBERS else None, index=given.index, dtype=dtype)
+
+
+def _known(frame: pd.DataFrame) -> pd.DataFrame:
+    if missing := [name for name in COLUMNS if name not in frame]:
+        raise ValueError(f"no column {', '.join(missing)}")
+    return frame
