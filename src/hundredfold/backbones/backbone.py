@@ -1,0 +1,170 @@
+"""timm models as backbones: an image in, one vector out, with the normalisation its weights expect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from hundredfold.backbones.pretrained import HUB_PREFIX, build, check_name, load_pretrained
+from hundredfold.backbones.weights import KeyMatch, find_weights_file, match_keys, read_weights
+from hundredfold.errors import ModelFileError, SettingsError, WeightsError
+
+__all__ = ["Backbone", "Triple", "create_backbone"]
+
+Triple = tuple[float, float, float]
+
+PROBE_SIZES = (64, 96)
+SHOWN_KEYS = 3
+
+
+class Backbone(nn.Module):
+    """A timm model without its classifier, for images of any size.
+
+    Args:
+        name: the timm name it was built by.
+        model: a module [b,3,h,w] → [b,d].
+        mean, std: the normalisation the weights expect, for pixels from 0 to 1; it belongs to the
+            weights and travels with them.
+        source: where the weights come from, in words for reports.
+
+    Raises:
+        SettingsError: the model takes one image size only, or gives no single vector an image.
+
+    Examples:
+        >>> backbone = create_backbone("resnet10t", weights="none").eval()
+        >>> pixels = torch.zeros(2, 40, 40, 3, dtype=torch.uint8)
+        >>> backbone(backbone.normalise(pixels)).shape
+        torch.Size([2, 512])
+    """
+
+    mean_255: Tensor
+    std_255: Tensor
+
+    def __init__(self, name: str, model: nn.Module, *, mean: Triple, std: Triple, source: str) -> None:
+        super().__init__()
+        self.name, self.model, self.source = name, model, source
+        self.mean, self.std = mean, std
+        self.dimension = _probe(name, model)
+        self.register_buffer("mean_255", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std_255", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 [b,h,w,3] → float32 [b,3,h,w] as the weights expect it."""
+        values = pixels.permute(0, 3, 1, 2).float()  # [b,h,w,3] -> [b,3,h,w]
+        return (values - self.mean_255) / self.std_255
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images, float [b,3,h,w] → features [b,d]."""
+        features: Tensor = self.model(images)
+        return features
+
+
+def create_backbone(
+    name: str, *, weights: str = "auto", download: bool = False, drop_path: float = 0.0
+) -> Backbone:
+    """Build a timm model as a backbone and load its weights.
+
+    Args:
+        name: any timm model that returns a feature vector, or ``hf-hub:OWNER/NAME`` for a timm
+            model on the Hugging Face hub.
+        weights: ``auto`` (timm's pretrained ones), ``none`` (random, from torch's generator), a
+            weights file, an encoder folder, or a run. A safetensors file may state ``mean`` and
+            ``std`` in its metadata, as JSON lists; they take the place of timm's.
+        download: whether ``auto`` may fetch what is not in the cache.
+        drop_path: stochastic depth while training.
+
+    Raises:
+        SettingsError: timm has no such model, or it does not fit (see :class:`Backbone`).
+        WeightsError: weights are missing, may not or could not be downloaded, or do not fit.
+        ModelFileError: the weights file is damaged or of a refused kind.
+    """
+    if not name.startswith(HUB_PREFIX):
+        check_name(name)
+    elif weights != "auto":
+        raise SettingsError(
+            "a model of the hub comes with its own weights", where=f"weights={weights}",
+            remedy="Leave --weights at auto, or name the timm model that the file belongs to.",
+        )
+    if weights == "auto":
+        model = load_pretrained(name, download=download, drop_path=drop_path)
+        return Backbone(name, model, **_normalisation(model), source=f"timm:{name}")
+    model = build(name, drop_path=drop_path)
+    if weights == "none":
+        return Backbone(name, model, **_normalisation(model), source="random")
+    path = find_weights_file(Path(weights))
+    stated = _load_file(name, model, path)
+    return Backbone(name, model, **{**_normalisation(model), **stated}, source=f"file:{path.name}")
+
+
+def _normalisation(model: nn.Module) -> dict[str, Triple]:
+    config = cast(Mapping[str, Any], model.pretrained_cfg)
+    return {"mean": _triple(config["mean"]), "std": _triple(config["std"])}
+
+
+def _load_file(name: str, model: nn.Module, path: Path) -> dict[str, Triple]:
+    """Load the file into the model; gives the ``mean`` and ``std`` that it states, if it does."""
+    state, metadata = read_weights(path)
+    match = match_keys(state, model.state_dict())
+    if match.missing or match.misfits:
+        raise _unfitting(name, path, match)
+    model.load_state_dict(match.state, strict=False)  # num_batches_tracked may be missing
+    return {key: _stated(metadata, key, path) for key in ("mean", "std") if key in metadata}
+
+
+def _stated(metadata: Mapping[str, str], key: str, path: Path) -> Triple:
+    try:
+        return _triple(json.loads(metadata[key]))
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"expected three numbers as JSON in the metadata {key!r}, found {metadata[key]!r}", where=path,
+            remedy="Write it as [0.5, 0.5, 0.5].",
+        ) from error
+
+
+def _triple(values: object) -> Triple:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"no list: {values!r}")
+    first, second, third = (float(value) for value in values)
+    return first, second, third
+
+
+def _unfitting(name: str, path: Path, match: KeyMatch) -> WeightsError:
+    fitting, wanted = len(match.state), len(match.state) + len(match.missing) + len(match.misfits)
+    parts = [
+        f"{word} {', '.join(keys[:SHOWN_KEYS])}{' …' if len(keys) > SHOWN_KEYS else ''}"
+        for word, keys in (
+            ("missing:", match.missing), ("of another shape:", match.misfits), ("not used:", match.unexpected)
+        )
+        if keys
+    ]
+    return WeightsError(
+        f"the file fits {fitting} of the {wanted} tensors of {name}; {'; '.join(parts)}", where=path,
+        remedy="Name the backbone these weights were trained for with --backbone.",
+    )
+
+
+def _probe(name: str, model: nn.Module) -> int:
+    """The length of a feature vector, found by trying two image sizes."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            shapes = [tuple(model(torch.zeros(1, 3, size, size)).shape) for size in PROBE_SIZES]
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise SettingsError(
+            f"the backbone does not take images of {PROBE_SIZES[0]} and {PROBE_SIZES[1]} px: {error}",
+            where=name, remedy="Choose one that takes any size: XCiT, ViT, or a convolutional one.",
+        ) from error
+    finally:
+        model.train(training)
+    if len(set(shapes)) != 1 or len(shapes[0]) != 2:
+        raise SettingsError(
+            f"expected one vector an image, found shapes {shapes}", where=name,
+            remedy="Choose a backbone with pooled features.",
+        )
+    return int(shapes[0][1])

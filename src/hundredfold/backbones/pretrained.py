@@ -1,0 +1,146 @@
+"""timm models by name, and the weights timm offers for them: from the cache, or downloaded if allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import timm
+import torch
+from huggingface_hub import try_to_load_from_cache
+from torch import nn
+
+from hundredfold.errors import SettingsError, WeightsError
+from hundredfold.progress import say
+
+__all__ = ["HUB_PREFIX", "build", "check_name", "load_pretrained"]
+
+HUB_PREFIX = "hf-hub:"
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+# A vision transformer takes any image size, padded to whole patches, if it is told so when built.
+ANY_SIZE: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True}
+
+
+def build(name: str, *, drop_path: float = 0.0, **options: Any) -> nn.Module:
+    """A timm model without classifier that takes images of any size, if its architecture can."""
+    options = {**options, "num_classes": 0}
+    if drop_path:
+        options["drop_path_rate"] = drop_path
+    try:
+        model: nn.Module = timm.create_model(name, **options, **ANY_SIZE)
+    except TypeError:  # not a vision transformer: it knows no such option
+        try:
+            model = timm.create_model(name, **options)
+        except TypeError as error:
+            raise SettingsError(
+                f"the backbone cannot be built so: {error}", where=name,
+                remedy="Set drop_path to 0 or choose another backbone.",
+            ) from error
+    return model
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Raises:
+        SettingsError: with the nearest names.
+
+    Examples:
+        >>> check_name("resnet10")
+        Traceback (most recent call last):
+            ...
+        hundredfold.errors.SettingsError: timm has no model of this name (resnet10). Did you mean resnet10t?
+    """
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3) or ["efficientnet_lite0"]
+        raise SettingsError(
+            "timm has no model of this name", where=name, remedy=f"Did you mean {' or '.join(near)}?"
+        )
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise SettingsError(
+            f"timm has no weights tagged {tag!r}", where=name,
+            remedy=f"Known tags: {', '.join(tags) or 'none'}.",
+        )
+
+
+def load_pretrained(name: str, *, download: bool, drop_path: float) -> nn.Module:
+    """A timm model with timm's pretrained weights.
+
+    Raises:
+        WeightsError: there are none, they are not in the cache and ``download`` is not set, or
+            the download failed. Random weights are never taken in their place.
+    """
+    if name.startswith(HUB_PREFIX):
+        return _from_hub(name, download=download, drop_path=drop_path)
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise WeightsError(
+            "timm offers no pretrained weights", where=name,
+            remedy="Give --weights a file, or `none` to start from random weights.",
+        )
+    url = config.url if isinstance(config.url, str) else None
+    if (cached := _cached(config.hf_hub_id, config.hf_hub_filename, url)) is not None:
+        overlay: dict[str, Any] = {"file": str(cached)}
+        if cached.suffix != ".npz":
+            overlay["custom_load"] = False
+        return build(name, drop_path=drop_path, pretrained=True, pretrained_cfg_overlay=overlay)
+    if not download:
+        raise _not_allowed(name, vars(config), build(name))
+    return _download(name, drop_path)
+
+
+def _from_hub(name: str, *, download: bool, drop_path: float) -> nn.Module:
+    repository = name.removeprefix(HUB_PREFIX)
+    parts = (_cached(repository, None, None), _hub_file(repository, "config.json"))
+    if not download and None in parts:
+        raise WeightsError(
+            f"the weights are not on this machine; their source is https://huggingface.co/{repository}",
+            where=name, remedy="Allow the download with --download, or give --weights a file.",
+        )
+    return _download(name, drop_path)
+
+
+def _download(name: str, drop_path: float) -> nn.Module:
+    say(f"Downloading the weights of {name}")
+    try:
+        return build(name, drop_path=drop_path, pretrained=True)
+    except SettingsError:
+        raise
+    except Exception as error:  # the hub, its client and the network raise kinds of their own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"the pretrained weights could not be downloaded: {reason.rstrip('.')}", where=name,
+            remedy="Check the network and the name, or give --weights a file, or `none` for random weights.",
+        ) from error
+
+
+def _not_allowed(name: str, config: Mapping[str, Any], model: nn.Module) -> WeightsError:
+    source = f"https://huggingface.co/{config['hf_hub_id']}" if config.get("hf_hub_id") else config.get("url")
+    megabytes = sum(tensor.numel() for tensor in model.state_dict().values()) * 4 / 1e6
+    licence = f", licence {config['license']}" if config.get("license") else ""
+    return WeightsError(
+        f"the pretrained weights are not on this machine; their source is {source}"
+        f" (about {megabytes:.0f} MB{licence})", where=name,
+        remedy="Allow the download with --download, or give --weights a file, or `none` for random weights.",
+    )
+
+
+def _cached(repository: str | None, filename: str | None, url: str | None) -> Path | None:
+    if repository:
+        for candidate in (filename,) if filename else HUB_FILES:
+            if (found := _hub_file(repository, candidate)) is not None:
+                return found
+    if url:
+        path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+        return path if path.is_file() else None
+    return None
+
+
+def _hub_file(repository: str, filename: str) -> Path | None:
+    found = try_to_load_from_cache(repository, filename)
+    return Path(found) if isinstance(found, str) else None
