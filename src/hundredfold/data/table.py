@@ -162,8 +162,10 @@ class ImageTable:
 def _column(given: pd.DataFrame, name: str) -> pd.Series:
     dtype: Any = "Int32" if name in NUMBERS else "str"
     if name in given:
-        return given[name].astype(dtype)
-    return pd.Series(pd.NA if name in NUMBERS else None, index=given.index, dtype=dtype)
+        column: pd.Series = given[name].astype(dtype)
+    else:
+        column = pd.Series(pd.NA if name in NUMBERS else None, index=given.index, dtype=dtype)
+    return column
 
 
 def _known(frame: pd.DataFrame) -> pd.DataFrame:

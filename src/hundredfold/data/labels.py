@@ -1,0 +1,180 @@
+"""LabelSet: which image is what, whose, from where, and on which side."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from hundredfold.data.duplicates import withdraw_contradictions
+from hundredfold.data.rows import read_rows
+from hundredfold.data.table import SPLITS, ImageTable
+from hundredfold.errors import LabelConflictError, TableError
+
+__all__ = ["LABEL_COLUMNS", "LabelSet"]
+
+LABEL_COLUMNS = ("label", "group", "site", "split")
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """One row an image that the labels name.
+
+    Args:
+        frame: the columns image (an id), label, group, site, split; the last four may be missing.
+        unmatched: the names in the table that are no image's.
+    """
+
+    frame: pd.DataFrame
+    unmatched: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def read(cls, path: Path, images: ImageTable, *, classes: Collection[str] | None = None) -> Self:
+        """Read ``image,label[,group][,site][,split]`` from a CSV or Parquet file.
+
+        ``image`` is the path relative to the folder of images; the name of a multi-frame DICOM
+        file stands for all its frames. Rows that name no image are kept in ``unmatched``.
+
+        Args:
+            path: the table.
+            images: the images it speaks of.
+            classes: the only labels allowed, where they are known.
+
+        Raises:
+            InputError: no such file.
+            TableError: a column is missing, no row names an image, a split or label is unknown.
+            LabelConflictError: one image carries two labels.
+        """
+        rows = read_rows(path, required=("image", "label"), optional=LABEL_COLUMNS[1:])
+        labels = cls.of(rows, images, where=path)
+        if classes is not None:
+            _check_classes(labels.classes, classes, path)
+        return labels
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, images: ImageTable, *, where: Path) -> Self:
+        """Build the set from rows of text, as :meth:`read` does; ``where`` is named in errors."""
+        rows = _tidied(rows, where)
+        matched, unmatched = _matched(rows, images.ids)
+        if matched.empty:
+            raise TableError(
+                f"none of the {len(rows):,} rows names an image: the first names {rows['image'].iloc[0]!r}, "
+                f"the first image is {str(images.ids[0])!r}",
+                where=where, remedy="Write paths relative to the folder of images into the column 'image'.",
+            )
+        _check_conflicts(matched, where)
+        # first() takes the first cell of a column that is not missing
+        frame = matched.groupby("image", sort=True, as_index=False).first()
+        return cls(frame[["image", *LABEL_COLUMNS]], tuple(unmatched))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels that occur, sorted."""
+        return sorted(str(name) for name in self.frame["label"].dropna().unique())
+
+    @property
+    def look_alikes(self) -> list[tuple[str, ...]]:
+        """Labels that differ only in case, spaces or punctuation, and may be meant as one.
+
+        Examples:
+            >>> frame = pd.DataFrame({"image": ["a", "b", "c"], "label": ["NK cell", "nk_cell", "B cell"]})
+            >>> LabelSet(frame).look_alikes
+            [('NK cell', 'nk_cell')]
+        """
+        names = pd.Series(self.classes, dtype="str")
+        plain = names.str.casefold().str.replace(r"[\W_]+", "", regex=True)
+        return [tuple(same) for _, same in names.groupby(plain) if len(same) > 1]
+
+    def apply(self, table: ImageTable) -> ImageTable:
+        """The table with these labels.
+
+        ``label`` becomes this set's, missing where the set has none; ``group``, ``site`` and
+        ``split`` become this set's where it has them and stay the table's elsewhere. Exact
+        duplicates with different labels lose their labels (see ``withdraw_contradictions``).
+        """
+        mine = self.frame.set_index("image").reindex(table.ids)
+        columns = {
+            name: pd.Series(mine[name].to_numpy(), dtype="str") for name in LABEL_COLUMNS
+        }
+        kept = {name: columns[name].fillna(table.frame[name]) for name in LABEL_COLUMNS[1:]}
+        return withdraw_contradictions(table.assign(label=columns["label"], **kept))
+
+
+def _tidied(rows: pd.DataFrame, where: Path) -> pd.DataFrame:
+    nameless = np.flatnonzero(rows["image"].isna())
+    if len(nameless):
+        raise TableError(
+            f"{len(nameless):,} rows name no image, the first is row {nameless[0] + 2:,}",
+            where=where, remedy="Fill the column 'image' or remove the rows.",
+        )
+    tidy = pd.DataFrame({"image": rows["image"], "row": np.arange(2, len(rows) + 2)})
+    for name in LABEL_COLUMNS:
+        cells = rows[name].str.strip() if name in rows else pd.Series(None, index=rows.index, dtype="str")
+        tidy[name] = cells.mask(cells == "")
+    tidy["split"] = tidy["split"].str.lower()
+    wrong = tidy[tidy["split"].notna() & ~tidy["split"].isin(SPLITS)]
+    if len(wrong):
+        raise TableError(
+            f"expected the split {', '.join(SPLITS)} or nothing, found {wrong['split'].iloc[0]!r} "
+            f"in row {wrong['row'].iloc[0]:,}",
+            where=where, remedy="Inner validation sets are drawn from the training side: call them train.",
+        )
+    return tidy
+
+
+def _matched(rows: pd.DataFrame, ids: np.ndarray) -> tuple[pd.DataFrame, list[str]]:
+    """Rows with ``image`` replaced by the id it means, and the names that mean none."""
+    exact = pd.DataFrame({"key": pd.Series(ids, dtype="str"), "id": pd.Series(ids, dtype="str")})
+    files = exact.assign(key=exact["id"].str.replace(r"#\d+$", "", regex=True))
+    names = pd.concat([exact, files[files["key"] != exact["id"]]])
+    found = rows.merge(names, left_on="image", right_on="key", how="left")
+    rest = found["id"].isna()
+    if rest.any():
+        # The table may have been made on another system: composed accents, backslashes.
+        alike = names.assign(key=names["key"].map(_plain)).drop_duplicates("key", keep=False)
+        again = rows[rows["row"].isin(found.loc[rest, "row"])]
+        again = again.assign(key=again["image"].map(_plain)).merge(alike, on="key", how="left")
+        found = pd.concat([found[~rest], again]).sort_values("row", kind="stable")
+    unmatched = found.loc[found["id"].isna(), "image"].drop_duplicates()
+    matched = found.dropna(subset="id").drop(columns=["image", "key"]).rename(columns={"id": "image"})
+    return matched, [str(name) for name in unmatched]
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip().replace("\\", "/").removeprefix("./")
+
+
+def _check_conflicts(matched: pd.DataFrame, where: Path) -> None:
+    for column in LABEL_COLUMNS:
+        told = matched.dropna(subset=column).drop_duplicates(["image", column])
+        torn = told[told.duplicated("image", keep=False)].sort_values(["image", "row"])
+        if torn.empty:
+            continue
+        count = torn["image"].nunique()
+        first = torn[torn["image"] == torn["image"].iloc[0]]
+        values = " and ".join(f"{row[column]!r} (row {row['row']:,})" for _, row in first.iterrows())
+        kind = LabelConflictError if column == "label" else TableError
+        raise kind(
+            f"{count:,} image{'s have' if count > 1 else ' has'} more than one {column}: "
+            f"{first['image'].iloc[0]!r} is {values}",
+            where=where, remedy="Keep the right row of each; one image has one label, group, site and split.",
+        )
+
+
+def _check_classes(found: list[str], known: Collection[str], where: Path) -> None:
+    if unknown := sorted(set(found) - set(known)):
+        near = difflib.get_close_matches(unknown[0], list(known), n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise TableError(
+            f"{len(unknown)} labels are not in the list of classes, for example {unknown[0]!r}", where=where,
+            remedy=f"{hint}Known: {', '.join(sorted(known))}. Add the class or correct the label.",
+        )

@@ -1,0 +1,188 @@
+"""A CSV or Parquet file → rows of text, however the file was saved."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import difflib
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from hundredfold.errors import InputError, TableError
+from hundredfold.rundir import atomic_write
+
+__all__ = ["TABLE_SUFFIXES", "existing", "read_rows", "write_rows"]
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+PARQUET = (".parquet", ".pq")
+SEPARATORS = (",", ";", "\t")
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"
+}
+
+
+def existing(path: Path, what: str) -> Path:
+    """``path``, if it exists.
+
+    Args:
+        path: the path to look for.
+        what: what it should be, with the article ("a folder of images").
+
+    Raises:
+        InputError: it does not exist; the message names the nearest names in the nearest folder.
+    """
+    if path.exists():
+        return path
+    parent = next(p for p in path.absolute().parents if p.is_dir())
+    child = path.absolute().relative_to(parent).parts[0]
+    near = difflib.get_close_matches(child, [p.name for p in parent.iterdir()], n=3, cutoff=0.5)
+    names = ", ".join(repr(str(parent / name)) for name in near)
+    hint = f"Did you mean {names}?" if near else f"{parent} has nothing with a similar name; check the path."
+    raise InputError(f"expected {what}, found nothing there", where=path, remedy=hint)
+
+
+def read_rows(path: Path, *, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+    """Read the named columns of a table as text; an empty cell is missing.
+
+    A CSV may start with a byte-order mark, be separated by comma, semicolon or tab, end its lines
+    in either way and quote line ends. Names of columns are matched without regard to case. Words
+    like ``NA`` stay words, for they may be names of classes or files.
+
+    Args:
+        path: a CSV or Parquet file.
+        required: columns that must be there.
+        optional: columns that are read where they are.
+
+    Returns:
+        A frame of the columns found, in the order asked for, dtype ``str``.
+
+    Raises:
+        InputError: no such file.
+        TableError: it cannot be read as a table, has no rows, or lacks a required column.
+    """
+    if existing(path, "a CSV or Parquet table").is_dir():
+        raise TableError(
+            "expected a CSV or Parquet table, found a folder", where=path, remedy="Name the file."
+        )
+    frame = _read_parquet(path) if path.suffix.lower() in PARQUET else _read_csv(path)
+    frame.columns = [str(name).strip().lower() for name in frame.columns]
+    _check_columns(frame, required, optional, path)
+    if frame.empty:
+        raise TableError("expected rows below the header, found none", where=path, remedy="Add the images.")
+    wanted = [name for name in (*required, *optional) if name in frame]
+    return pd.DataFrame({name: _as_text(frame[name]) for name in wanted}).reset_index(drop=True)
+
+
+def write_rows(path: Path, frame: pd.DataFrame) -> None:
+    r"""Write a frame as UTF-8 CSV with ``\n`` line ends, whole or not at all; missing is empty.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "table.csv"
+        >>> write_rows(path, pd.DataFrame({"image": ["a b.png", "NA"], "label": ["x", None]}))
+        >>> read_rows(path, required=["image"], optional=["label"]).values.tolist()
+        [['a b.png', 'x'], ['NA', nan]]
+    """
+    # Python's csv module before 3.13 leaves a lone carriage return unquoted, which then ends the row.
+    returns = any(frame[name].astype("str").str.contains("\r", regex=False).any() for name in list(frame))
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    with atomic_write(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n", quoting=quoting)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    text = _decoded(path.read_bytes(), path)
+    separator = _separator(text)
+    with warnings.catch_warnings():
+        # Cells beyond the header would be cut off with a warning only.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            frame = pd.read_csv(
+                io.StringIO(text, newline=""), sep=separator, dtype=str, index_col=False,
+                keep_default_na=False, na_values=[""],
+            )
+        except pd.errors.EmptyDataError:
+            raise TableError("expected a header and rows, found nothing", where=path) from None
+        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+            cause = "a row has more cells than the header"
+            cause = cause if isinstance(error, pd.errors.ParserWarning) else str(error).strip()
+            raise TableError(
+                f"cannot read the table: {cause}", where=path,
+                remedy="Put names that hold a separator or a line end in double quotes.",
+            ) from None
+    frame.columns = _header(text, separator)  # pandas renames the second of two equal names
+    return frame
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise TableError(
+            f"expected {encoding.upper()} text, found the byte 0x{data[error.start]:02x} at {error.start:,}",
+            where=path, remedy="Save the table as 'CSV UTF-8' (not as an Excel file).",
+        ) from None
+    if "\0" in text:
+        raise TableError(
+            "expected a text table, found binary data", where=path, remedy="Save the table as 'CSV UTF-8'."
+        )
+    return text
+
+
+def _separator(text: str) -> str:
+    """The separator that cuts the header into most names; a comma where there is one name only."""
+    return max(SEPARATORS, key=lambda mark: len(_header(text, mark)))
+
+
+def _header(text: str, separator: str) -> list[str]:
+    records = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    return next((record for record in records if any(record)), [])
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors or OSErrors
+        raise TableError(
+            f"cannot read the table: {str(error).splitlines()[0]}", where=path, remedy="Is it a Parquet file?"
+        ) from error
+
+
+def _check_columns(
+    frame: pd.DataFrame, required: Sequence[str], optional: Sequence[str], path: Path
+) -> None:
+    found = list(frame.columns)
+    if missing := [name for name in required if name not in found]:
+        raise TableError(
+            f"expected the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            f"found {', '.join(map(repr, found)) or 'none'}",
+            where=path, remedy=_rename(missing, found, required, optional),
+        )
+    twice = sorted({name for name in (*required, *optional) if found.count(name) > 1})
+    if twice:
+        raise TableError(f"the column {twice[0]!r} stands twice", where=path, remedy="Keep one of them.")
+
+
+def _rename(
+    missing: Sequence[str], found: Sequence[str], required: Sequence[str], optional: Sequence[str]
+) -> str:
+    header = ",".join(required) + "".join(f"[,{name}]" for name in optional)
+    near = [(difflib.get_close_matches(name, found, n=1), name) for name in missing]
+    hints = [f"rename {close[0]!r} to {name!r}" for close, name in near if close]
+    advice = f" Perhaps {' and '.join(hints)}." if hints else ""
+    return f"Name them in the first line: {header}.{advice}"
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_float_dtype(column.dtype):
+        # Whole numbers beside missing cells arrive as floats; class 3 is not class "3.0".
+        whole = column.dropna().mod(1).eq(0).all()
+        column = column.astype("Int64") if whole else column
+    text: pd.Series = column.astype("str")
+    return text.mask(text == "")

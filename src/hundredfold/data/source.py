@@ -1,0 +1,211 @@
+"""A folder, CSV or Parquet table → the images in it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from hundredfold.data.labels import LABEL_COLUMNS, LabelSet
+from hundredfold.data.rows import TABLE_SUFFIXES, existing, read_rows
+from hundredfold.data.table import ImageTable
+from hundredfold.errors import InputError
+
+__all__ = ["Found", "find", "find_images"]
+
+#: Suffixes of files that are never images; everything else is judged by its content.
+HELPERS = frozenset(
+    f".{suffix}"
+    for kind in (
+        "csv tsv txt md rst json jsonl yaml yml toml ini cfg xml html htm tex bib log url lnk sha256 md5",
+        "pdf doc docx xls xlsx ods ppt pptx rtf db sqlite parquet pq feather npy npz mat h5 hdf5 pkl",
+        "pt pth ckpt onnx safetensors py ipynb r m sh bat exe dll js css zip gz tar tgz bz2 xz 7z rar",
+        "mp4 avi mov mkv mpg mp3 wav",
+    )
+    for suffix in kind.split()
+)
+HELPER_NAMES = frozenset({"thumbs.db", "desktop.ini", "dicomdir", "license", "readme", "makefile", "__macosx"})
+NEVER_DICOM = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The images of a source, and how much was passed over and why.
+
+    Args:
+        table: the images; those already known to be unusable have a ``problem``.
+        ignored: kind of file → how many were passed over.
+    """
+
+    table: ImageTable
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+
+def find_images(source: Path) -> ImageTable:
+    """The images of a source; see :func:`find`."""
+    return find(source).table
+
+
+def find(source: Path) -> Found:
+    """List the images of a folder or a table, sorted by id, without decoding them.
+
+    A folder is searched with all its sub-folders. Passed over: hidden files, files that are no
+    images by their suffix (tables, texts, archives …), links to folders, links that leave the
+    folder, and run directories. A table (CSV or Parquet) has the column ``image``, a path relative
+    to the table's folder, and may have ``label``, ``group``, ``site``, ``split``; an image that it
+    lists but that is not there gets the problem ``no_file``. Each frame of a multi-frame
+    DICOM file is an image of its own, ``path#n``, and the file their group.
+
+    Args:
+        source: the folder or the table.
+
+    Raises:
+        InputError: there is no such path, it is neither a folder nor a table, or it has no images.
+        TableError: the table cannot be read.
+    """
+    if existing(source, "a folder of images, or a table that lists them").is_dir():
+        found = _in_folder(source)
+    elif source.suffix.lower() in TABLE_SUFFIXES:
+        found = Found(_in_table(source))
+    else:
+        raise InputError(
+            "expected a folder of images or a CSV or Parquet table that lists them, found another file",
+            where=source, remedy="Give the folder; unpack archives first.",
+        )
+    if not len(found.table):
+        ignored = ", ".join(f"{count:,} {kind}" for kind, count in found.ignored.items()) or "nothing else"
+        raise InputError(f"expected images, found none but {ignored}", where=source, remedy="Check the path.")
+    return found
+
+
+def _in_folder(folder: Path) -> Found:
+    ignored: Counter[str] = Counter()
+    root = os.path.realpath(folder)
+    # An id stays what it is wherever the folder lies, so it never starts from the working directory.
+    start = len(root.rstrip("/\\")) + 1
+    paths = sorted(_walk(root, ignored), key=lambda path: path[start:].replace(os.sep, "/"))
+    ids = pd.Series([path[start:].replace(os.sep, "/") for path in paths], dtype=object)
+    spelt = ids.map(_spelt)
+    unreadable = (spelt != ids).to_numpy()
+    columns = {
+        "id": spelt,
+        "path": pd.Series([_spelt(path) for path in paths], dtype=object),
+        "problem": pd.Series(None, index=ids.index, dtype=object).mask(unreadable, "bad_name"),
+        "note": pd.Series(None, index=ids.index, dtype=object).mask(
+            unreadable, "the file's name is not UTF-8; rename it"
+        ),
+    }
+    return Found(_with_frames(pd.DataFrame(columns)), dict(ignored))
+
+
+def _walk(root: str, ignored: Counter[str]) -> Iterator[str]:
+    """Yield the candidates below ``root``; each folder is entered once, so links cannot loop."""
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = list(listing)
+        except OSError as error:
+            raise InputError(
+                f"cannot read a folder: {error.strerror}", where=folder,
+                remedy="Give yourself the right to read it, or leave it out of the images.",
+            ) from error
+        if folder != root and any(entry.name == "run.json" for entry in entries):
+            ignored["run directories"] += 1
+            continue
+        for entry in entries:
+            kind = _kind(entry, root)
+            if kind == "folder":
+                pending.append(entry.path)
+            elif kind == "image":
+                yield entry.path
+            else:
+                ignored[kind] += 1
+
+
+def _kind(entry: os.DirEntry[str], root: str) -> str:
+    """``folder``, ``image``, or why the entry is passed over."""
+    kind = "other files" if _suffix(entry.name) in HELPERS else "image"
+    if entry.name.startswith("."):
+        kind = "hidden files"
+    elif entry.name.lower() in HELPER_NAMES:
+        kind = "other files"
+    elif entry.is_symlink():
+        target = os.path.realpath(entry.path)
+        if not target.startswith(root.rstrip("/\\") + os.sep):
+            kind = "links that leave the folder"
+        elif not Path(target).is_file():
+            kind = "links to folders or to nothing"
+    elif entry.is_dir(follow_symlinks=False):
+        kind = "folder"
+    elif not entry.is_file(follow_symlinks=False):
+        kind = "devices and pipes"
+    return kind
+
+
+def _suffix(name: str) -> str:
+    _, dot, suffix = name.rpartition(".")
+    return dot + suffix.lower()
+
+
+def _spelt(name: str) -> str:
+    """The name with bytes that are not UTF-8 written out; no table could hold them."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _in_table(path: Path) -> ImageTable:
+    rows = read_rows(path, required=("image",), optional=LABEL_COLUMNS).dropna(subset="image")
+    base = path.absolute().parent
+    paths = pd.Series([os.path.normpath(base / name) for name in rows["image"]], dtype="str")
+    # An image outside the table's folder keeps its whole path as its id.
+    rows["image"] = paths.str.removeprefix(f"{base}{os.sep}").str.replace(os.sep, "/").to_numpy()
+    listed = pd.DataFrame({"id": rows["image"].to_numpy(), "path": paths})
+    listed = listed.drop_duplicates("id").sort_values("id", ignore_index=True)
+    absent = ~listed["path"].map(lambda name: Path(name).is_file()).to_numpy(dtype=bool)
+    nothing = pd.Series(None, index=listed.index, dtype=object)
+    listed["problem"] = nothing.mask(absent, "no_file")
+    listed["note"] = nothing.mask(absent, "the table lists it, but there is no such file")
+    table = _with_frames(listed)
+    if not len(table) or not rows.columns.intersection(list(LABEL_COLUMNS)).size:
+        return table
+    return LabelSet.of(rows, table, where=path).apply(table)
+
+
+def _with_frames(files: pd.DataFrame) -> ImageTable:
+    """One row a frame where a file is a DICOM with several."""
+    readable = files["problem"].isna()
+    counts = [_frames(path) if good else 1 for path, good in zip(files["path"], readable, strict=True)]
+    if max(counts, default=1) == 1:
+        return ImageTable.of(files)
+    frames = files.loc[files.index.repeat(counts)].assign(
+        number=[number if count > 1 else -1 for count in counts for number in range(count)]
+    )
+    several = frames["number"] >= 0
+    frames["group"] = frames["id"].where(several)
+    frames["id"] = frames["id"].where(~several, frames["id"] + "#" + frames["number"].astype("str"))
+    return ImageTable.of(frames.drop(columns="number").sort_values("id"))
+
+
+def _frames(path: str) -> int:
+    """How many frames a DICOM file says it has; 1 for all else, damaged files included."""
+    if _suffix(path) in NEVER_DICOM:
+        return 1
+    with Path(path).open("rb") as file:
+        if file.read(132)[128:] != b"DICM":
+            return 1
+    from pydicom import dcmread
+    from pydicom.filereader import read_file_meta_info
+
+    try:
+        if read_file_meta_info(path).get("TransferSyntaxUID") == DEFLATED:
+            return 1  # only inflating all of it would tell, and that may be a bomb
+        header = dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"])
+        return max(1, int(header.get("NumberOfFrames") or 1))
+    except Exception:  # noqa: BLE001 - damaged in any way: the decoder will say what is wrong with it
+        return 1
