@@ -8,13 +8,23 @@ point walks back: out of the crop, through the flips, the tilt, the turn, onto t
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Pyramid", "crop_boxes", "crop_homographies", "image_homographies", "quad_homographies", "warp"]
+__all__ = [
+    "Pyramid",
+    "crop_boxes",
+    "crop_homographies",
+    "image_homographies",
+    "minification",
+    "quad_homographies",
+    "warp",
+]
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -24,22 +34,22 @@ BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "black": cv2.BORDER_CONSTANT}
 #: the corners of a frame, clockwise from the top left.
 CORNERS: Floats = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
 
-#: log of the least and the greatest width / height of a crop (Szegedy et al. 2015, section 6).
-LOG_ASPECT = (np.log(3 / 4), np.log(4 / 3))
 
-
-def crop_boxes(uniforms: Floats, scale: Floats, height: int, width: int) -> Floats:
+def crop_boxes(
+    uniforms: Floats, scale: Floats, height: int, width: int, aspect: float = 4 / 3
+) -> Floats:
     """Draw the boxes of random resized crops: the area uniform in ``scale``, the aspect log-uniform.
 
-    The usual operation draws both and tries again where the box does not fit, which makes large crops
-    rarer than asked for. Here the area is kept, and the aspect drawn among those that fit; where
-    none from 3/4 to 4/3 fits, the nearest that does is taken.
+    The usual operation (Szegedy et al. 2015, section 6) draws both and tries again where the box does
+    not fit, which makes large crops rarer than asked for. Here the area is kept, and the aspect drawn
+    among those that fit; where none up to ``aspect`` fits, the nearest that does is taken.
 
     Args:
         uniforms: numbers in [0, 1), ``[n, 4]``: area, aspect, place in x and in y.
         scale: least and greatest share of the image's area, ``[n, 2]``.
         height: of the image, in px.
         width: of the image, in px.
+        aspect: greatest width / height and height / width of a box.
 
     Returns:
         Centre x, centre y, width and height in px, ``[n, 4]``; the boxes lie inside the image.
@@ -50,8 +60,9 @@ def crop_boxes(uniforms: Floats, scale: Floats, height: int, width: int) -> Floa
     """
     area = scale[:, 0] + uniforms[:, 0] * (scale[:, 1] - scale[:, 0])  # [n]
     own = np.log(width / height)
-    low = np.clip(LOG_ASPECT[0], own + np.log(area), own - np.log(area))
-    high = np.clip(LOG_ASPECT[1], own + np.log(area), own - np.log(area))
+    slack = -np.log(area)  # how much more oblong than the image a box of this area may be
+    low = np.clip(-np.log(aspect), own - slack, own + slack)
+    high = np.clip(np.log(aspect), own - slack, own + slack)
     root_aspect = np.exp((low + uniforms[:, 1] * (high - low)) / 2)
     side = np.sqrt(area * (height * width))
     box_width = np.minimum(side * root_aspect, width)  # rounding must not push a full crop outside
@@ -146,29 +157,31 @@ def quad_homographies(quads: Floats) -> Floats:
 class Pyramid:
     """An image and, made when first asked for, its copies at a half, a quarter … of the size.
 
+    They carry a fourth, idle channel: OpenCV samples four channels in half the time of three.
+
     Args:
-        pixels: the image, uint8 ``[h, w]`` or ``[h, w, 3]``.
+        pixels: the image, uint8 ``[h, w, 3]``.
 
     Examples:
         >>> Pyramid(np.zeros((9, 8, 3), np.uint8)).level(1).shape
-        (5, 4, 3)
+        (5, 4, 4)
     """
 
     def __init__(self, pixels: Pixels) -> None:
-        self._levels = [pixels]
+        self._levels = [_pixels(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA))]
 
     def level(self, number: int) -> Pixels:
         """The copy whose sides are ``2 ** number`` smaller (rounded up), every pixel an average."""
         while len(self._levels) <= number:
             above = self._levels[-1]
             size = (-(-above.shape[1] // 2), -(-above.shape[0] // 2))
-            self._levels.append(cv2.resize(above, size, interpolation=cv2.INTER_AREA).astype(np.uint8))
+            self._levels.append(_pixels(cv2.resize(above, size, interpolation=cv2.INTER_AREA)))
         return self._levels[number]
 
     @property
     def depth(self) -> int:
         """The number of the last level that is more than one pixel in both directions."""
-        return int(np.log2(min(self._levels[0].shape[:2])))
+        return int(math.log2(min(self._levels[0].shape[:2])))
 
 
 def warp(
@@ -194,21 +207,36 @@ def warp(
         >>> bool((warp(Pyramid(image), whole, 4) == image).all())
         True
     """
-    full = pyramid.level(0)
-    # px of the image in one px of the crop, at the crop's centre, where the frame's origin is
-    minification = abs(np.linalg.det(homography) / homography[2, 2] ** 3) ** 0.5 * 2 / size
-    number = min(max(0, int(np.log2(max(minification, 1e-9)))), pyramid.depth)
-    source = pyramid.level(number)
-    step_x, step_y = source.shape[1] / full.shape[1], source.shape[0] / full.shape[0]
-    to_source = np.array([[step_x, 0, -0.5], [0, step_y, -0.5], [0, 0, 1]])
-    to_frame = np.array([[2 / size, 0, 1 / size - 1], [0, 2 / size, 1 / size - 1], [0, 0, 1]])
-    return np.asarray(
-        cv2.warpPerspective(
-            source, to_source @ homography @ to_frame, (size, size),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=BORDERS[border],
-        ),
-        dtype=np.uint8,
+    number = min(int(math.log2(max(minification(homography, size), 1))), pyramid.depth)
+    full, source = pyramid.level(0), pyramid.level(number)
+    matrix = homography @ _pixel_centres(size)
+    matrix[0] *= source.shape[1] / full.shape[1]
+    matrix[1] *= source.shape[0] / full.shape[0]
+    matrix[:2] -= matrix[2] / 2  # OpenCV counts from the centre of the first pixel
+    crop = cv2.warpPerspective(
+        source, matrix, (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=BORDERS[border],
     )
+    return _pixels(cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB))
+
+
+def minification(homography: Floats, size: int) -> float:
+    """How many px of the image one px of a crop spans, on the average of both axes, at its centre.
+
+    Examples:
+        >>> minification(np.diag([100.0, 25.0, 1.0]), size=50)
+        2.0
+    """
+    (a, b, c), (d, e, f), (g, h, i) = homography.tolist()
+    determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    # the Jacobian's determinant at the origin of the frame; np.linalg.det takes ten times longer
+    return float(2 / size * math.sqrt(abs(determinant / i**3)))
+
+
+@lru_cache(maxsize=16)
+def _pixel_centres(size: int) -> Floats:
+    """From the index of a crop's pixel to the place of its centre in the crop's frame."""
+    return np.array([[2 / size, 0, 1 / size - 1], [0, 2 / size, 1 / size - 1], [0, 0, 1]])
 
 
 def _similarities(shift: Floats, radians: Floats) -> Floats:
@@ -227,6 +255,10 @@ def _scalings(factors: Floats) -> Floats:
     matrices[:, 0, 0], matrices[:, 1, 1] = factors[:, 0], factors[:, 1]
     matrices[:, 2, 2] = 1
     return matrices
+
+
+def _pixels(array: cv2.typing.MatLike) -> Pixels:
+    return np.asarray(array, dtype=np.uint8)
 
 
 def _cross(a: Floats, b: Floats) -> Floats:

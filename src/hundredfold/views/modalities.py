@@ -26,6 +26,7 @@ class Modality:
     Args:
         name: the name it is registered under.
         reason: why, as one sentence.
+        aspect: how much a crop may be stretched one way: its greatest width / height and height / width.
         flip_horizontal: probability of mirroring left and right.
         flip_vertical: probability of mirroring top and bottom.
         rotation: largest turn to either side, in degrees.
@@ -59,6 +60,7 @@ class Modality:
 
     name: str
     reason: str
+    aspect: float = 4 / 3
     flip_horizontal: float = 0.5
     flip_vertical: float = 0.0
     rotation: float = 0.0
@@ -92,6 +94,8 @@ class Modality:
             self._refuse("hue", self.hue, "from 0 to 0.5 turns")
         if not 0 <= self.rotation <= 180:
             self._refuse("rotation", self.rotation, "from 0 to 180 degrees")
+        if not 1 <= self.aspect < math.inf:
+            self._refuse("aspect", self.aspect, "at least 1")
         if not (self.blur[0] <= self.blur[1] and math.isfinite(self.blur_reach) and self.blur_reach > 0):
             self._refuse("blur", (*self.blur, self.blur_reach), "ordered, and of positive reach")
 
@@ -117,9 +121,9 @@ for _modality in (
         name="microscopy",
         reason=(
             "A cell lies on the slide at any angle and either way round, and lamp and stain vary from day "
-            "to day, but the stain's hue tells granules apart, so hue and greyscale stay mild."
+            "to day, but roundness and the hue of granules tell cells apart, so both change little."
         ),
-        flip_vertical=0.5, rotation=180, perspective=0.15,
+        aspect=1.15, flip_vertical=0.5, rotation=180, perspective=0.1,
         saturation=0.2, hue=0.03, greyscale_p=0.1,
     ),
     Modality(

@@ -173,7 +173,7 @@ class MultiCrop:
 
     def _homographies(self, uniforms: Floats, height: int, width: int) -> Floats:
         modality = self.modality
-        boxes = geometry.crop_boxes(uniforms[:, BOX], self._scales, height, width)
+        boxes = geometry.crop_boxes(uniforms[:, BOX], self._scales, height, width, modality.aspect)
         mirrored = uniforms[:, FLIPS] < np.array([modality.flip_horizontal, modality.flip_vertical])
         flips = np.where(mirrored, -1.0, 1.0)
         radians = np.deg2rad(modality.rotation) * _signed(uniforms[:, ROTATION])
