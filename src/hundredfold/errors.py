@@ -94,7 +94,7 @@ class ImageError(InputError):
     def __init__(self, reason: str, sentence: str) -> None:
         self.reason = reason
         self.sentence = sentence
-        super().__init__(sentence)
+        super().__init__(sentence.rstrip("."))
 
 
 class TooManyRejectsError(InputError):

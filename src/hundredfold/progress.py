@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
@@ -63,6 +64,7 @@ class Progress:
         self._shown, self._visible = now, True
         line = self._line(now - self._began, facts)
         if self._terminal:
+            line = line[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be drawn over
             self._stream.write("\r" + line.ljust(self._width) + ("\n" if last else ""))
             self._width = len(line)
         else:
@@ -98,7 +100,7 @@ def track(items: Iterable[T], title: str, total: int | None = None, unit: str = 
         >>> list(track([1, 2], "Counting"))
         [1, 2]
     """
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with bar(title, total, unit) as progress:
         for item in items:

@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import yaml
 
-from hundredfold.errors import RunExistsError, RunMissingError
 from hundredfold.config.base import Settings
+from hundredfold.errors import RunExistsError, RunMissingError
 
 __all__ = ["RunDirectory", "atomic_write", "hash_file", "hash_folder", "write_json", "write_text"]
 
@@ -41,7 +41,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
     finally:
@@ -49,7 +49,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write UTF-8 text atomically, with ``\\n`` line ends as they stand in ``text``."""
+    """Write UTF-8 text atomically, with the line ends as they stand in ``text``."""
     with atomic_write(target) as path:
         path.write_bytes(text.encode("utf-8"))
 
@@ -66,9 +66,9 @@ def hash_file(path: Path) -> str:
 
 
 def hash_folder(folder: Path) -> str:
-    """SHA-256 over the relative names and bytes of all files below ``folder``."""
+    """SHA-256 over the relative names and bytes of the files below ``folder``, half-written ones left out."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".tmp"):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{hash_file(path)}\n".encode())
     return digest.hexdigest()
 
@@ -98,16 +98,16 @@ class RunDirectory:
         Raises:
             RunExistsError: ``path`` holds files but is no run, or is a file.
         """
-        if path.exists() and not (path / "run.json").is_file():
-            if not path.is_dir() or any(path.iterdir()):
-                raise RunExistsError(
-                    "the output exists and is no run directory", where=path,
-                    remedy="Choose another --out; nothing was changed.",
-                )
+        if cls.is_run(path):
+            return cls.open(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunExistsError(
+                "the output exists and is no run directory", where=path,
+                remedy="Choose another --out; nothing was changed.",
+            )
+        path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
-        if not (path / "run.json").is_file():
-            path.mkdir(parents=True, exist_ok=True)
-            run._write({"schema_version": SCHEMA_VERSION, "stages": {}, "software": software()})
+        run._write({"schema_version": SCHEMA_VERSION, "stages": {}, "software": software()})
         return run
 
     @classmethod
@@ -115,14 +115,20 @@ class RunDirectory:
         """Open an existing run.
 
         Raises:
-            RunMissingError: there is no ``run.json`` in ``path``.
+            RunMissingError: there is no ``run.json`` in ``path``, it is damaged, or of a newer version.
         """
-        if not (path / "run.json").is_file():
+        if not cls.is_run(path):
             raise RunMissingError(
                 "expected a run directory, found no run.json", where=path,
                 remedy="Give the folder that --out named in an earlier call.",
             )
-        return cls(path)
+        run = cls(path)
+        if (schema := run.state.get("schema_version")) != SCHEMA_VERSION:
+            raise RunMissingError(
+                f"expected a run of schema version {SCHEMA_VERSION}, found {schema}", where=path,
+                remedy="Use the version of hundredfold that wrote it; run.json names it under software.",
+            )
+        return run
 
     @staticmethod
     def is_run(path: Path) -> bool:
@@ -134,9 +140,18 @@ class RunDirectory:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The contents of ``run.json``."""
-        with (self.path / "run.json").open(encoding="utf-8") as file:
-            return dict(json.load(file))
+        """The contents of ``run.json``.
+
+        Raises:
+            RunMissingError: it cannot be read as JSON.
+        """
+        path = self.path / "run.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise RunMissingError(
+                f"run.json is damaged ({error})", where=path, remedy="Mend it, or choose another --out."
+            ) from None
 
     def done(self, stage: str) -> bool:
         """Whether ``stage`` was finished."""
@@ -169,9 +184,10 @@ class RunDirectory:
             )
         if settings is not None:
             self._note_settings(name, settings)
+        spent = (before or {}).get("seconds") or 0.0
         started = time.monotonic()
         status = "failed"
-        self._set_stage(name, status="running", seconds=None)
+        self._set_stage(name, status="running", seconds=spent)
         try:
             yield
             status = "done"
@@ -179,7 +195,7 @@ class RunDirectory:
             status = "interrupted"
             raise
         finally:
-            self._set_stage(name, status=status, seconds=round(time.monotonic() - started, 1))
+            self._set_stage(name, status=status, seconds=round(spent + time.monotonic() - started, 1))
 
     def record(self, **facts: object) -> None:
         """Add facts to ``run.json``; they must be what JSON can hold."""

@@ -34,7 +34,7 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=False
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
     )
 
     #: preset name → field name → value; the empty preset is the fields' own defaults.
@@ -48,7 +48,7 @@ class Settings(BaseModel):
         if not cls.presets or not isinstance(given, dict):
             return given
         name = given.get("preset", cls.model_fields["preset"].default)
-        if name not in cls.presets:
+        if not isinstance(name, str) or name not in cls.presets:
             return given  # the field's own validation names the choices
         return {**cls.presets[name], **given}
 

@@ -16,7 +16,8 @@ class FitChoices(Settings):
     """Which classifier a predictor carries."""
 
     classifier: str = Field(
-        "svm", description="Name of the classifier, or auto: the best by cross-validation on the training labels."
+        "svm",
+        description="Name of the classifier, or auto: the best by cross-validation on the training labels.",
     )
 
 

@@ -19,7 +19,7 @@ __all__ = ["DemoSettings", "ReportSettings", "RunSettings"]
 
 
 class RunSettings(
-    FitChoices, CurveChoices, EmbedChoices, PretrainChoices, ScanChoices, ResumableSettings
+    FitChoices, CurveChoices, PretrainChoices, EmbedChoices, ScanChoices, ResumableSettings
 ):
     """The settings of ``run``: those of every verb it calls."""
 

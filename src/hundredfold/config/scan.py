@@ -17,7 +17,8 @@ class ScanChoices(Settings):
 
     max_bad: float = Field(0.01, ge=0, le=1, description="Stop if more than this share is unusable.")
     test_size: float = Field(
-        1 / 3, gt=0, lt=1, description="Share of the labelled images (of each class) held out as the test set."
+        1 / 3, gt=0, lt=1,
+        description="Share of the labelled images (of each class) held out as the test set.",
     )
     pixels: Path | None = Field(None, description="Folder of the pixel store [default: OUT/pixels].")
     pixel_size: int | None = Field(

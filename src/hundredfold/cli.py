@@ -1,0 +1,213 @@
+"""The command line: verbs → workflows, and errors as one line with an exit code.
+
+The options of a verb are the fields of its settings; nothing is declared twice. A workflow is
+imported when its verb is asked for, so that ``hundredfold --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
+
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
+
+from hundredfold.errors import HundredfoldError, SettingsError
+from hundredfold.progress import say
+
+if TYPE_CHECKING:
+    from hundredfold.config import Settings, Verb
+
+__all__ = ["VERBS", "load_verb", "main"]
+
+#: verb → what it does; the first sentence of the workflow's docstring says the same.
+VERBS = {
+    "demo": "Run the whole chain on a synthetic blood smear.",
+    "run": "Go from a folder of images and a table of labels to a report and a predictor.",
+    "scan": "Find, check, store and split the images.",
+    "pretrain": "Learn an encoder from the images, without labels.",
+    "embed": "Turn every image into a vector.",
+    "curve": "Measure accuracy against the number of labels.",
+    "fit": "Fit a classifier on all training labels and keep it as a predictor.",
+    "predict": "Label new images.",
+    "report": "Write what a run found as one HTML file.",
+}
+
+INTERRUPTED = 130
+#: what the machine refuses, not the program: a full disk, no permission, a broken device.
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+FILE = Annotated[
+    Path | None,
+    Parameter(help="YAML file with settings, such as a run's config.yaml; options win over it."),
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code: 0 done, 1 a fault of ours, 2 the input, 130 interrupted.
+
+    Examples:
+        >>> main(["scan", "--help"])  # doctest: +ELLIPSIS
+        Usage: hundredfold scan ...
+        0
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _application(given)(given or ["--help"])
+    except HundredfoldError as error:
+        return _complain(str(error), error.exit_code)
+    except CycloptsError as error:
+        verb = f" {given[0]}" if given[0] in VERBS else ""
+        return _complain(f"{_sentence(error)} See `hundredfold{verb} --help`.", 2)
+    except KeyboardInterrupt:
+        return _complain("Interrupted. Continue with the same command and --resume.", INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the last stop: whatever it is, the user gets a sentence
+        if isinstance(error, OSError) and error.errno in MACHINE:
+            return _complain(f"{error.strerror} ({error.filename or 'while writing'}). Then use --resume.", 1)
+        traceback.print_exc()
+        return _complain(f"a fault of ours: {error!r}. Please report it with the lines above.", 1)
+    return 0
+
+
+def load_verb(name: str) -> Verb[Any, Any]:
+    """The workflow behind a verb.
+
+    Examples:
+        >>> load_verb("scan").settings.__name__
+        'ScanSettings'
+    """
+    return cast("Verb[Any, Any]", getattr(import_module(f"hundredfold.workflows.{name}"), name))
+
+
+def _application(given: Sequence[str]) -> App:
+    app = App(
+        name="hundredfold",
+        help="Learn from unlabelled medical images, label about a hundred a class, know how good it is.",
+        help_format="plaintext",
+        version=_version,
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+    )
+    with_file = any(token.partition("=")[0] == "--config" for token in given)
+    for place, (name, sentence) in enumerate(VERBS.items()):
+        command = App(name=name, help=sentence, sort_key=place)
+        if name in given[:1]:
+            command.default(_command(load_verb(name), with_file=with_file))
+        app.command(command)
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("hundredfold")
+
+
+def _command(verb: Verb[Any, Any], *, with_file: bool) -> Callable[..., None]:
+    """The verb as a function whose signature is its settings and ``--config``."""
+
+    def command(*values: Any, **given: Any) -> None:
+        file = given.pop("config", None)
+        named = dict(zip(verb.settings.positional, values, strict=False)) | given
+        named = {name: _split(value) if name in lists else value for name, value in named.items()}
+        verb(**(_from_file(file, verb) if file else {}) | named)
+
+    known = verb.settings.parameters()
+    lists = {parameter.name for parameter in known if get_origin(get_args(parameter.annotation)[0]) is tuple}
+    parameters = [_option(verb.settings, parameter, required=not with_file) for parameter in known]
+    file = inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=FILE)
+    vars(command)["__signature__"] = inspect.Signature([*parameters, file])
+    return command
+
+
+def _option(settings: type[Settings], parameter: inspect.Parameter, *, required: bool) -> inspect.Parameter:
+    """A setting as an option: with its help, lists as ``1,5,10``, and optional where a file may give it."""
+    kind, text = get_args(parameter.annotation)
+    shown: dict[str, Any] = {"help": text, "show_default": _shown(parameter.default)}
+    if parameter.default is None or parameter.default is False or "default:" in text:
+        shown["show_default"] = False
+    if get_origin(kind) is tuple:
+        shown["metavar"] = f"{get_args(kind)[0].__name__.upper()},…"
+        kind = str
+    if group := _group(settings, parameter.name):
+        shown["group"] = group
+    if parameter.default is not inspect.Parameter.empty or not required:
+        # what was not typed stays unsaid: a file, a preset or the field's own default speaks then
+        kind, parameter = kind | None, parameter.replace(default=None)
+    return parameter.replace(annotation=Annotated[kind, Parameter(**shown)])
+
+
+def _group(settings: type[Settings], name: str) -> Group | None:
+    """The heading of a setting that several verbs share: the first sentence of the class that has it."""
+    for place, owner in enumerate(settings.__mro__):
+        if name in vars(owner).get("__annotations__", {}) and owner.__name__.endswith("Choices"):
+            return Group((owner.__doc__ or "").split(".")[0].split(" (")[0], sort_key=-place)
+    return None
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(_shown(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _split(value: str) -> tuple[str, ...]:
+    """The values between the commas; the settings check each of them."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _from_file(path: Path, verb: Verb[Any, Any]) -> dict[str, Any]:
+    """Settings from a YAML file: flat, or a run's ``config.yaml`` with a section for each verb."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise SettingsError("no such file", where=path, remedy="Check the path after --config.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        what = " ".join(str(error).split())
+        raise SettingsError(f"expected YAML: {what}", where=path, remedy="Mend the file.") from None
+    if not isinstance(found, dict):
+        raise SettingsError(
+            f"expected names and values, found {type(found).__name__}", where=path,
+            remedy="Write one `name: value` a line.",
+        )
+    sections = {name: part for name, part in found.items() if name in VERBS and isinstance(part, dict)}
+    if not sections:
+        return {str(name).replace("-", "_"): value for name, value in found.items()}
+    return _from_sections(sections, verb)
+
+
+def _from_sections(sections: dict[str, dict[str, Any]], verb: Verb[Any, Any]) -> dict[str, Any]:
+    """The verb's own section; ``run``, which calls the others, takes the first that has a setting."""
+    name = vars(verb)["__name__"]
+    merged: dict[str, Any] = {}
+    for section in [sections[name]] if name in sections else sections.values():
+        merged = {**section, **merged}
+    known = verb.settings.model_fields.keys() - {"resume"}
+    return {key: value for key, value in merged.items() if key in known}
+
+
+def _sentence(error: CycloptsError) -> str:
+    """What is wrong with the line that was typed."""
+    argument = getattr(error, "argument", None)
+    if isinstance(error, MissingArgumentError) and argument is not None and not argument.tokens:
+        return f"{argument.name} is missing." + str(error).partition("argument.")[2]
+    if isinstance(error, UnusedCliTokensError):
+        return f"more was given than the verb takes: {' '.join(error.unused_tokens or [])}."
+    return str(error)
+
+
+def _complain(sentence: str, code: int) -> int:
+    say(f"hundredfold: {' '.join(sentence.split())}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
