@@ -28,7 +28,9 @@ HELPERS = frozenset(
     )
     for suffix in kind.split()
 )
-HELPER_NAMES = frozenset({"thumbs.db", "desktop.ini", "dicomdir", "license", "readme", "makefile", "__macosx"})
+HELPER_NAMES = frozenset(
+    {"thumbs.db", "desktop.ini", "dicomdir", "license", "readme", "makefile", "__macosx"}
+)
 NEVER_DICOM = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
