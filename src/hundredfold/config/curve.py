@@ -8,12 +8,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hundredfold.config.base import ResumableSettings, Settings
+from hundredfold.config.base import ResumableSettings
+from hundredfold.config.scan import LeakChoices
 
 __all__ = ["CurveChoices", "CurveSettings"]
 
 
-class CurveChoices(Settings):
+class CurveChoices(LeakChoices):
     """The evaluation protocol (Nielsen et al. 2023, section 2.4)."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "paper": {}}
@@ -31,9 +32,6 @@ class CurveChoices(Settings):
     bootstrap: int = Field(1000, ge=0, description="Resamples for the 95 % intervals; 0 for none.")
     min_class_size: int = Field(
         0, ge=0, description="Leave out classes with fewer labelled training images."
-    )
-    allow_leak: bool = Field(
-        False, description="Go on although test images are also training images; the report says so."
     )
 
 

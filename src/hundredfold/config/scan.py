@@ -9,10 +9,18 @@ from pydantic import Field
 
 from hundredfold.config.base import ResumableSettings, Settings
 
-__all__ = ["ScanChoices", "ScanSettings"]
+__all__ = ["LeakChoices", "ScanChoices", "ScanSettings"]
 
 
-class ScanChoices(Settings):
+class LeakChoices(Settings):
+    """What to do about test images that are also training images."""
+
+    allow_leak: bool = Field(
+        False, description="Go on although test images are also training images; the report says so."
+    )
+
+
+class ScanChoices(LeakChoices):
     """How images are read, stored and split."""
 
     max_bad: float = Field(0.01, ge=0, le=1, description="Stop if more than this share is unusable.")
