@@ -20,6 +20,13 @@ LUMA: Floats = np.array([0.299, 0.587, 0.114])
 YIQ: Floats = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 RGB: Floats = np.asarray(np.linalg.inv(YIQ), dtype=np.float64)
 
+#: what takes a colour to its grey, to what is not grey in it, and to that turned by a quarter.
+GREY, CHROMA, QUARTER = (RGB @ np.array(part, dtype=np.float64) @ YIQ for part in (
+    [[1, 0, 0], [0, 0, 0], [0, 0, 0]],
+    [[0, 0, 0], [0, 1, 0], [0, 0, 1]],
+    [[0, 0, 0], [0, 0, 1], [0, -1, 0]],
+))
+
 
 def colour_matrices(
     brightness: Floats, contrast: Floats, saturation: Floats, turns: Floats
@@ -51,13 +58,9 @@ def colour_matrices(
         >>> np.allclose(matrix[0], np.eye(3)), pull.tolist()
         (True, [1.0])
     """
-    angles = 2 * np.pi * turns
-    chroma = np.zeros((len(turns), 3, 3))  # in Y, I, Q
-    chroma[:, 0, 0] = 1
-    chroma[:, 1, 1] = chroma[:, 2, 2] = saturation * np.cos(angles)
-    chroma[:, 1, 2] = saturation * np.sin(angles)
-    chroma[:, 2, 1] = -saturation * np.sin(angles)
-    matrices = (brightness * contrast)[:, None, None] * (RGB @ chroma @ YIQ)
+    angles = 2 * np.pi * turns[:, None, None]
+    chroma = saturation[:, None, None] * (np.cos(angles) * CHROMA + np.sin(angles) * QUARTER)  # [n, 3, 3]
+    matrices = (brightness * contrast)[:, None, None] * (GREY + chroma)
     return np.asarray(matrices), np.asarray(brightness * (1 - contrast))
 
 

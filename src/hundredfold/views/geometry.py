@@ -34,6 +34,12 @@ BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "black": cv2.BORDER_CONSTANT}
 #: the corners of a frame, clockwise from the top left.
 CORNERS: Floats = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
 
+#: from corners to the sides that meet in the third one, and to what they lack of a parallelogram.
+SIDES: Floats = np.array([[0, 1, -1, 0], [0, 0, -1, 1], [1, -1, 1, -1]], dtype=np.float64)
+
+#: from weighted corners to the axes and the origin of a frame.
+FRAME: Floats = np.array([[-1, -1, 0], [1, 0, 1], [0, 1, 1]]) / 2
+
 
 def crop_boxes(
     uniforms: Floats, scale: Floats, height: int, width: int, aspect: float = 4 / 3
@@ -59,10 +65,10 @@ def crop_boxes(
         [[25.0, 75.0, 50.0, 50.0]]
     """
     area = scale[:, 0] + uniforms[:, 0] * (scale[:, 1] - scale[:, 0])  # [n]
-    own = np.log(width / height)
+    own = math.log(width / height)
     slack = -np.log(area)  # how much more oblong than the image a box of this area may be
-    low = np.clip(-np.log(aspect), own - slack, own + slack)
-    high = np.clip(np.log(aspect), own - slack, own + slack)
+    low = np.minimum(np.maximum(-math.log(aspect), own - slack), own + slack)
+    high = np.minimum(np.maximum(math.log(aspect), own - slack), own + slack)
     root_aspect = np.exp((low + uniforms[:, 1] * (high - low)) / 2)
     side = np.sqrt(area * (height * width))
     box_width = np.minimum(side * root_aspect, width)  # rounding must not push a full crop outside
@@ -141,17 +147,14 @@ def quad_homographies(quads: Floats) -> Floats:
         >>> quad_homographies(CORNERS[None] * 3)[0].tolist()
         [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    p0, p1, p2, p3 = np.moveaxis(quads, 1, 0)  # each [n, 2]
-    a, b, twist = p1 - p2, p3 - p2, p0 - p1 + p2 - p3
+    a, b, twist = np.moveaxis(SIDES @ quads, 1, 0)  # each [n, 2]
     area = _cross(a, b)
-    g, h = _cross(twist, b) / area, _cross(a, twist) / area  # [n]
-    unit = np.empty((len(quads), 3, 3))  # from the unit square
-    unit[:, :2, 0] = p1 - p0 + g[:, None] * p1
-    unit[:, :2, 1] = p3 - p0 + h[:, None] * p3
-    unit[:, :2, 2] = p0
-    unit[:, 2] = np.stack([g, h, np.ones_like(g)], axis=1)
-    frame = unit @ np.array([[0.5, 0, 0.5], [0, 0.5, 0.5], [0, 0, 1]])
-    return np.asarray(frame / frame[:, 2:, 2:])
+    corners = np.ones((len(quads), 3, 3))  # homogeneous; three of them, each a column
+    corners[:, :2] = quads[:, [0, 1, 3]].swapaxes(1, 2)
+    corners[:, :, 1] *= (1 + _cross(twist, b) / area)[:, None]
+    corners[:, :, 2] *= (1 + _cross(a, twist) / area)[:, None]
+    frames = corners @ FRAME
+    return np.asarray(frames / frames[:, 2:, 2:])
 
 
 class Pyramid:
