@@ -8,9 +8,9 @@ EfficientNet-Lite0. Their 247 tensors are those of timm's ``efficientnet_lite0``
     hundredfold pretrain IMAGES --out RUN --backbone efficientnet_lite0 --weights lite0.safetensors
 
 The file states the normalisation that TensorFlow's code prescribes, (pixel - 127) / 128. TensorFlow pads
-strided convolutions on one side, as timm's ``tf_efficientnet_lite0`` does; that name takes the file too, but on
-1,760 cells of ``pbc_blood_cells`` (112 px, 100 labels per class, RBF SVM, three draws) it gave a balanced accuracy
-of .619 where ``efficientnet_lite0`` gave .673. With ImageNet's usual mean and deviation the latter gave .669.
+strided convolutions on one side, as timm's ``tf_efficientnet_lite0`` does; that name takes the file too, but
+on 1,760 cells of ``pbc_blood_cells`` (112 px, 100 labels per class, RBF SVM, three draws) its balanced
+accuracy was .619 where ``efficientnet_lite0`` reached .673 (.669 with ImageNet's usual mean and deviation).
 """
 
 from __future__ import annotations

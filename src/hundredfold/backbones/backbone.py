@@ -10,11 +10,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from hundredfold.backbones.pretrained import HUB_PREFIX, build, check_name, load_pretrained
+from hundredfold.backbones.pretrained import ANY_SIZE, HUB_PREFIX, build, check_name, load_pretrained
 from hundredfold.backbones.weights import KeyMatch, find_weights_file, match_keys, read_weights
 from hundredfold.errors import ModelFileError, SettingsError, WeightsError
 
-__all__ = ["Backbone", "Triple", "create_backbone"]
+__all__ = ["Backbone", "Triple", "create_backbone", "rebuild_backbone"]
 
 Triple = tuple[float, float, float]
 
@@ -31,6 +31,9 @@ class Backbone(nn.Module):
         mean, std: the normalisation the weights expect, for pixels from 0 to 1; it belongs to the
             weights and travels with them.
         source: where the weights come from, in words for reports.
+
+    ``architecture`` and ``options`` are what :func:`rebuild_backbone` needs to build the same model without
+    the hub; ``native_size`` is the side in px its weights were trained at.
 
     Raises:
         SettingsError: the model takes one image size only, or gives no single vector an image.
@@ -49,6 +52,8 @@ class Backbone(nn.Module):
         super().__init__()
         self.name, self.model, self.source = name, model, source
         self.mean, self.std = mean, std
+        self.architecture, self.options = _recipe(model)
+        self.native_size = int(cast(Mapping[str, Any], model.pretrained_cfg)["input_size"][-1])
         self.dimension = _probe(name, model)
         self.register_buffer("mean_255", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std_255", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -101,6 +106,37 @@ def create_backbone(
     return Backbone(name, model, **{**_normalisation(model), **stated}, source=f"file:{path.name}")
 
 
+def rebuild_backbone(
+    architecture: str, options: Mapping[str, Any], state: Mapping[str, Tensor],
+    *, name: str, mean: Triple, std: Triple, source: str,
+) -> Backbone:
+    """Build a backbone from what :class:`Backbone` tells of itself and the state of its ``model``.
+
+    Raises:
+        SettingsError: this timm has no such architecture.
+        WeightsError: the state is not that of the architecture.
+    """
+    check_name(architecture)
+    model = build(architecture, **options)
+    match = match_keys(state, model.state_dict())
+    if match.prefix or match.missing or match.misfits or match.unexpected:
+        raise _unfitting(architecture, Path(name), match)
+    model.load_state_dict(match.state, strict=False)
+    return Backbone(name, model, mean=mean, std=std, source=source)
+
+
+def _recipe(model: nn.Module) -> tuple[str, dict[str, Any]]:
+    """The timm architecture, and the options it was built with that a file can hold."""
+    config = cast(Mapping[str, Any], model.pretrained_cfg)
+    options = cast(Mapping[str, Any], getattr(model, "_model_args", {}))
+    ours = {"num_classes", "drop_path_rate", *ANY_SIZE}
+    plain = {
+        key: value for key, value in options.items()
+        if key not in ours and isinstance(value, bool | int | float | str | list | tuple)
+    }
+    return str(config["architecture"]), plain
+
+
 def _normalisation(model: nn.Module) -> dict[str, Triple]:
     config = cast(Mapping[str, Any], model.pretrained_cfg)
     return {"mean": _triple(config["mean"]), "std": _triple(config["std"])}
@@ -134,7 +170,8 @@ def _triple(values: object) -> Triple:
 
 
 def _unfitting(name: str, path: Path, match: KeyMatch) -> WeightsError:
-    fitting, wanted = len(match.state), len(match.state) + len(match.missing) + len(match.misfits)
+    fitting = sum(not key.endswith("num_batches_tracked") for key in match.state)
+    wanted = fitting + len(match.missing) + len(match.misfits)
     parts = [
         f"{word} {', '.join(keys[:SHOWN_KEYS])}{' …' if len(keys) > SHOWN_KEYS else ''}"
         for word, keys in (

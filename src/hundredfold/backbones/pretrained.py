@@ -16,7 +16,7 @@ from torch import nn
 from hundredfold.errors import SettingsError, WeightsError
 from hundredfold.progress import say
 
-__all__ = ["HUB_PREFIX", "build", "check_name", "load_pretrained"]
+__all__ = ["ANY_SIZE", "HUB_PREFIX", "build", "check_name", "load_pretrained"]
 
 HUB_PREFIX = "hf-hub:"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -49,10 +49,10 @@ def check_name(name: str) -> None:
         SettingsError: with the nearest names.
 
     Examples:
-        >>> check_name("resnet10")
+        >>> check_name("resnet10x")
         Traceback (most recent call last):
             ...
-        hundredfold.errors.SettingsError: timm has no model of this name (resnet10). Did you mean resnet10t?
+        hundredfold.errors.SettingsError: timm has no model of this name (resnet10x). ...
     """
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):

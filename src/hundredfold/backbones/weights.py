@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -67,7 +68,9 @@ def read_weights(path: Path) -> tuple[State, dict[str, str]]:
     if path.suffix == ".safetensors" or _looks_like_safetensors(path):
         return _read_safetensors(path)
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # that a plain pickle is unusual; it is refused just below
+            warnings.simplefilter("ignore", UserWarning)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(
             "the file holds more than tensors, which could run code when loaded", where=path,

@@ -1,0 +1,221 @@
+"""Encoder: a backbone, the pixels it expects, and where it comes from; one folder, one hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hundredfold.backbones.backbone import Backbone, rebuild_backbone
+from hundredfold.backbones.weights import read_weights
+from hundredfold.data.pixels import ValueRange
+from hundredfold.encode.opening import load_encoder, open_encoder
+from hundredfold.encode.protocol import (
+    ENCODER_FILE,
+    ConcatenatedEncoder,
+    EncoderLike,
+    digest,
+    read_facts,
+    resize,
+)
+from hundredfold.encode.thumbnail import ThumbnailEncoder
+from hundredfold.errors import ModelFileError, SettingsError, WeightsError
+from hundredfold.rundir import atomic_write, software, write_json
+
+__all__ = [
+    "WEIGHTS_FILE",
+    "ConcatenatedEncoder",
+    "Encoder",
+    "EncoderLike",
+    "Symmetry",
+    "ThumbnailEncoder",
+    "load_encoder",
+    "open_encoder",
+]
+
+WEIGHTS_FILE = "encoder.safetensors"
+Symmetry = Literal["none", "mirror", "dihedral"]
+SYMMETRIES = ("none", "mirror", "dihedral")
+
+
+class Encoder:
+    """A frozen backbone with its preprocessing and provenance.
+
+    Args:
+        backbone: gives the vectors; brings the mean and deviation its weights expect.
+        size: the side in px to which images are resized.
+        value_range: the range that deep (16-bit, float) images of the training set were scaled by.
+        fit: how images that are not square were made so: pad, crop or squash.
+        provenance: how it was made; JSON can hold it.
+        seen: SHA-256 of the pixels of every training image; no leak goes unnoticed.
+        symmetry: average the vectors over an image and its mirror image, or its 8 turned and mirrored ones.
+
+    Raises:
+        SettingsError: an unknown symmetry.
+
+    Examples:
+        >>> from hundredfold.backbones.backbone import create_backbone
+        >>> encoder = Encoder(
+        ...     create_backbone("resnet10t", weights="none"), size=32, value_range=None, fit="pad",
+        ...     provenance={}, seen=frozenset(),
+        ... )
+        >>> encoder.encode(np.zeros((2, 50, 50, 3), dtype=np.uint8)).shape
+        (2, 512)
+    """
+
+    def __init__(
+        self, backbone: Backbone, *, size: int, value_range: ValueRange | None, fit: str,
+        provenance: Mapping[str, Any], seen: frozenset[str], symmetry: Symmetry = "none",
+    ) -> None:
+        if symmetry not in SYMMETRIES:
+            raise SettingsError(
+                f"no symmetry named {symmetry!r}", remedy=f"Known: {', '.join(SYMMETRIES)}."
+            )
+        self.backbone, self.size, self.value_range, self.fit = backbone, size, value_range, fit
+        self.provenance, self.seen, self.symmetry = dict(provenance), frozenset(seen), symmetry
+
+    @property
+    def name(self) -> str:
+        """The backbone's timm name."""
+        return self.backbone.name
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        return self.backbone.dimension
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over weights, preprocessing and the images seen; taken once, when first asked for."""
+        preprocessing = json.dumps(self._preprocessing, sort_keys=True)
+        return digest(_hash_state(self.backbone.model), preprocessing, *sorted(self.seen))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What reports say of it; JSON can hold it."""
+        return {
+            "kind": "backbone", "name": self.name, "hash": self.hash, "dimension": self.dimension,
+            "source": self.backbone.source, **self._preprocessing, "provenance": self.provenance,
+            "seen_count": len(self.seen),
+        }
+
+    @property
+    def _preprocessing(self) -> dict[str, Any]:
+        """Everything but the weights that the vectors depend on."""
+        limits = self.value_range
+        return {
+            "architecture": self.backbone.architecture, "options": self.backbone.options,
+            "mean": list(self.backbone.mean), "std": list(self.backbone.std),
+            "size": self.size, "fit": self.fit, "symmetry": self.symmetry,
+            "value_range": None if limits is None else [limits.low, limits.high],
+        }
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the backbone to a device, and return the encoder."""
+        self.backbone.to(device)
+        return self
+
+    def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Square images uint8 [b,h,h,3] of any size → vectors float32 [b,d]."""
+        pixels = torch.from_numpy(np.ascontiguousarray(resize(batch, self.size)))
+        device = self.backbone.mean_255.device
+        with _evaluating(self.backbone), torch.inference_mode():
+            images = self.backbone.normalise(pixels.to(device))  # [b,h,h,3] -> [b,3,h,h]
+            views = [self.backbone(view).float() for view in _views(images, self.symmetry)]
+            vectors = torch.stack(views).mean(0)  # [v,b,d] -> [b,d]
+        return cast("NDArray[np.float32]", vectors.cpu().numpy())
+
+    def save(self, folder: Path) -> None:
+        """Write ``encoder.safetensors`` and ``encoder.json``."""
+        state = {
+            key: tensor.detach().cpu().contiguous().clone()
+            for key, tensor in self.backbone.model.state_dict().items()
+        }
+        metadata = {
+            "format": "pt", "architecture": self.backbone.architecture,
+            "mean": json.dumps(self.backbone.mean), "std": json.dumps(self.backbone.std),
+        }
+        with atomic_write(folder / WEIGHTS_FILE) as path:
+            save_file(state, path, metadata=metadata)
+        facts = {"schema_version": 1, **self.facts, "software": software(), "seen": sorted(self.seen)}
+        write_json(folder / ENCODER_FILE, facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ModelFileError: a file is missing, damaged, edited (its hash differs), or no safetensors.
+        """
+        facts = read_facts(folder)
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise ModelFileError(
+                f"the encoder folder has no {WEIGHTS_FILE}", where=folder,
+                remedy="Copy the whole folder; only safetensors are loaded.",
+            )
+        state, _ = read_weights(folder / WEIGHTS_FILE)
+        try:
+            encoder = cls._build(facts, state)
+        except (KeyError, TypeError, ValueError, SettingsError, WeightsError) as error:
+            raise ModelFileError(
+                f"{ENCODER_FILE} does not describe the weights beside it: {error}", where=folder,
+                remedy="Write the encoder again with this version.",
+            ) from error
+        if encoder.hash != facts["hash"]:
+            raise ModelFileError(
+                f"expected the hash {facts['hash']}, found {encoder.hash}: a file was edited or damaged",
+                where=folder, remedy="Copy the folder again from where it was made.",
+            )
+        return encoder
+
+    @classmethod
+    def _build(cls, facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:
+        backbone = rebuild_backbone(
+            facts["architecture"], facts["options"], state, name=facts["name"],
+            mean=tuple(facts["mean"]), std=tuple(facts["std"]), source=facts["source"],
+        )
+        limits = facts["value_range"]
+        return cls(
+            backbone, size=facts["size"], value_range=None if limits is None else ValueRange(*limits),
+            fit=facts["fit"], provenance=facts["provenance"], seen=frozenset(facts["seen"]),
+            symmetry=facts["symmetry"],
+        )
+
+
+def _views(images: Tensor, symmetry: Symmetry) -> Iterator[Tensor]:
+    """The views [b,3,h,h] whose vectors are averaged."""
+    for turns in range(4 if symmetry == "dihedral" else 1):
+        turned = torch.rot90(images, turns, dims=(2, 3))
+        yield turned
+        if symmetry != "none":
+            yield turned.flip(3)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block; each module's own mode comes back after it."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _hash_state(model: nn.Module) -> str:
+    found = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        found.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

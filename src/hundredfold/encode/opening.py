@@ -1,0 +1,108 @@
+"""An encoder by what a user writes: a run, a folder, ``timm:NAME``, ``hf:NAME``, ``thumbnail``, ``A+B``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hundredfold.encode.protocol import (
+    ENCODER_FILE,
+    ConcatenatedEncoder,
+    EncoderLike,
+    read_facts,
+)
+from hundredfold.encode.thumbnail import ThumbnailEncoder
+from hundredfold.errors import ModelFileError, SettingsError
+from hundredfold.rundir import RunDirectory
+
+__all__ = ["load_encoder", "open_encoder"]
+
+HUBS = {"timm:": "", "hf:": "hf-hub:"}
+
+
+def open_encoder(spec: str, *, weights: str = "auto", download: bool = False) -> EncoderLike:
+    """Open the encoder that ``spec`` means.
+
+    Args:
+        spec: a run (its pre-trained encoder), an encoder folder, ``timm:NAME``, ``hf:OWNER/NAME`` (a
+            timm model on the Hugging Face hub), ``thumbnail``, or several of them joined by ``+``.
+        weights: of ``timm:`` encoders; as in :func:`hundredfold.backbones.backbone.create_backbone`.
+        download: whether weights may be downloaded.
+
+    Raises:
+        SettingsError: ``spec`` is none of these.
+        WeightsError: weights cannot be had.
+        ModelFileError: an encoder folder is damaged.
+        RunMissingError: the run was not pre-trained.
+
+    Examples:
+        >>> open_encoder("thumbnail").dimension
+        864
+    """
+    if spec == "thumbnail":
+        return ThumbnailEncoder()
+    if Path(spec).is_dir():
+        return _from_folder(Path(spec))
+    if "+" in spec:
+        parts = [open_encoder(part, weights=weights, download=download) for part in spec.split("+")]
+        return ConcatenatedEncoder(parts)
+    for prefix, hub in HUBS.items():
+        if spec.startswith(prefix):
+            return _from_timm(hub + spec.removeprefix(prefix), weights=weights, download=download)
+    raise SettingsError(
+        "no encoder of this name, and no such folder", where=spec or "empty",
+        remedy="Give a run, an encoder folder, timm:NAME, hf:OWNER/NAME, thumbnail, or some joined by '+'.",
+    )
+
+
+def load_encoder(folder: Path) -> EncoderLike:
+    """Read an encoder of any kind from the folder its ``save`` wrote.
+
+    Raises:
+        ModelFileError: a file is missing, damaged, edited, or of a refused kind.
+    """
+    facts = read_facts(folder)
+    kind = facts.get("kind")
+    encoder: EncoderLike
+    if kind == "backbone":
+        from hundredfold.encode.encoder import Encoder
+
+        return Encoder.load(folder)
+    if kind == "thumbnail":
+        encoder = ThumbnailEncoder(side=int(facts["side"]), bins=int(facts["bins"]))
+    elif kind == "concatenated":
+        parts = [load_encoder(folder / f"part-{number}") for number in range(len(facts["parts"]))]
+        encoder = ConcatenatedEncoder(parts)
+    else:
+        raise ModelFileError(
+            f"expected the kind backbone, thumbnail or concatenated, found {kind!r}",
+            where=folder / ENCODER_FILE, remedy="Write the encoder again with this version.",
+        )
+    if encoder.hash != facts.get("hash"):
+        raise ModelFileError(
+            f"expected the hash {facts.get('hash')}, found {encoder.hash}: a file was edited or damaged",
+            where=folder, remedy="Copy the folder again from where it was made.",
+        )
+    return encoder
+
+
+def _from_folder(folder: Path) -> EncoderLike:
+    if (folder / ENCODER_FILE).is_file():
+        return load_encoder(folder)
+    if RunDirectory.is_run(folder):
+        return load_encoder(RunDirectory.open(folder).require("encoder", made_by="pretrain"))
+    raise SettingsError(
+        f"the folder is no run and holds no {ENCODER_FILE}", where=folder,
+        remedy="Give the --out of `hundredfold pretrain`, or its encoder folder.",
+    )
+
+
+def _from_timm(name: str, *, weights: str, download: bool) -> EncoderLike:
+    """A timm model at the size its weights were trained at."""
+    from hundredfold.backbones.backbone import create_backbone
+    from hundredfold.encode.encoder import Encoder
+
+    backbone = create_backbone(name, weights=weights, download=download)
+    return Encoder(
+        backbone, size=backbone.native_size, value_range=None, fit="pad",
+        provenance={"method": "none", "weights": backbone.source}, seen=frozenset(),
+    )

@@ -1,0 +1,96 @@
+"""timm's pretrained weights: asked for, found in the cache, refused, never replaced by random ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from hundredfold.backbones.backbone import create_backbone
+from hundredfold.errors import SettingsError, WeightsError
+
+NAME = "resnet10t.c3_in1k"
+
+
+@pytest.fixture(autouse=True)
+def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
+
+
+@pytest.fixture
+def cached(tmp_path: Path) -> dict[str, torch.Tensor]:
+    """What the hub's client would have left in its cache."""
+    torch.manual_seed(3)
+    model = timm.create_model("resnet10t")
+    snapshot = tmp_path / "hub" / f"models--timm--{NAME}" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    save_file(model.state_dict(), snapshot / "model.safetensors")
+    config = {"architecture": "resnet10t", "num_classes": 1000, "pretrained_cfg": {
+        "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_size": [3, 176, 176], "num_classes": 1000,
+        "first_conv": "conv1.0", "classifier": "fc",
+    }}
+    (snapshot / "config.json").write_text(json.dumps(config))
+    (snapshot.parent.parent / "refs").mkdir()
+    (snapshot.parent.parent / "refs" / "main").write_text("0" * 40)
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("name", [NAME, "resnet10t"])
+def test_a_download_must_be_allowed_and_is_described(name: str) -> None:
+    with pytest.raises(WeightsError, match=r"co/timm/resnet10t\.c3_in1k \(about 20 MB.*--download"):
+        create_backbone(name)
+
+
+def test_a_hub_model_must_be_allowed_too() -> None:
+    with pytest.raises(WeightsError, match=r"huggingface\.co/some/model.*--download"):
+        create_backbone("hf-hub:some/model")
+
+
+@pytest.mark.parametrize("name", [NAME, "hf-hub:some/model"])
+def test_a_failed_download_is_an_error_not_random_weights(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(WeightsError, match=r"could not be downloaded.*Check the network"):
+        create_backbone(name, download=True)
+    assert f"Downloading the weights of {name}" in capsys.readouterr().err
+
+
+def test_a_model_without_pretrained_weights_says_so() -> None:
+    name = next(n for n in timm.list_models() if not timm.get_pretrained_cfg(n).has_weights)
+    with pytest.raises(WeightsError, match="offers no pretrained weights"):
+        create_backbone(name)
+
+
+def test_the_cache_is_used_without_asking(cached: dict[str, torch.Tensor]) -> None:
+    backbone = create_backbone(NAME)
+    found = backbone.model.state_dict()
+    assert all(torch.equal(found[key], cached[key]) for key in found)
+    assert "fc.weight" not in found
+    assert backbone.source == f"timm:{NAME}"
+
+
+def test_the_older_cache_of_torch_is_used_too(tmp_path: Path) -> None:
+    config = timm.get_pretrained_cfg("resnet10t")
+    model = timm.create_model("resnet10t")
+    folder = tmp_path / "torch" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(model.state_dict(), folder / Path(config.url).name)
+    found = create_backbone("resnet10t").model.state_dict()
+    assert torch.equal(found["conv1.0.weight"], model.state_dict()["conv1.0.weight"])
+
+
+def test_a_hub_model_brings_its_own_normalisation(cached: dict[str, torch.Tensor]) -> None:
+    backbone = create_backbone(f"hf-hub:timm/{NAME}", download=True)
+    assert backbone.mean == (0.1, 0.2, 0.3)
+    assert backbone.architecture == "resnet10t"
+    assert torch.equal(backbone.model.state_dict()["conv1.0.weight"], cached["conv1.0.weight"])
+
+
+def test_a_hub_model_takes_no_other_weights(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="comes with its own weights"):
+        create_backbone("hf-hub:some/model", weights="none")
