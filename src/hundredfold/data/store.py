@@ -1,0 +1,162 @@
+"""The finished pixel store, and the range that deep images were scaled by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hundredfold.data.image import Pixels
+from hundredfold.data.journal import HEADER_BYTES
+from hundredfold.data.resize import Fit
+from hundredfold.errors import InputError, RunMissingError, TableError
+
+__all__ = ["PixelStore", "ValueRange", "stored_facts"]
+
+LOOKED_AT = 2_000
+SAMPLES = 4_000_000
+PERCENTILES = (0.1, 99.9)
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """The values of deep (16-bit, float) images that become black and white, one pair for a data set.
+
+    Examples:
+        >>> ValueRange(0, 1000).to_uint8(np.array([-5.0, 500.0, 4000.0]))
+        array([  0, 128, 255], dtype=uint8)
+    """
+
+    low: float
+    high: float
+
+    def to_uint8(self, values: Pixels) -> NDArray[np.uint8]:
+        """Scale values of any shape; what lies outside is cut."""
+        scaled = (values.astype(np.float32) - np.float32(self.low)) * np.float32(255 / (self.high - self.low))
+        eight: NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+        return eight
+
+    @classmethod
+    def of(cls, images: Sequence[Pixels]) -> Self:
+        """The range from the .1st to the 99.9th percentile of the images' values.
+
+        At most about four million values are looked at, evenly spaced over the images and in each.
+        """
+        every = max(1, len(images) // LOOKED_AT)
+        chosen = images[::every]
+        share = max(1, SAMPLES // len(chosen))
+        values = [image.reshape(-1)[:: max(1, image.size // share)] for image in chosen]
+        low, high = np.percentile(np.concatenate(values), PERCENTILES)
+        return cls(float(low), float(high) if high > low else float(low) + 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelStore:
+    """Images as ``uint8`` RGB squares, in the order of their table.
+
+    Made by :func:`hundredfold.data.pixels.fill`.
+
+    Args:
+        folder: holds ``pixels.npy`` [n,size,size,3] and ``pixels.json``.
+        ids: of the rows [n].
+        size: side of an image in px.
+        fit: how images that are not square were made so.
+        value_range: what deep images were scaled by; ``None`` where there were none.
+    """
+
+    folder: Path
+    ids: NDArray[np.object_]
+    size: int
+    fit: Fit
+    value_range: ValueRange | None
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a finished store.
+
+        Raises:
+            RunMissingError: there is none in ``folder``.
+            InputError: its files do not fit each other.
+        """
+        facts = stored_facts(folder)
+        if facts is None:
+            raise RunMissingError(
+                "expected a finished pixel store, found no pixels.json", where=folder,
+                remedy="Run `hundredfold scan` (with --resume, if it was interrupted).",
+            )
+        checked = pd.read_parquet(folder / "images.parquet")
+        ids = checked.loc[checked["problem"].isna(), "id"].to_numpy(dtype=object)
+        limits = facts["value_range"]
+        store = cls(folder, ids, facts["size"], facts["fit"], None if limits is None else ValueRange(*limits))
+        expected = HEADER_BYTES + len(ids) * store.size**2 * 3
+        path = folder / "pixels.npy"
+        if not path.is_file() or path.stat().st_size != expected or facts["count"] != len(ids):
+            raise InputError(
+                f"the pixel store is damaged: expected {len(ids):,} images of {store.size} px", where=folder,
+                remedy="Delete the folder and run `hundredfold scan --resume`.",
+            )
+        return store
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def array(self) -> NDArray[np.uint8]:
+        """The pixels [n,size,size,3], memory-mapped and read-only."""
+        if not len(self):  # an empty file cannot be mapped
+            return np.empty((0, self.size, self.size, 3), np.uint8)
+        pixels: NDArray[np.uint8] = np.load(self.folder / "pixels.npy", mmap_mode="r")
+        return pixels
+
+    def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """The rows [k] of the images.
+
+        Raises:
+            TableError: an id is not in the store (it was rejected, or is of another scan).
+        """
+        wanted = pd.Index(list(ids), dtype=object)
+        rows = self._index.get_indexer(wanted).astype(np.int64)
+        if (rows < 0).any():
+            unknown = wanted[rows < 0]
+            raise TableError(
+                f"{len(unknown):,} of {len(wanted):,} images are not in the pixel store", where=unknown[0],
+                remedy="Ask only for usable images, and for those of the same scan.",
+            )
+        return rows
+
+    def __getitem__(self, rows: NDArray[np.int64] | Sequence[int]) -> NDArray[np.uint8]:
+        """The pixels [k,size,size,3] of ``rows`` [k], as a copy."""
+        pixels: NDArray[np.uint8] = np.array(self.array[np.asarray(rows, dtype=np.int64)])
+        return pixels
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a worker process maps the file itself; pickled, the map would carry all the pixels
+        return {name: value for name, value in self.__dict__.items() if name not in ("array", "_index")}
+
+    @cached_property
+    def _index(self) -> pd.Index:
+        return pd.Index(self.ids, dtype=object)
+
+
+def stored_facts(folder: Path) -> dict[str, Any] | None:
+    """The contents of ``pixels.json``, or ``None`` where no store was finished.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / "pixels.json"
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise InputError(
+            "pixels.json is damaged", where=path, remedy="Delete the folder of the pixel store."
+        ) from None
