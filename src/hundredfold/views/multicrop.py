@@ -117,7 +117,7 @@ class MultiCrop:
         self.global_scale = _scale(global_scale=global_scale)
         self.local_scale = _scale(local_scale=local_scale)
         self.seed = _at_least(0, seed=seed)
-        roles = np.array([0, 1] + [2] * local_crops)  # first global, second global, local
+        roles = np.array([0, 1, *[2] * local_crops])  # first global, second global, local
         self._scales = np.array([global_scale, global_scale, local_scale])[roles]  # [crops, 2]
         self._perspective_p = np.array(self.modality.perspective_p)[roles]
         self._blur_p = np.array(self.modality.blur_p)[roles]
@@ -133,7 +133,12 @@ class MultiCrop:
 
         Returns:
             Global crops ``[2, g, g, 3]`` and local crops ``[local_crops, l, l, 3]``, uint8.
+
+        Raises:
+            ValueError: ``pixels`` is of another type or shape.
         """
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise ValueError(f"expected uint8 [h, w, 3], found {pixels.dtype} {list(pixels.shape)}")
         uniforms = crop_uniforms(self.seed, epoch, key, crops=2 + self.local_crops)
         plan = self._plan(uniforms, *pixels.shape[:2])
         pyramid = geometry.Pyramid(pixels)
