@@ -1,0 +1,153 @@
+"""Chapter "Accuracy against the number of labels": the learning curves and all their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing, encoder_words, method_words
+from hundredfold.report.figures import learning_curves
+from hundredfold.report.tables import Headline, Point, curve_points, points_of
+from hundredfold.report.words import in_lines, interval, share
+
+__all__ = ["curve_exhibit", "curves_chapter"]
+
+METRICS = {"macro_f1": "Macro F1", "auroc": "Area under the ROC curve"}
+ORDER = ("pretrained", "initial", "thumbnail", "svm", "knn", "logistic")
+BANDS = {
+    "interval": "Bands: 95 % bootstrap intervals over test groups and draws.",
+    "range": "Bands: the range over the draws of labels; an interval could not be computed.",
+    "": "One draw of labels: no band.",
+}
+NOTES = {
+    "interval": "Below each value: its 95 % interval. ",
+    "range": "Below each value: the range over the draws. ",
+    "": "",
+}
+
+
+def curve_exhibit(curve: pd.DataFrame, at: Headline) -> Exhibit:
+    """The first figure: the headline's classifier on every encoder."""
+    return _by_encoder(curve_points(curve), at.classifier, _guessing(curve))
+
+
+def curves_chapter(curve: pd.DataFrame, at: Headline) -> Chapter:
+    """The other learning curves, and all their numbers."""
+    points, chance = curve_points(curve), _guessing(curve)
+    others = [name for name in _ordered(points["classifier"]) if name != at.classifier]
+    items: list[Exhibit | Listing] = [_by_encoder(points, name, chance) for name in others]
+    if others:
+        items.append(_by_classifier(points, at.encoder, chance))
+    items += [_numbers(points, name) for name in (at.classifier, *others)]
+    items += [_other_metric(curve, metric, at) for metric in METRICS if (curve["metric"] == metric).any()]
+    sentences = (
+        "Each point is the mean over draws of the labelled images; the test set is always the same.",
+        "Hollow points: some classes have fewer labels than asked for, and give all they have.",
+    )
+    return Chapter("curves", "Accuracy against the number of labels", sentences, items)
+
+
+def _by_encoder(points: pd.DataFrame, classifier: str, chance: float) -> Exhibit:
+    lines = points[points["classifier"] == classifier]
+    names = {name: encoder_words(name) for name in _ordered(lines["encoder"])}
+    method = "the SVM" if classifier == "svm" else method_words(classifier)
+    title = f"Balanced accuracy with {method}"
+    return _curve(lines, "encoder", names, file=_file("curve", classifier), title=title, chance=chance)
+
+
+def _by_classifier(points: pd.DataFrame, encoder: str, chance: float) -> Exhibit:
+    lines = points[points["encoder"] == encoder]
+    names = {name: method_words(name) for name in _ordered(lines["classifier"])}
+    title = f"The classifiers compared ({encoder_words(encoder)})"
+    return _curve(lines, "classifier", names, file=_file("curves", encoder), title=title, chance=chance)
+
+
+def _curve(
+    lines: pd.DataFrame, by: str, names: dict[str, str], *, file: str, title: str, chance: float
+) -> Exhibit:
+    told = []
+    for key, words in names.items():
+        line = points_of(lines[lines[by] == key].sort_values("n_per_class"))
+        told.append(
+            f"{words} from {share(line[0].value)} at {line[0].n_per_class:,} to {share(line[-1].value)} at "
+            f"{line[-1].n_per_class:,} labels per class"
+        )
+    ends = {key: in_lines(words, 13) for key, words in names.items()}
+    figure = learning_curves(lines, by=by, names=ends, ylabel="balanced accuracy", chance=chance)
+    caption = f"{BANDS[_band(lines)]} Below: labels per class; above: labels in all classes together."
+    return Exhibit(file, title, caption, f"Learning curves: {'; '.join(told)}.", figure, lines)
+
+
+def _numbers(points: pd.DataFrame, classifier: str) -> Listing:
+    lines = points[points["classifier"] == classifier]
+    encoders = _ordered(lines["encoder"])
+    rows: list[list[Cell | str]] = []
+    for budget in sorted(lines["n_per_class"].unique()):
+        beside = points_of(lines[lines["n_per_class"] == budget])
+        star = "*" if any(point.capped for point in beside) else ""
+        rows.append([f"{budget:,}{star}", f"{beside[0].n_labels:,.0f}", *_values(beside, encoders)])
+    noted = "* Some classes have fewer labels and give all they have. " if lines["capped"].any() else ""
+    return Listing(
+        _file("curve", classifier),
+        f"Balanced accuracy, {method_words(classifier)}",
+        f"{NOTES[_band(lines)]}{noted}{int(lines['n_test'].max()):,} test images; The data has those of each "
+        "class.",
+        ["labels per class", "labels in all", *(encoder_words(name) for name in encoders)],
+        rows,
+        lines,
+        words=0,
+    )
+
+
+def _other_metric(curve: pd.DataFrame, metric: str, at: Headline) -> Listing:
+    points = curve_points(curve, metric)
+    lines = points[points["n_per_class"] == at.n_per_class]
+    encoders = _ordered(lines["encoder"])
+    rows: list[list[Cell | str]] = [
+        [method_words(name), *_values(points_of(lines[lines["classifier"] == name]), encoders)]
+        for name in _ordered(lines["classifier"])
+    ]
+    labels = "1 label" if at.n_per_class == 1 else f"{at.n_per_class:,} labels"
+    return Listing(
+        metric,
+        f"{METRICS[metric]}, {labels} per class",
+        NOTES[_band(lines)],
+        ["classifier", *(encoder_words(name) for name in encoders)],
+        rows,
+        points,
+    )
+
+
+def _values(points: Sequence[Point], encoders: Sequence[str]) -> list[Cell]:
+    by_encoder = {point.encoder: point for point in points}
+    return [_value(by_encoder.get(name)) for name in encoders]
+
+
+def _value(point: Point | None) -> Cell:
+    if point is None:
+        return Cell("–")
+    return Cell(share(point.value), note=interval(point.low, point.high) if point.band else "")
+
+
+def _band(lines: pd.DataFrame) -> str:
+    return next((band for band in ("interval", "range") if (lines["band"] == band).any()), "")
+
+
+def _guessing(curve: pd.DataFrame) -> float:
+    """Balanced accuracy of guessing among the classes that have test images."""
+    per_class = curve.loc[curve["class"].notna() & (curve["class"].astype(object) != ""), "class"]
+    return 1 / per_class.nunique() if len(per_class) else float("nan")
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    """Each name once: those of every run first, in their usual order."""
+    return sorted(
+        {str(name) for name in names}, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)
+    )
+
+
+def _file(kind: str, name: str) -> str:
+    """The name of a file; letters that a file system might refuse become hyphens."""
+    kept = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)
+    return f"{kind}_{kept[:60]}"

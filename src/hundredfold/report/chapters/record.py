@@ -1,0 +1,144 @@
+"""Chapter "Record": settings, stages, versions, and how to cite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from hundredfold.report.chapters.base import Chapter, Listing
+from hundredfold.report.material import Material
+from hundredfold.report.words import shown
+
+__all__ = ["citations", "record_chapter"]
+
+#: settings that hold paths; the page shows their last part, since a page is passed on.
+PATHS = frozenset({"images", "labels", "out", "pixels", "embeddings", "predictor", "run"})
+NOT_TOLD = frozenset({"resume"})
+
+NIELSEN = (
+    (
+        "M. Nielsen, L. Wenderoth, T. Sentker, R. Werner. Self-Supervision for Medical Image Classification: "
+        "State-of-the-Art Performance with ~100 Labeled Training Samples per Class. Bioengineering 2023, "
+        "10(8), 895."
+    ),
+    "https://doi.org/10.3390/bioengineering10080895",
+)
+CARON = (
+    (
+        "M. Caron, H. Touvron, I. Misra, H. Jégou, J. Mairal, P. Bojanowski, A. Joulin. Emerging Properties "
+        "in Self-Supervised Vision Transformers. ICCV 2021."
+    ),
+    "https://arxiv.org/abs/2104.14294",
+)
+XCIT = (
+    "A. El-Nouby et al. XCiT: Cross-Covariance Image Transformers. NeurIPS 2021.",
+    "https://arxiv.org/abs/2106.09681",
+)
+
+
+def record_chapter(material: Material) -> Chapter:
+    """What was done with which settings, by which software."""
+    items = [_stages(material.state)]
+    items += [_settings(stage, given) for stage, given in material.settings.items() if given]
+    if material.pretraining:
+        items.append(_resolved(material.pretraining))
+    if material.predictor is not None:
+        items.append(_predictor(material.predictor))
+    items.append(_versions(material.state))
+    sentences = ["Paths are shortened to their last part; config.yaml and run.json hold everything."]
+    return Chapter("record", "Settings and versions", sentences, items, flowing=True)
+
+
+def citations(material: Material) -> list[tuple[str, str]]:
+    """The works a text that uses this run should name, with their addresses."""
+    backbone = str(
+        material.pretraining.get("backbone") or material.settings.get("pretrain", {}).get("backbone")
+    )
+    return [NIELSEN, CARON, *([XCIT] if backbone.startswith("xcit") else [])]
+
+
+def _stages(state: Mapping[str, Any]) -> Listing:
+    stages = {name: facts for name, facts in state.get("stages", {}).items() if name != "report"}
+    table = pd.DataFrame(
+        [(name, facts.get("status"), facts.get("seconds")) for name, facts in stages.items()],
+        columns=["stage", "status", "seconds"],
+    )
+    rows = [
+        [name, str(facts.get("status")), _duration(facts.get("seconds"))] for name, facts in stages.items()
+    ]
+    return Listing("stages", "What was run", "", ["stage", "status", "time"], rows, table, words=2)
+
+
+def _settings(stage: str, given: Mapping[str, Any]) -> Listing:
+    told = [(name, _told(name, value)) for name, value in given.items() if name not in NOT_TOLD]
+    return Listing(
+        f"settings_{stage}",
+        f"Settings of {stage}",
+        "",
+        ["setting", "value"],
+        [list(row) for row in told],
+        pd.DataFrame(told, columns=["setting", "value"]),
+        words=2,
+    )
+
+
+def _resolved(facts: Mapping[str, Any]) -> Listing:
+    told = [(name, _told(name, value)) for name, value in facts.items() if not isinstance(value, Mapping)]
+    return Listing(
+        "pretraining",
+        "What pre-training used",
+        "With what was left to the run to choose.",
+        ["", ""],
+        [list(row) for row in told],
+        pd.DataFrame(told, columns=["fact", "value"]),
+        words=2,
+    )
+
+
+def _predictor(facts: Mapping[str, Any]) -> Listing:
+    plain = [(name, _told(name, value)) for name, value in facts.items() if not isinstance(value, Mapping)]
+    return Listing(
+        "predictor",
+        "The predictor",
+        "It labels new images: hundredfold predict IMAGES --predictor RUN.",
+        ["", ""],
+        [list(row) for row in plain],
+        pd.DataFrame(plain, columns=["fact", "value"]),
+        words=2,
+    )
+
+
+def _versions(state: Mapping[str, Any]) -> Listing:
+    found = [(str(name), str(version)) for name, version in state.get("software", {}).items()]
+    if "device" in state:
+        found.append(("device", str(state["device"])))
+    return Listing(
+        "versions",
+        "Software",
+        "",
+        ["package", "version"],
+        [list(row) for row in found],
+        pd.DataFrame(found, columns=["package", "version"]),
+        words=2,
+    )
+
+
+def _told(name: str, value: object) -> str:
+    if value is None:
+        return "–"
+    if name in PATHS:
+        return shown(str(value).rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1], 60)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return shown(", ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value), 300)
+    return f"{value:g}" if isinstance(value, float) else shown(value, 300)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes:,} min {rest:02d} s" if minutes else f"{rest} s"

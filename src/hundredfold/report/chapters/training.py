@@ -1,0 +1,180 @@
+"""Chapter "Pre-training": what the network saw, and whether it learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from hundredfold.report.chapters.base import Chapter, Exhibit, Listing
+from hundredfold.report.figures import over_steps
+from hundredfold.report.material import Material
+from hundredfold.report.sheets import view_sheet, views_of
+from hundredfold.report.words import shown
+from hundredfold.views.multicrop import MultiCrop
+
+__all__ = ["training_chapter"]
+
+IMAGES_SHOWN = 6
+
+
+def training_chapter(material: Material) -> Chapter | None:
+    """The view sheet and the monitor's curves; ``None`` if nothing was pre-trained."""
+    items: list[Exhibit | Listing] = []
+    if (sheet := _views(material)) is not None:
+        items.append(sheet)
+    if material.metrics is not None:
+        items += _curves(material.metrics)
+    if not items:
+        return None
+    return Chapter("training", "Pre-training", _sentences(material.pretraining), items)
+
+
+def _sentences(facts: Mapping[str, Any]) -> list[str]:
+    if not facts:
+        return []
+    told = []
+    if {"images", "steps", "backbone"} <= facts.keys():
+        told.append(
+            f"DINO (Caron et al. 2021) trained {facts['backbone']} on {facts['images']:,} images without "
+            f"using their labels, in {facts['steps']:,} steps"
+            + (f" of {facts['batch_size']:,} images" if facts.get("batch_size") else "")
+            + (f" and {facts['minutes']:.0f} minutes" if facts.get("minutes") else "")
+            + "."
+        )
+    if facts.get("transductive"):
+        told.append("Test images, without their labels, were among them.")
+    return told
+
+
+def _views(material: Material) -> Exhibit | None:
+    facts = {**material.settings.get("pretrain", {}), **material.pretraining}
+    if material.images is None or material.store is None or not facts.get("image_size"):
+        return None
+    size = int(facts["image_size"])
+    views = MultiCrop(
+        str(facts["modality"]),
+        image_size=size,
+        local_size=int(facts.get("local_size") or size // 2),
+        local_crops=int(facts["local_crops"]),
+        global_scale=tuple(facts["global_scale"]),
+        local_scale=tuple(facts["local_scale"]),
+        seed=int(facts.get("seed", 0)),
+    )
+    stored = set(material.store.ids)
+    ids = pd.Series([name for name in material.images.pool.ids if name in stored], dtype=object)
+    chosen = list(ids.sample(min(IMAGES_SHOWN, len(ids)), random_state=0))
+    if not chosen:
+        return None
+    return Exhibit(
+        "views",
+        "What the network sees",
+        "Left the image, then the random views that pre-training draws of it. A view should show nothing "
+        "that could not be a real image of the same kind, and must not change the diagnosis. "
+        f"Setting: {shown(facts['modality'])}.",
+        f"A sheet of {len(chosen)} images, each with two large and {views.local_crops} small random views.",
+        view_sheet(views_of(chosen, material.store, views)),
+        pd.DataFrame({"id": chosen}),
+        photographic=True,
+        wide=True,
+    )
+
+
+def _curves(metrics: pd.DataFrame) -> list[Exhibit]:
+    drawn = [
+        _curve(
+            metrics,
+            "loss",
+            {"loss": "loss"},
+            title="Loss",
+            ylabel="loss (nats)",
+            caption="Pale: each step; strong: running median. It should fall below the dashed line, the loss "
+            "of a network that tells nothing apart.",
+            limit=("max_entropy", "uninformed"),
+            smooth=True,
+        ),
+        _curve(
+            metrics,
+            "entropy",
+            {"teacher_entropy": "teacher", "student_entropy": "student", "marginal_entropy": "average"},
+            title="Entropy",
+            ylabel="entropy (nats)",
+            caption="How undecided the outputs are. The teacher at the dashed maximum, or at 0, means "
+            "collapse; that of the average output over images should stay high.",
+            limit=("max_entropy", "maximum"),
+            floor=0.0,
+        ),
+        _curve(
+            metrics,
+            "spread",
+            {"spread": "spread"},
+            title="Spread of the features",
+            ylabel="spread",
+            caption="How different the features of different images are. A fall to 0 means collapse.",
+            floor=0.0,
+        ),
+        _curve(
+            metrics,
+            "rank",
+            {"rank": "rank"},
+            title="Rank of the features",
+            ylabel="effective rank",
+            caption="How many independent directions the features use.",
+            floor=0.0,
+        ),
+        _curve(
+            metrics,
+            "knn",
+            {"knn": "kNN"},
+            title="Nearest neighbours, while training",
+            ylabel="kNN accuracy",
+            caption="How often an image's nearest labelled training images have its label; test images take "
+            "no part.",
+        ),
+        _curve(
+            metrics,
+            "learning_rate",
+            {"learning_rate": "learning rate"},
+            title="Learning rate",
+            ylabel="learning rate",
+            caption="Warm-up, then a cosine.",
+            floor=0.0,
+        ),
+    ]
+    return [exhibit for exhibit in drawn if exhibit is not None]
+
+
+def _curve(
+    metrics: pd.DataFrame,
+    name: str,
+    lines: dict[str, str],
+    *,
+    title: str,
+    ylabel: str,
+    caption: str,
+    limit: tuple[str, str] | None = None,
+    smooth: bool = False,
+    floor: float | None = None,
+) -> Exhibit | None:
+    known = {column for column in lines if column in metrics and metrics[column].notna().any()}
+    lines = {column: words for column, words in lines.items() if column in known}
+    if not lines:
+        return None
+    if limit is not None and limit[0] not in metrics:
+        limit = None
+    columns = ["step", *lines, *([limit[0]] if limit else [])]
+    table = metrics.loc[metrics[list(lines)].notna().any(axis=1), columns]
+    figure = over_steps(metrics, lines=lines, ylabel=ylabel, limit=limit, smooth=smooth, floor=floor)
+    return Exhibit(f"training_{name}", title, caption, _alt(table, lines, limit), figure, table)
+
+
+def _alt(table: pd.DataFrame, lines: dict[str, str], limit: tuple[str, str] | None) -> str:
+    steps = table["step"]
+    told = []
+    for column, words in lines.items():
+        known = table[column].dropna()
+        told.append(f"{words} from {known.iloc[0]:.4g} to {known.iloc[-1]:.4g}")
+    if limit is not None and table[limit[0]].notna().any():
+        told.append(f"{limit[1]} at {table[limit[0]].dropna().iloc[-1]:.4g}")
+    return f"Lines over training steps {steps.min():,} to {steps.max():,}: {'; '.join(told)}."

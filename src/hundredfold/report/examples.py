@@ -1,0 +1,63 @@
+"""Which images a report shows: some of each class, and errors beside their nearest labelled images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+from hundredfold.encode.neighbours import nearest
+from hundredfold.report.tables import Headline, at_point, rows_of
+
+__all__ = ["class_examples", "errors_with_neighbours", "typical_errors"]
+
+
+def class_examples(images: ImageTable, *, each: int, most_classes: int, seed: int) -> pd.DataFrame:
+    """Random training images of the largest classes, or any if none has a label: ``label, id``."""
+    pool = images.train if len(images.train) else images.usable
+    frame = pool.frame.assign(label=pool.frame["label"].fillna("(no label)"))
+    largest = frame["label"].value_counts(sort=True).index[:most_classes]
+    shuffled = frame.sort_values("id").sample(frac=1, random_state=seed)
+    parts = [shuffled[shuffled["label"] == name].head(each) for name in largest]
+    chosen: pd.DataFrame = pd.concat(parts)[["label", "id"]].reset_index(drop=True)
+    return chosen
+
+
+def typical_errors(predictions: pd.DataFrame, at: Headline, *, most: int, seed: int) -> pd.DataFrame:
+    """One random error of each of the most frequent confusions: ``id, label, predicted, times``.
+
+    ``times`` is how many test images of the first draw are confused in that way.
+    """
+    rows = at_point(predictions, at)
+    rows = rows[rows["repeat"] == rows["repeat"].min()].astype({"id": str, "label": str, "predicted": str})
+    wrong = rows[rows["label"] != rows["predicted"]].sort_values("id").sample(frac=1, random_state=seed)
+    grouped = wrong.groupby(["label", "predicted"], sort=False)
+    table = grouped.agg(id=("id", "first"), times=("id", "size")).reset_index()
+    table = table.sort_values(["times", "label", "predicted"], ascending=[False, True, True]).head(most)
+    errors: pd.DataFrame = table[["id", "label", "predicted", "times"]].reset_index(drop=True)
+    return errors
+
+
+def errors_with_neighbours(errors: pd.DataFrame, embeddings: Embeddings, *, neighbours: int) -> pd.DataFrame:
+    """Beside each error the labelled training images nearest by cosine of the features.
+
+    Returns:
+        ``error, label, predicted, times, rank, neighbour, neighbour_label, distance`` (cosine).
+    """
+    columns = ["error", "label", "predicted", "times", "rank", "neighbour", "neighbour_label", "distance"]
+    frame = embeddings.images.frame
+    pool = np.flatnonzero(frame["label"].notna() & frame["problem"].isna() & (frame["split"] == "train"))
+    rows = pd.Index(embeddings.ids).get_indexer(pd.Index(errors["id"]))
+    known = errors[rows >= 0]
+    if known.empty or not len(pool):
+        return pd.DataFrame(columns=columns)
+    vectors = embeddings.vectors
+    distances, indices = nearest(vectors[rows[rows >= 0]], vectors[pool], neighbours)  # [e, k]
+    ids, labels = frame["id"].to_numpy(), frame["label"].to_numpy()
+    found = [
+        (error.id, error.label, error.predicted, error.times, rank, ids[other], labels[other], distance)
+        for error, others, far in zip(rows_of(known), pool[indices], distances, strict=True)
+        for rank, (other, distance) in enumerate(zip(others, far, strict=True), start=1)
+    ]
+    return pd.DataFrame(found, columns=columns)

@@ -1,0 +1,145 @@
+"""The first lines of a report: what was found, in plain sentences, in the order a reader asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hundredfold.report.material import Material
+from hundredfold.report.tables import (
+    TINY,
+    Headline,
+    Point,
+    confusion,
+    curve_points,
+    listed,
+    points_of,
+    recall_points,
+    without_tiny,
+)
+from hundredfold.report.words import interval, share, shown
+
+__all__ = ["finding"]
+
+FEATURES = {
+    "pretrained": "the pre-trained features",
+    "initial": "the features before pre-training",
+    "thumbnail": "raw thumbnails with colour histograms",
+}
+METHODS = {"svm": "the SVM", "knn": "the k-nearest-neighbour classifier", "logistic": "logistic regression"}
+
+
+def finding(material: Material, at: Headline | None) -> list[str]:
+    """What was found: one sentence each; without a learning curve, how far the run came."""
+    if at is None or material.curve is None:
+        return _before_the_curve(material)
+    points = points_of(curve_points(material.curve))
+    told = [_result(_point(points, at)), *_other_budgets(points, at), *_references(points, at)]
+    if material.predictions is not None:
+        told += _weakest(material.curve, material.predictions, at)
+    return told
+
+
+def _before_the_curve(material: Material) -> list[str]:
+    images = material.images
+    if images is None:
+        return ["This run holds no images yet."]
+    left_out = len(images) - len(images.usable)
+    told = [
+        f"{len(images.usable):,} images are ready; "
+        + (f"{left_out:,} were left out." if left_out else "none was left out.")
+    ]
+    if len(images.train):
+        told.append(
+            f"{len(images.train):,} are labelled for training, {len(images.test):,} are kept for testing, in "
+            f"{len(images.classes):,} classes."
+        )
+    if material.metrics is not None:
+        told.append(f"Pre-training has come to step {int(material.metrics['step'].max()):,}.")
+    return [*told, "No classifier has been tested yet: the verb curve does that."]
+
+
+def _point(points: Sequence[Point], at: Headline) -> Point:
+    wanted = (at.encoder, at.classifier, at.n_per_class)
+    return next(point for point in points if (point.encoder, point.classifier, point.n_per_class) == wanted)
+
+
+def _result(point: Point) -> str:
+    labels = f"{point.n_per_class:,} {'label' if point.n_per_class == 1 else 'labels'} per class"
+    if point.capped:
+        labels = f"up to {labels} ({point.n_labels:,.0f} in all)"
+    method = METHODS.get(point.classifier, shown(point.classifier))
+    return (
+        f"With {labels}, {method} on {_features(point.encoder)} reaches a balanced accuracy of "
+        f"{share(point.value)}{_spread(point)} on {point.n_test:,} test images."
+    )
+
+
+def _other_budgets(points: Sequence[Point], at: Headline) -> list[str]:
+    line = {
+        p.n_per_class: p.value for p in points if (p.encoder, p.classifier) == (at.encoder, at.classifier)
+    }
+    fewer = [budget for budget in line if budget < at.n_per_class]
+    more = [budget for budget in line if budget > at.n_per_class]
+    named = [min(fewer, key=lambda budget: abs(budget - at.n_per_class / 10))] if fewer else []
+    named += [max(more)] if more else []
+    parts = [f"{share(line[budget])} with {budget:,}" for budget in named]
+    return [f"It is {' and '.join(parts)} labels per class."] if parts else []
+
+
+def _references(points: Sequence[Point], at: Headline) -> list[str]:
+    beside = {
+        p.encoder: p for p in points if (p.classifier, p.n_per_class) == (at.classifier, at.n_per_class)
+    }
+    others = [beside[name] for name in ("initial", "thumbnail") if name in beside and name != at.encoder]
+    if not others:
+        return []
+    reached = (f"{share(other.value)}{_spread(other)} on {_features(other.encoder)}" for other in others)
+    told = [f"The same classifier reaches {' and '.join(reached)}."]
+    if at.encoder == "pretrained":
+        told.append(_gain(_point(points, at), max(others, key=lambda other: other.value)))
+    return told
+
+
+def _gain(point: Point, best: Point) -> str:
+    gain = point.value - best.value
+    if round(gain, 2) <= 0:
+        return (
+            f"So pre-training brought nothing here over {_features(best.encoder)} ({share(gain)}): "
+            "do not rely on it before you know why."
+        )
+    sentence = f"So pre-training brought {share(gain)} over {_features(best.encoder)}"
+    if not point.band == best.band == "interval":
+        return f"{sentence}."
+    overlap = point.low <= best.high
+    return f"{sentence}; the intervals {'overlap, so it may be chance' if overlap else 'do not overlap'}."
+
+
+def _weakest(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) -> list[str]:
+    recall = recall_points(curve, predictions, at)
+    if len(recall) < 2:
+        return []
+    worst = recall.iloc[-1]
+    table = confusion(predictions, at)
+    wrong = table[(table["label"] == worst["label"]) & (table["predicted"] != worst["label"])]
+    taken = wrong.sort_values("count", ascending=False, kind="stable").iloc[0]
+    most = f", most often taken for {shown(taken['predicted'])}" if taken["count"] else ""
+    least = f"{shown(worst['label'])}: {share(worst['value'])} of its {worst['n_test']:,} test images"
+    told = [f"The class found least is {least}{most}."]
+    value, tiny = without_tiny(recall)
+    if tiny and len(tiny) < len(recall):
+        few = f"under {TINY} test images{' each' if len(tiny) > 1 else ''}"
+        told.append(f"Without {listed(tiny)} ({few}) the balanced accuracy is {share(value)}.")
+    return told
+
+
+def _spread(point: Point) -> str:
+    ends = interval(point.low, point.high)
+    if point.band == "interval":
+        return f" (95 % interval {ends})"
+    return f" ({ends} over {point.draws} draws)" if point.band == "range" else ""
+
+
+def _features(name: str) -> str:
+    return FEATURES.get(name, f"the features of {shown(name)}")

@@ -1,0 +1,94 @@
+"""One self-contained HTML file, and every figure and table beside it as PNG, SVG and CSV."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from hundredfold.report.cautions import cautions
+from hundredfold.report.chapters.base import Cell, Chapter, Exhibit
+from hundredfold.report.chapters.classes import classes_chapter, errors_chapter, map_chapter
+from hundredfold.report.chapters.curves import curve_exhibit, curves_chapter
+from hundredfold.report.chapters.data import data_chapter
+from hundredfold.report.chapters.record import citations, record_chapter
+from hundredfold.report.chapters.training import training_chapter
+from hundredfold.report.finding import finding
+from hundredfold.report.material import Material, gather
+from hundredfold.report.style import embedded, save_figure, save_table
+from hundredfold.report.tables import Headline, headline
+from hundredfold.report.words import shown
+from hundredfold.rundir import RunDirectory, write_text
+
+__all__ = ["write_report"]
+
+
+def write_report(run: RunDirectory) -> Path:
+    """Write ``report.html`` and ``figures/`` from whatever stages ``run`` has; returns the page's path.
+
+    The page loads nothing from anywhere: style, figures and pictures are inside it.
+    """
+    material = gather(run)
+    at = None if material.curve is None or material.curve.empty else _headline(material, material.curve)
+    first = None if material.curve is None or at is None else curve_exhibit(material.curve, at)
+    chapters = _chapters(material, at)
+    folder = run / "figures"
+    for item in [*([first] if first else []), *(item for chapter in chapters for item in chapter.items)]:
+        save_table(item.table, folder, item.name)
+        if isinstance(item, Exhibit):
+            save_figure(item.figure, folder, item.name)
+    page = (
+        _environment(folder)
+        .get_template("report.html")
+        .render(
+            name=shown(material.name, 80),
+            version=material.state["software"].get("hundredfold", ""),
+            finding=finding(material, at),
+            cautions=cautions(material, at),
+            first=first,
+            chapters=chapters,
+            citations=citations(material),
+        )
+    )
+    write_text(run / "report.html", _encodable(page))
+    return run / "report.html"
+
+
+def _headline(material: Material, curve: pd.DataFrame) -> Headline:
+    fitted = (material.predictor or {}).get("classifier")
+    return headline(curve, fitted if isinstance(fitted, str) else None)
+
+
+def _chapters(material: Material, at: Headline | None) -> list[Chapter]:
+    made = [data_chapter(material)]
+    if at is not None and material.curve is not None:
+        made += [
+            curves_chapter(material.curve, at),
+            classes_chapter(material, at),
+            errors_chapter(material, at),
+        ]
+    made += [map_chapter(material, at), training_chapter(material), record_chapter(material)]
+    return [chapter for chapter in made if chapter is not None]
+
+
+def _environment(figures: Path) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("hundredfold.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["exhibit"] = lambda item: isinstance(item, Exhibit)
+    environment.filters["embedded"] = lambda item: embedded(
+        figures, item.name, photographic=item.photographic
+    )
+    environment.filters["cell"] = lambda cell: cell if isinstance(cell, Cell) else Cell(cell)
+    return environment
+
+
+def _encodable(page: str) -> str:
+    """Without the half characters that a file name of another encoding can hold."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", page)

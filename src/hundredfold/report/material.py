@@ -1,0 +1,111 @@
+"""What a run holds, read into tables; what it does not hold is missing, not an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from hundredfold.data.pixels import PixelStore
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+from hundredfold.rundir import RunDirectory
+
+__all__ = ["Material", "gather"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The parts of a run that a report is made from.
+
+    Attributes:
+        name: the run's folder name.
+        state: ``run.json``.
+        settings: ``config.yaml``: verb → setting → value.
+        images, rejects, metrics, curve, predictions: tables; ``None`` where their stage was not run.
+        store: the decoded images.
+        embeddings: encoder name → vectors.
+        predictor: ``predictor/predictor.json``.
+    """
+
+    name: str
+    state: Mapping[str, Any]
+    settings: Mapping[str, Mapping[str, Any]]
+    images: ImageTable | None = None
+    rejects: pd.DataFrame | None = None
+    metrics: pd.DataFrame | None = None
+    curve: pd.DataFrame | None = None
+    predictions: pd.DataFrame | None = None
+    store: PixelStore | None = None
+    embeddings: Mapping[str, Embeddings] = field(default_factory=dict)
+    predictor: Mapping[str, Any] | None = None
+
+    @property
+    def pretraining(self) -> Mapping[str, Any]:
+        """What ``pretrain`` noted in ``run.json``."""
+        return dict(self.state.get("pretrain") or {})
+
+
+def gather(run: RunDirectory) -> Material:
+    """Read every part that exists in ``run``."""
+    predictor = run / "predictor" / "predictor.json"
+    return Material(
+        name=run.path.resolve().name,
+        state=run.state,
+        settings=_settings(run / "config.yaml"),
+        images=ImageTable.read(path) if (path := run / "images.parquet").exists() else None,
+        rejects=pd.read_csv(path, dtype=str, keep_default_na=False)
+        if (path := run / "rejects.csv").exists()
+        else None,
+        metrics=read_metrics(path) if (path := run / "metrics.jsonl").exists() else None,
+        curve=_parquet(run / "curve.parquet"),
+        predictions=_parquet(run / "predictions.parquet"),
+        store=_store(run),
+        embeddings=_embeddings(run / "embeddings"),
+        predictor=json.loads(predictor.read_text(encoding="utf-8")) if predictor.exists() else None,
+    )
+
+
+def read_metrics(path: Path) -> pd.DataFrame | None:
+    """The rows of ``metrics.jsonl``, one a step: of a step repeated after a resume, the last.
+
+    A line that a kill cut short is left out.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = [row for line in lines if (row := _parsed(line)) is not None]
+    if not rows:
+        return None
+    table = pd.DataFrame(rows)
+    return table.drop_duplicates("step", keep="last").sort_values("step", ignore_index=True)
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return None
+
+
+def _settings(path: Path) -> dict[str, dict[str, Any]]:
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+
+
+def _parquet(path: Path) -> pd.DataFrame | None:
+    return pd.read_parquet(path) if path.exists() else None
+
+
+def _store(run: RunDirectory) -> PixelStore | None:
+    folder = Path(run.state.get("pixels") or run / "pixels")
+    return PixelStore.open(folder) if (folder / "pixels.json").exists() else None
+
+
+def _embeddings(folder: Path) -> dict[str, Embeddings]:
+    if not folder.is_dir():
+        return {}
+    finished = sorted(path.parent for path in folder.glob("*/embeddings.json"))
+    return {path.name: Embeddings.read(path) for path in finished}

@@ -1,0 +1,248 @@
+"""The tidy tables behind every figure and every number of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hundredfold.data.duplicates import exact_duplicates
+from hundredfold.data.table import ImageTable
+from hundredfold.report.words import shown
+
+__all__ = [
+    "Headline",
+    "Point",
+    "at_point",
+    "class_counts",
+    "confusion",
+    "counts",
+    "curve_points",
+    "headline",
+    "listed",
+    "points_of",
+    "recall_points",
+    "reject_counts",
+    "rows_of",
+    "without_tiny",
+]
+
+METRIC = "balanced_accuracy"
+TINY = 20  # test images of a class; below, one image moves its recall by more than .05
+USUAL_BUDGET = 100
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The point of the learning curves that the report speaks of: fixed by rule, never by the test result."""
+
+    encoder: str
+    classifier: str
+    n_per_class: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row of :func:`curve_points`."""
+
+    encoder: str
+    classifier: str
+    n_per_class: int
+    n_labels: float
+    value: float
+    low: float
+    high: float
+    band: str
+    n_test: int
+    capped: bool
+    draws: int
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names in a sentence, the first ``most`` of them.
+
+    Examples:
+        >>> listed(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    told = ", ".join(shown(name) for name in names[:most])
+    return told + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def rows_of(table: pd.DataFrame) -> Iterator[Any]:
+    """The rows as named tuples."""
+    yield from table.itertuples(index=False)
+
+
+def points_of(table: pd.DataFrame) -> list[Point]:
+    """The rows of :func:`curve_points`, typed."""
+    return [Point(*row) for row in rows_of(table)]
+
+
+def counts(images: ImageTable, rejects: pd.DataFrame | None) -> pd.DataFrame:
+    """What there is, as rows of ``item, count``."""
+    usable = images.usable.frame
+    grouped = usable["group"].notna()
+    tested = grouped & (usable["split"] == "test")
+    clusters = exact_duplicates(images)
+    rows = [
+        ("images found", len(images)),
+        ("images left out", 0 if rejects is None else len(rejects)),
+        ("images used", len(usable)),
+        ("labelled training images", len(images.train)),
+        ("labelled test images", len(images.test)),
+        ("images without a label", int(usable["label"].isna().sum())),
+        ("classes", int(usable["label"].nunique())),
+        ("groups (patients, slides)", int(usable["group"].nunique())),
+        ("groups on the test side", int(usable.loc[tested, "group"].nunique())),
+        ("images without a group", int((~grouped).sum())),
+        ("images that are an exact copy of another", len(clusters) - clusters["cluster"].nunique()),
+    ]
+    flags = usable["note"].dropna().str.split("; ").explode().value_counts()
+    rows += [(f"images noted as {shown(flag)}", int(number)) for flag, number in flags.items()]
+    return pd.DataFrame(rows, columns=["item", "count"])
+
+
+def class_counts(images: ImageTable) -> pd.DataFrame:
+    """Images of each class on both sides: ``label, train, test, groups``, the largest class first."""
+    usable = images.usable.frame
+    labelled = usable[usable["label"].notna()]
+    table = (
+        pd.DataFrame(
+            {
+                "train": images.train.frame.groupby("label", observed=True).size(),
+                "test": images.test.frame.groupby("label", observed=True).size(),
+                "groups": labelled.groupby("label", observed=True)["group"].nunique(),
+            }
+        )
+        .fillna(0)
+        .astype(int)
+    )
+    table = table.rename_axis("label").reset_index()
+    order = (table["train"] + table["test"]).sort_values(ascending=False, kind="stable").index
+    return table.loc[order].reset_index(drop=True)
+
+
+def reject_counts(rejects: pd.DataFrame) -> pd.DataFrame:
+    """Images left out, by reason: ``reason, count, example``."""
+    grouped = rejects.groupby("reason", sort=False)
+    table = pd.DataFrame({"count": grouped.size(), "example": grouped["sentence"].first()}).reset_index()
+    return table.sort_values("count", ascending=False, kind="stable", ignore_index=True)
+
+
+def headline(curve: pd.DataFrame, classifier: str | None = None) -> Headline:
+    """The point to speak of: pre-trained, the predictor's classifier or the SVM, at most 100 labels."""
+    encoders = list(curve["encoder"].unique())
+    classifiers = list(curve["classifier"].unique())
+    encoder = next((name for name in ("pretrained", "initial") if name in encoders), encoders[0])
+    chosen = next((name for name in (classifier, "svm") if name in classifiers), classifiers[0])
+    rows = curve[(curve["encoder"] == encoder) & (curve["classifier"] == chosen)]
+    budgets = sorted(int(budget) for budget in rows["n_per_class"].unique())
+    usual = [budget for budget in budgets if budget <= USUAL_BUDGET]
+    return Headline(str(encoder), str(chosen), usual[-1] if usual else budgets[0])
+
+
+def curve_points(curve: pd.DataFrame, metric: str = METRIC) -> pd.DataFrame:
+    """One row a point of a curve, from one row a draw.
+
+    Returns:
+        ``encoder, classifier, n_per_class, n_labels, value, low, high, band, n_test, capped, draws``:
+        the mean over the draws; ``low`` and ``high`` are the 95 % interval (band "interval"), else the
+        range of the draws (band "range").
+    """
+    over_all = curve["class"].isna() | (curve["class"].astype(object) == "")
+    rows = curve[over_all & (curve["metric"] == metric)]
+    keys = ["encoder", "classifier", "n_per_class"]
+    return _points(rows, keys)
+
+
+def recall_points(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) -> pd.DataFrame:
+    """Recall of each class at one point: ``label, value, low, high, band, n_test``, the best first.
+
+    The intervals are those of ``curve.csv``; the test images are counted in the predictions.
+    """
+    chosen = at_point(predictions, at)
+    per_draw = (
+        pd.DataFrame(
+            {
+                "label": chosen["label"].astype(str),
+                "repeat": chosen["repeat"],
+                "value": (chosen["label"].astype(str) == chosen["predicted"].astype(str)).astype(float),
+            }
+        )
+        .groupby(["label", "repeat"])["value"]
+        .mean()
+        .reset_index()
+    )
+    grouped = per_draw.groupby("label")["value"]
+    table = pd.DataFrame({"value": grouped.mean(), "low": grouped.min(), "high": grouped.max()})
+    table["band"] = "range" if chosen["repeat"].nunique() > 1 else ""
+    for label, row in _recall_intervals(curve, at).iterrows():
+        if label in table.index:
+            table.loc[label, ["low", "high", "band"]] = [row["low"], row["high"], "interval"]
+    table["n_test"] = chosen.groupby(chosen["label"].astype(str))["id"].nunique()
+    table = table.rename_axis("label").reset_index()
+    return table.sort_values(["value", "label"], ascending=[False, True], ignore_index=True)
+
+
+def without_tiny(recall: pd.DataFrame) -> tuple[float, list[str]]:
+    """Balanced accuracy over the classes with at least 20 test images, and the names of the others."""
+    tiny = recall["n_test"] < TINY
+    value = float(recall.loc[~tiny, "value"].mean()) if (~tiny).any() else float("nan")
+    return value, sorted(recall.loc[tiny, "label"])
+
+
+def confusion(predictions: pd.DataFrame, at: Headline) -> pd.DataFrame:
+    """Who is taken for whom: ``label, predicted, count, share, n_test``; every pair has a row.
+
+    ``count`` sums over the draws; ``share`` is that of the true class.
+    """
+    chosen = at_point(predictions, at)
+    true, predicted = chosen["label"].astype(str), chosen["predicted"].astype(str)
+    names = sorted(set(true) | set(predicted))
+    table = pd.crosstab(true, predicted).reindex(index=names, columns=names, fill_value=0)
+    tidy = table.rename_axis("label").reset_index().melt("label", var_name="predicted", value_name="count")
+    total = tidy.groupby("label")["count"].transform("sum")
+    tidy["share"] = tidy["count"] / total.where(total > 0)
+    tidy["n_test"] = tidy["label"].map(chosen.groupby(true)["id"].nunique()).fillna(0).astype(int)
+    return tidy
+
+
+def at_point(table: pd.DataFrame, at: Headline) -> pd.DataFrame:
+    """The rows of one point, of the curve or of the predictions."""
+    return table[
+        (table["encoder"].astype(str) == at.encoder)
+        & (table["classifier"].astype(str) == at.classifier)
+        & (table["n_per_class"].astype(int) == at.n_per_class)
+    ]
+
+
+def _recall_intervals(curve: pd.DataFrame, at: Headline) -> pd.DataFrame:
+    rows = at_point(curve, at)
+    rows = rows[(rows["metric"] == "recall") & rows[["class", "low", "high"]].notna().all(axis=1)]
+    return rows.groupby(rows["class"].astype(str))[["low", "high"]].mean()
+
+
+def _points(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    grouped = rows.groupby(keys, sort=False, observed=True)
+    table = grouped.agg(
+        n_labels=("n_labels", "mean"),
+        value=("value", "mean"),
+        low=("low", "mean"),
+        high=("high", "mean"),
+        least=("value", "min"),
+        most=("value", "max"),
+        n_test=("n_test", "max"),
+        capped=("capped", "any"),
+        draws=("repeat", "nunique"),
+    ).reset_index()
+    known = table["low"].notna() & table["high"].notna()
+    table["band"] = np.where(known, "interval", np.where(table["draws"] > 1, "range", ""))
+    ranged = table["band"] == "range"
+    table["low"] = table["low"].where(~ranged, table["least"])
+    table["high"] = table["high"].where(~ranged, table["most"])
+    columns = [*keys, "n_labels", "value", "low", "high", "band", "n_test", "capped", "draws"]
+    return table[columns].sort_values(keys, kind="stable", ignore_index=True)

@@ -1,0 +1,81 @@
+"""How names and numbers are written, on the page and in its figures."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import numpy as np
+
+__all__ = ["compact", "in_lines", "interval", "share", "shown"]
+
+
+def shown(text: object, longest: int = 40) -> str:
+    r"""A name as it can be shown: one line, no control characters, never longer than ``longest``.
+
+    Examples:
+        >>> shown("two\nlines")
+        'two lines'
+        >>> shown("a" * 50, longest=10)
+        'aaaaaaaaa…'
+    """
+    kept = (" " if _is_control(letter) else letter for letter in str(text))
+    line = " ".join("".join(kept).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def share(value: float, digits: int = 2) -> str:
+    """A share without its leading zero, as medical journals print it.
+
+    Examples:
+        >>> share(0.8149), share(1.0), share(-0.052), share(float("nan"))
+        ('.81', '1.00', '−.05', '–')
+    """
+    if value is None or not np.isfinite(value):
+        return "–"
+    text = f"{abs(value):.{digits}f}"
+    sign = "−" if value < 0 and float(text) else ""
+    return sign + (text[1:] if text.startswith("0.") else text)
+
+
+def interval(low: float, high: float) -> str:
+    """Two shares with an en dash; empty where there is no interval.
+
+    Examples:
+        >>> interval(0.79, 0.834)
+        '.79–.83'
+    """
+    return f"{share(low)}–{share(high)}" if np.isfinite(low) and np.isfinite(high) else ""
+
+
+def compact(count: float) -> str:
+    """A count in at most five characters.
+
+    Examples:
+        >>> compact(275), compact(1045), compact(27500), compact(1_200_000)
+        ('275', '1,045', '27.5k', '1.2M')
+    """
+    if count < 9999.5:
+        return f"{count:,.0f}"
+    unit, size = ("M", 1e6) if count >= 999_950 else ("k", 1e3)
+    return f"{count / size:.1f}".removesuffix(".0") + unit
+
+
+def in_lines(words: str, width: int, *, lines: int = 2) -> str:
+    r"""Words broken where they have a space, underscore or hyphen, into lines of about ``width`` letters.
+
+    Examples:
+        >>> in_lines("neutrophil_segmented", 16)
+        'neutrophil_\nsegmented'
+    """
+    broken = [""]
+    for part in re.findall(r"[^ _-]*[ _-]?", shown(words, width * lines)):
+        if broken[-1] and len(broken[-1] + part.rstrip()) > width and len(broken) < lines:
+            broken.append("")
+        broken[-1] += part
+    return "\n".join(line.strip() for line in broken)
+
+
+def _is_control(letter: str) -> bool:
+    # Cf holds the marks that turn the writing direction, with which a name can disguise itself.
+    return unicodedata.category(letter) in {"Cc", "Cs", "Cf", "Zl", "Zp"}

@@ -1,0 +1,25 @@
+"""``hundredfold report``: one page on whatever a run holds."""
+
+from __future__ import annotations
+
+from hundredfold.config import ReportSettings, verb
+from hundredfold.progress import say
+from hundredfold.rundir import RunDirectory
+
+__all__ = ["report"]
+
+
+@verb(ReportSettings)
+def report(settings: ReportSettings) -> RunDirectory:
+    """Write ``RUN/report.html`` and ``RUN/figures``; an earlier report is replaced.
+
+    Raises:
+        RunMissingError: there is no run at ``settings.run``.
+    """
+    from hundredfold.report.html import write_report
+
+    run = RunDirectory.open(settings.run)
+    with run.stage("report", settings=None, resume=True):
+        page = write_report(run)
+    say(f"Report: {page}")
+    return run
