@@ -1,0 +1,153 @@
+"""What a scan found, in sentences that a clinician can check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hundredfold.data.duplicates import CONTRADICTION, exact_duplicates
+from hundredfold.data.splits import split_sizes
+from hundredfold.data.table import ImageTable
+
+__all__ = ["facts", "sentences"]
+
+NAMES = 3
+
+
+def facts(table: ImageTable) -> dict[str, Any]:
+    """The counts of a scanned table, as JSON can hold them; None of them names an image."""
+    usable = table.usable
+    reasons = table.rejects["reason"].value_counts(sort=False)
+    copies = exact_duplicates(table)
+    return {
+        "images": len(table),
+        "usable": len(usable),
+        "rejected": {str(reason): int(count) for reason, count in reasons.items()},
+        "labelled": int(usable.labelled.sum()),
+        "classes": {str(name): int(count) for name, count in split_sizes(table).sum(axis=1).items()},
+        "splits": {str(name): int(count) for name, count in usable.frame["split"].value_counts().items()},
+        "groups": int(usable.frame["group"].nunique()),
+        "grouped": int(usable.frame["group"].notna().sum()),
+        "duplicates": len(copies),
+        "duplicate_clusters": int(copies["cluster"].nunique()),
+        "contradictions": int(usable.frame["note"].str.contains(CONTRADICTION, regex=False, na=False).sum()),
+    }
+
+
+def sentences(
+    table: ImageTable, source: Path, *, ignored: Mapping[str, int] | None = None,
+    unmatched: Iterable[str] = (), look_alikes: Iterable[tuple[str, ...]] = (),
+) -> list[str]:
+    """The lines a scan ends with.
+
+    Args:
+        table: the scanned images, with their splits.
+        source: where they were found.
+        ignored: kind of file → how many were passed over.
+        unmatched: rows of the labels that name no image.
+        look_alikes: labels that may be meant as one.
+
+    Examples:
+        >>> table = ImageTable.of({"id": ["a", "b", "c"], "split": "train", "problem": [None, None, "empty"]})
+        >>> for line in sentences(table, Path("cells")): print(line)
+        Images: 3 found in cells.
+        Left out: 1 of them (33 %), each with its reason in rejects.csv.
+          empty: 1 (c)
+        Labels: none.
+        Groups: none known.
+        Duplicates: no two images have the same pixels.
+        Split: all 2 images are for training.
+    """
+    counted = facts(table)
+    lines = [f"Images: {len(table):,} found in {source}{_passed_over(ignored or {})}."]
+    lines += _left_out(table)
+    lines += _labels(table, counted, list(unmatched), list(look_alikes))
+    lines += [_groups(counted), _duplicates(counted)]
+    return lines + _split(table, counted)
+
+
+def _passed_over(ignored: Mapping[str, int]) -> str:
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(ignored.items()))
+    return f"; passed over: {counts}" if counts else ""
+
+
+def _left_out(table: ImageTable) -> list[str]:
+    rejects = table.rejects
+    if rejects.empty:
+        return ["Left out: none."]
+    percent = f"{100 * len(rejects) / len(table):.2g} %"
+    lines = [f"Left out: {len(rejects):,} of them ({percent}), each with its reason in rejects.csv."]
+    for reason, names in rejects.groupby("reason")["image"]:
+        lines.append(f"  {reason}: {len(names):,} ({_some(names)})")
+    return lines
+
+
+def _labels(
+    table: ImageTable, counted: Mapping[str, Any], unmatched: list[str], look_alikes: list[tuple[str, ...]]
+) -> list[str]:
+    if not counted["labelled"]:
+        return ["Labels: none."]
+    sizes = split_sizes(table)
+    without = counted["usable"] - counted["labelled"]
+    lines = [
+        f"Labels: {counted['labelled']:,} images of {len(sizes)} classes"
+        + (f"; {without:,} images have no label." if without else ".")
+    ]
+    width = max(len(str(name)) for name in sizes.index)
+    for name, row in sizes.iterrows():
+        sides = ", ".join(f"{count:,} {side}" for side, count in row.items() if count or side != "audit")
+        lines.append(f"  {name!s:<{width}}  {row.sum():>7,}  ({sides})")
+    if absent := [str(name) for name in sizes.index[sizes["test"] == 0]]:
+        lines.append(f"  Not in the test set, for want of images or groups: {_some(absent)}.")
+    if unmatched:
+        lines.append(
+            f"  {len(unmatched):,} rows of the labels name no image ({_some(unmatched)}); see rejects.csv."
+        )
+    lines += [f"  Is this one class? {' = '.join(map(repr, same))}" for same in look_alikes]
+    return lines
+
+
+def _groups(counted: Mapping[str, Any]) -> str:
+    groups, alone = counted["groups"], counted["usable"] - counted["grouped"]
+    if groups:
+        rest = f"; {alone:,} images have none and count as one each" if alone else ""
+        return f"Groups: {groups:,} (patients or slides), each on one side of the split only{rest}."
+    if not counted["labelled"]:
+        return "Groups: none known."
+    return (
+        "Groups: none known. Images of one patient may stand on both sides of the split, and the results "
+        "would then be too good. If you know the patients, add a column 'group' to the labels."
+    )
+
+
+def _duplicates(counted: Mapping[str, Any]) -> str:
+    if not counted["duplicates"]:
+        return "Duplicates: no two images have the same pixels."
+    torn = counted["contradictions"]
+    lost = f" {torn:,} of them had more than one label and count as unlabelled." if torn else ""
+    return (
+        f"Duplicates: {counted['duplicates']:,} images have exact copies "
+        f"({counted['duplicate_clusters']:,} different ones); copies stay on one side.{lost}"
+    )
+
+
+def _split(table: ImageTable, counted: Mapping[str, Any]) -> list[str]:
+    if set(counted["splits"]) <= {"train"}:
+        return [f"Split: all {counted['usable']:,} images are for training."]
+    usable = table.usable.frame
+    known = usable["label"].notna().groupby(usable["split"]).agg(["size", "sum"])
+    parts = [
+        f"{side} {int(known['size'][side]):,} images ({int(known['sum'][side]):,} labelled)"
+        for side in ("train", "test", "audit") if side in known.index
+    ]
+    return [f"Split: {', '.join(parts)}; written to splits.csv."]
+
+
+def _some(names: Iterable[str] | pd.Series) -> str:
+    """The first few names on one line, whatever characters are in them."""
+    names = [str(name) for name in names]
+    shown = [name if name.isprintable() else ascii(name) for name in names[:NAMES]]
+    return ", ".join(shown) + (", …" if len(names) > NAMES else "")

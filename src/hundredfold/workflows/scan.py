@@ -1,0 +1,162 @@
+"""``scan``: what images there are, who is whose, which cannot be used, and who is held out."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from hundredfold.config import ScanSettings, verb
+from hundredfold.errors import LeakError, RunExistsError, SettingsError, TooManyRejectsError
+from hundredfold.progress import say
+from hundredfold.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from hundredfold.data.labels import LabelSet
+    from hundredfold.data.store import PixelStore
+    from hundredfold.data.table import ImageTable
+
+__all__ = ["scan"]
+
+
+@verb(ScanSettings)
+def scan(settings: ScanSettings) -> RunDirectory:
+    """Find the images, read the labels, decode every image once, and draw the split.
+
+    Writes ``images.parquet``, ``splits.csv``, ``rejects.csv`` and the pixel store. Faults of the
+    labels are found before anything is written.
+
+    Raises:
+        InputError: there is no such path, or no image.
+        TableError: the labels cannot be read; LabelConflictError: one image has two labels.
+        SplitError: one class only, or one group holds a whole class.
+        LeakError: a given split has a group on both sides, and ``allow_leak`` is not set.
+        TooManyRejectsError: more images are unusable than ``max_bad`` allows.
+        RunExistsError: OUT was scanned before and ``resume`` is not set.
+    """
+    from hundredfold.data.source import find
+
+    if RunDirectory.is_run(settings.images):
+        raise SettingsError(
+            "expected a folder of images, found a run directory", where=settings.images,
+            remedy="Give the folder that was scanned.",
+        )
+    if settings.resume and RunDirectory.is_run(settings.out) and RunDirectory.open(settings.out).done("scan"):
+        say(f"{settings.out} was scanned before.")
+        return RunDirectory.open(settings.out)
+    found = find(settings.images)
+    table, labels = _labelled(found.table, settings)
+    _split(table, settings)  # what is wrong with classes and groups shows before an image is decoded
+    run = RunDirectory.create(settings.out)
+    with run.stage("scan", settings=settings, resume=settings.resume):
+        filled, store = _fill(table, run, settings)
+        _write_rejects(run, filled, labels)
+        _check_rejects(filled, run, settings)
+        done = _split(filled, settings, complain=True)
+        _write(run, done, store, settings)
+        _tell(run, done, settings, found.ignored, labels)
+    return run
+
+
+def _labelled(table: ImageTable, settings: ScanSettings) -> tuple[ImageTable, LabelSet | None]:
+    from hundredfold.data.labels import LabelSet
+
+    if settings.labels is None:
+        return table, None
+    labels = LabelSet.read(settings.labels, table)
+    return labels.apply(table), labels
+
+
+def _split(table: ImageTable, settings: ScanSettings, *, complain: bool = False) -> ImageTable:
+    """The table with its split: a function of the table alone, so it may be drawn more than once."""
+    from hundredfold.data.duplicates import withdraw_contradictions
+    from hundredfold.data.splits import check_disjoint, draw_splits
+
+    drawn = draw_splits(withdraw_contradictions(table), test_size=settings.test_size, seed=settings.seed)
+    try:
+        check_disjoint(drawn)
+    except LeakError as error:
+        if not settings.allow_leak:
+            raise
+        if complain:
+            say(f"Warning: {error.found}; you insisted, so results will be too good.")
+    return drawn
+
+
+def _fill(table: ImageTable, run: RunDirectory, settings: ScanSettings) -> tuple[ImageTable, PixelStore]:
+    """Decode every image; what an unfinished scan of other images left in the run is thrown away."""
+    from hundredfold.data.pixels import fill
+
+    folder = settings.pixels or run / "pixels"
+
+    def filled() -> tuple[ImageTable, PixelStore]:
+        return fill(
+            table, folder, size=settings.pixel_size, fit=settings.fit,
+            # Only now are all pixels known, and with them the copies that belong to the test side.
+            pool=lambda known: (
+                known.frame["problem"].isna() & (_split(known, settings).frame["split"] == "train")
+            ).to_numpy(dtype=bool),
+        )
+
+    try:
+        return filled()
+    except RunExistsError:
+        if settings.pixels is not None:
+            raise
+        shutil.rmtree(folder)
+        return filled()
+
+
+def _write_rejects(run: RunDirectory, table: ImageTable, labels: LabelSet | None) -> None:
+    import pandas as pd
+
+    from hundredfold.data.rows import write_rows
+
+    absent = list(labels.unmatched) if labels else []
+    nameless = pd.DataFrame({"image": pd.Series(absent, dtype="str")}).assign(
+        reason="no_file", sentence="the labels name it, but there is no such image"
+    )
+    write_rows(run / "rejects.csv", pd.concat([table.rejects, nameless]).sort_values("image"))
+
+
+def _check_rejects(table: ImageTable, run: RunDirectory, settings: ScanSettings) -> None:
+    bad, total = len(table.rejects), len(table)
+    if bad <= settings.max_bad * total and bad < total:
+        return
+    causes = ", ".join(f"{reason} {count:,}" for reason, count in table.rejects["reason"].value_counts().items())
+    found = f"none of the {total:,} images can be used ({causes})"
+    remedy = f"Each is named in {run / 'rejects.csv'}."
+    if bad < total:
+        found = f"{bad:,} of {total:,} images cannot be used ({causes}); allowed is a share of {settings.max_bad:g}"
+        share = math.ceil(100 * bad / total) / 100
+        remedy += f" Mend or remove them, or go on without them: --resume --max-bad {share:g}."
+    raise TooManyRejectsError(found, where=settings.images, remedy=remedy)
+
+
+def _write(run: RunDirectory, table: ImageTable, store: PixelStore, settings: ScanSettings) -> None:
+    from hundredfold.data.rows import write_rows
+    from hundredfold.data.summary import facts
+
+    table.write(run / "images.parquet")
+    splits = table.usable.frame[["id", "split", "group"]].rename(columns={"id": "image"})
+    write_rows(run / "splits.csv", splits)
+    run.record(
+        pixels=str(settings.pixels.absolute()) if settings.pixels else None,
+        scan={**facts(table), "pixel_size": store.size, "allow_leak": settings.allow_leak},
+    )
+
+
+def _tell(
+    run: RunDirectory, table: ImageTable, settings: ScanSettings, ignored: Mapping[str, int],
+    labels: LabelSet | None,
+) -> None:
+    from hundredfold.data.summary import sentences
+
+    lines = sentences(
+        table, settings.images, ignored=ignored, unmatched=labels.unmatched if labels else (),
+        look_alikes=labels.look_alikes if labels else (),
+    )
+    for line in lines:
+        say(line)
+        run.log(line)
