@@ -7,13 +7,16 @@ from colorsys import rgb_to_hsv
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 from scipy.ndimage import gaussian_filter
 from torchvision.transforms.v2 import functional as F
 
 from hundredfold.views import colour
+
+#: a busy machine is no fault of the views.
+untimed = settings(deadline=None)
 
 GENERATOR = np.random.default_rng(0)
 NOISE = GENERATOR.integers(0, 256, (48, 40, 3), dtype=np.uint8)
@@ -76,6 +79,7 @@ def test_greyscale_is_pils():
     assert np.abs(ours(NOISE, saturation=0.0) - expected[..., None]).max() <= 1
 
 
+@untimed
 @given(st.floats(0.9, 1.1), st.floats(0.8, 1.2), st.floats(0.8, 1.2))
 def test_without_hue_and_clipping_one_matrix_is_the_steps(brightness, contrast, saturation):
     expected = stepwise(MIDDLE, brightness, contrast, saturation)
@@ -105,12 +109,14 @@ def test_hue_turns_the_hue_of_hsv_by_what_was_asked_on_average(hue):
     assert 0.6 < low < high < 1.55
 
 
+@untimed
 @given(factors, factors, factors, turns)
 def test_hue_and_saturation_leave_the_grey_of_every_pixel(brightness, contrast, saturation, hue):
     (matrix,), _ = colour.colour_matrices(*(np.array([v]) for v in (brightness, contrast, saturation, hue)))
     np.testing.assert_allclose(colour.LUMA @ matrix, brightness * contrast * colour.LUMA, atol=1e-9)
 
 
+@untimed
 @given(factors, factors, factors, turns)
 def test_grey_stays_grey_and_the_mean_grey_only_brightens(brightness, contrast, saturation, hue):
     (matrix,), (pull,) = colour.colour_matrices(
@@ -120,6 +126,7 @@ def test_grey_stays_grey_and_the_mean_grey_only_brightens(brightness, contrast, 
     np.testing.assert_allclose(matrix @ grey + pull * 80.0, brightness * grey)
 
 
+@untimed
 @given(turns, turns)
 def test_hues_add_up(one, other):
     still = np.ones(1)
@@ -129,6 +136,7 @@ def test_hues_add_up(one, other):
     np.testing.assert_allclose(a @ b, both, atol=1e-9)
 
 
+@untimed
 @given(factors, factors, factors, turns)
 def test_a_value_is_rounded_once_to_less_than_a_grey_level(brightness, contrast, saturation, hue):
     (matrix,), (pull,) = colour.colour_matrices(
@@ -154,6 +162,7 @@ def test_blur_ends_where_it_is_told():
     assert np.flatnonzero(seen.any(axis=0)).tolist() == [12, 13, 14, 15, 16, 17, 18]
 
 
+@untimed
 @given(st.integers(0, 255), st.floats(0.01, 5))
 def test_blur_leaves_an_even_area_as_it_is(value, sigma):
     even = np.full((20, 20, 3), value, np.uint8)

@@ -15,6 +15,9 @@ from torchvision.transforms.v2 import functional as F
 from hundredfold.views import geometry
 from hundredfold.views.geometry import CORNERS, Pyramid
 
+#: a busy machine is no fault of the views.
+untimed = settings(deadline=None)
+
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 #: no structure finer than several pixels, so that one resampling and four agree.
 SMOOTH = cv2.resize(NOISE[:9, :9], (120, 120), interpolation=cv2.INTER_CUBIC)
@@ -66,6 +69,7 @@ def test_flips_and_quarter_turns_move_pixels_and_nothing_else(flips, radians, ex
     assert np.array_equal(crop(flips, radians), expected)
 
 
+@untimed
 @given(moves)
 def test_a_quadrilaterals_homography_is_the_solution_of_its_equations(offsets):
     quad = CORNERS + offsets
@@ -74,6 +78,7 @@ def test_a_quadrilaterals_homography_is_the_solution_of_its_equations(offsets):
     np.testing.assert_allclose(at(np.linalg.inv(found), quad[0]), CORNERS, atol=1e-9)
 
 
+@untimed
 @given(moves, angles, signs)
 def test_a_point_walks_through_the_steps_of_a_crop(offsets, radians, flips):
     box = np.array([[70.0, 40.0, 60.0, 50.0]])
@@ -85,7 +90,7 @@ def test_a_point_walks_through_the_steps_of_a_crop(offsets, radians, flips):
     np.testing.assert_allclose(at(found, points), np.column_stack([turned.real + 70, turned.imag + 40]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(untimed, max_examples=25)
 @given(
     st.lists(st.floats(0, 0.4), min_size=8, max_size=8), angles, signs,
     st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(60, 80)),
@@ -126,6 +131,7 @@ def test_a_turned_picture_is_turned_anticlockwise_as_torchvision_does():
     assert np.abs(found.astype(int) - expected)[8:-8, 8:-8].max() <= 2
 
 
+@untimed
 @given(
     st.lists(st.floats(0, 1, exclude_max=True), min_size=4, max_size=4),
     st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), st.integers(1, 500), st.integers(1, 500),
@@ -174,6 +180,7 @@ def test_fine_structure_does_not_alias_when_it_is_made_smaller(size):
     assert np.std(found - expected) < 0.6 * np.std(plain - expected)
 
 
+@untimed
 @given(moves, angles)
 def test_minification_is_how_an_area_shrinks(offsets, radians):
     box = np.array([[70.0, 40.0, 60.0, 50.0]])

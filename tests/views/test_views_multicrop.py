@@ -6,9 +6,10 @@ import multiprocessing
 import pickle
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
@@ -16,13 +17,16 @@ from hundredfold.errors import SettingsError
 from hundredfold.views.modalities import MODALITIES
 from hundredfold.views.multicrop import MultiCrop, crop_uniforms, image_key
 
+#: a busy machine is no fault of the views.
+untimed = settings(deadline=None)
+
 NOISE = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
 numbers = st.integers(0, 2**63 - 1)
 
 
 def multicrop(modality="microscopy", **changes):
-    settings = {"image_size": 32, "local_size": 16, "local_crops": 4, "seed": 0}
-    return MultiCrop(modality, **{**settings, **changes})
+    usual = {"image_size": 32, "local_size": 16, "local_crops": 4, "seed": 0}
+    return MultiCrop(modality, **{**usual, **changes})
 
 
 def same(one, other):
@@ -60,6 +64,17 @@ def test_a_pickled_copy_draws_the_same_views():
     assert same(pickle.loads(pickle.dumps(views))(NOISE, 3, 1), views(NOISE, 3, 1))
 
 
+def test_the_number_of_threads_changes_nothing():
+    threads, views = cv2.getNumThreads(), multicrop("paper", image_size=400)
+    try:
+        cv2.setNumThreads(1)
+        alone = views(NOISE, 3, 1)
+        cv2.setNumThreads(4)
+        assert same(views(NOISE, 3, 1), alone)
+    finally:
+        cv2.setNumThreads(threads)
+
+
 @pytest.mark.parametrize("changed", [{"seed": 1}, {"key": 4}, {"epoch": 2}])
 def test_seed_image_and_epoch_each_make_other_views(changed):
     call = {"seed": 0, "key": 3, "epoch": 1}
@@ -93,6 +108,7 @@ def test_the_random_numbers_are_these_on_any_machine(seed, epoch, key):
     assert np.array_equal(crop_uniforms(seed, epoch, key, crops=3), expected)
 
 
+@untimed
 @given(numbers, numbers, numbers, st.integers(0, 20))
 def test_a_row_of_random_numbers_can_be_drawn_alone(seed, epoch, key, crop):
     rows = crop_uniforms(seed, epoch, key, crops=crop + 1)
