@@ -122,13 +122,15 @@ def _write_rejects(run: RunDirectory, table: ImageTable, labels: LabelSet | None
 
 def _check_rejects(table: ImageTable, run: RunDirectory, settings: ScanSettings) -> None:
     bad, total = len(table.rejects), len(table)
-    if bad <= settings.max_bad * total and bad < total:
+    if bad / total <= settings.max_bad and bad < total:
         return
-    causes = ", ".join(f"{reason} {count:,}" for reason, count in table.rejects["reason"].value_counts().items())
+    reasons = table.rejects["reason"].value_counts()
+    causes = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
     found = f"none of the {total:,} images can be used ({causes})"
     remedy = f"Each is named in {run / 'rejects.csv'}."
     if bad < total:
-        found = f"{bad:,} of {total:,} images cannot be used ({causes}); allowed is a share of {settings.max_bad:g}"
+        allowed = f"allowed is a share of {settings.max_bad:g}"
+        found = f"{bad:,} of {total:,} images cannot be used ({causes}); {allowed}"
         share = math.ceil(100 * bad / total) / 100
         remedy += f" Mend or remove them, or go on without them: --resume --max-bad {share:g}."
     raise TooManyRejectsError(found, where=settings.images, remedy=remedy)
