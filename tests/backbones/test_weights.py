@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -127,6 +127,7 @@ def test_a_folder_means_the_encoder_in_it(tmp_path: Path) -> None:
 KEYS = st.lists(st.from_regex(r"[a-z]{1,3}(\.[a-z0-9]{1,3}){0,2}", fullmatch=True), min_size=1, unique=True)
 
 
+@settings(max_examples=25, deadline=None)
 @given(keys=KEYS, prefix=st.from_regex(r"([a-z]{4,6}\.){0,3}", fullmatch=True))
 def test_any_prefix_is_found(keys: list[str], prefix: str) -> None:
     expected = {key: torch.full((place + 1,), 1.0) for place, key in enumerate(keys)}

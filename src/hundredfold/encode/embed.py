@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hundredfold.data.pixels import PixelStore
+from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.protocol import EncoderLike
 from hundredfold.encode.shards import Shards
@@ -160,9 +160,9 @@ def _begin(
             )
         found = json.loads(path.read_text(encoding="utf-8"))
         if found != claim:
-            what = "encoder" if found.get("encoder") != claim["encoder"] else "images"
+            what = "another encoder" if found.get("encoder") != claim["encoder"] else "other images"
             raise SettingsError(
-                f"the embeddings begun here are of another {what}", where=folder,
+                f"the embeddings begun here are of {what}", where=folder,
                 remedy="Vectors are never mixed: choose another --out, or remove this folder.",
             )
         return shards

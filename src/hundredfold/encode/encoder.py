@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from hundredfold.backbones.backbone import Backbone, rebuild_backbone
 from hundredfold.backbones.weights import read_weights
-from hundredfold.data.pixels import ValueRange
+from hundredfold.data.resize import Fit
+from hundredfold.data.store import ValueRange
 from hundredfold.encode.opening import load_encoder, open_encoder
 from hundredfold.encode.protocol import (
     ENCODER_FILE,
@@ -74,7 +75,7 @@ class Encoder:
     """
 
     def __init__(
-        self, backbone: Backbone, *, size: int, value_range: ValueRange | None, fit: str,
+        self, backbone: Backbone, *, size: int, value_range: ValueRange | None, fit: Fit,
         provenance: Mapping[str, Any], seen: frozenset[str], symmetry: Symmetry = "none",
     ) -> None:
         if symmetry not in SYMMETRIES:

@@ -69,7 +69,8 @@ def knn_accuracy(
         Wu et al. 2018, arXiv 1805.01978, section 3.4, without the weights.
 
     Examples:
-        >>> knn_accuracy(np.array([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]]), np.array(["a", "a", "b", "b"]), 1)
+        >>> vectors = np.array([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]])
+        >>> knn_accuracy(vectors, np.array(["a", "a", "b", "b"]), k=1)
         1.0
     """
     if len(vectors) < 2:

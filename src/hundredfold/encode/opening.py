@@ -40,7 +40,7 @@ def open_encoder(spec: str, *, weights: str = "auto", download: bool = False) ->
     """
     if spec == "thumbnail":
         return ThumbnailEncoder()
-    if Path(spec).is_dir():
+    if spec and Path(spec).is_dir():
         return _from_folder(Path(spec))
     if "+" in spec:
         parts = [open_encoder(part, weights=weights, download=download) for part in spec.split("+")]

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hundredfold.data.pixels import ValueRange
+from hundredfold.data.resize import Fit
+from hundredfold.data.resize import resize as resize_image
+from hundredfold.data.store import ValueRange
 from hundredfold.errors import InputError, ModelFileError, SettingsError
 from hundredfold.rundir import write_json
 
@@ -43,7 +44,7 @@ class EncoderLike(Protocol):
         """SHA-256 as hexadecimal digits."""
 
     @property
-    def fit(self) -> str:
+    def fit(self) -> Fit:
         """How images that are not square were made so: pad, crop or squash."""
 
     @property
@@ -95,7 +96,7 @@ class ConcatenatedEncoder:
         self.name = "+".join(part.name for part in parts)
         self.dimension = sum(part.dimension for part in parts)
         self.hash = digest("concatenated", *(part.hash for part in parts))
-        self.fit = parts[0].fit
+        self.fit: Fit = parts[0].fit
         self.value_range = ranges.pop() if ranges else None
         self.seen = frozenset[str]().union(*(part.seen for part in parts))
 
@@ -119,7 +120,7 @@ class ConcatenatedEncoder:
 
 
 def resize(batch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Square images [b,h,h,3] → [b,size,size,3]: averaged over areas when made smaller, bilinear when larger.
+    """Square images [b,h,h,3] → [b,size,size,3], antialiased.
 
     Raises:
         InputError: the batch is not uint8 [b,h,h,3]; a PixelStore gives such.
@@ -133,10 +134,12 @@ def resize(batch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
             f"expected square images uint8 [b,h,h,3], found {batch.dtype} {list(batch.shape)}",
             remedy="Take the images from a PixelStore, which makes them so.",
         )
-    if batch.shape[1] == size or len(batch) == 0:
-        return batch if batch.shape[1] == size else np.zeros((0, size, size, 3), dtype=np.uint8)
-    kind = cv2.INTER_AREA if size < batch.shape[1] else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(image, (size, size), interpolation=kind) for image in batch])
+    if batch.shape[1] == size:
+        return batch
+    resized = np.empty((len(batch), size, size, 3), dtype=np.uint8)
+    for image, target in zip(batch, resized, strict=True):
+        target[...] = resize_image(image, size, size)
+    return resized
 
 
 def digest(*parts: str) -> str:

@@ -44,14 +44,16 @@ class Shards:
     ids: NDArray[np.object_]
     encoder: str
     dimension: int
-    size: int = SIZE
+    size: int
 
     @classmethod
-    def of(cls, folder: Path, images: ImageTable, encoder: Mapping[str, Any], *, size: int = SIZE) -> Self:
+    def of(
+        cls, folder: Path, images: ImageTable, encoder: Mapping[str, Any], *, size: int | None = None
+    ) -> Self:
         """The shards of ``images``, by the facts of an encoder."""
         pixels = images.frame["sha256"].fillna("").to_numpy(dtype=object)
         keys = tuple(f"{name} {sha256}" for name, sha256 in zip(images.ids, pixels, strict=True))
-        return cls(folder, keys, images.ids, str(encoder["hash"]), int(encoder["dimension"]), size)
+        return cls(folder, keys, images.ids, str(encoder["hash"]), int(encoder["dimension"]), size or SIZE)
 
     @property
     def count(self) -> int:

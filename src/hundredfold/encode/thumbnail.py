@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hundredfold.data.resize import Fit
+from hundredfold.data.store import ValueRange
 from hundredfold.encode.protocol import ENCODER_FILE, digest, resize
 from hundredfold.rundir import write_json
 
@@ -28,8 +31,8 @@ class ThumbnailEncoder:
     """
 
     name = "thumbnail"
-    fit = "pad"
-    value_range = None
+    fit: Fit = "pad"
+    value_range: ValueRange | None = None
     seen: frozenset[str] = frozenset()
 
     def __init__(self, *, side: int = 16, bins: int = 32) -> None:
@@ -55,8 +58,8 @@ class ThumbnailEncoder:
         write_json(folder / ENCODER_FILE, {"schema_version": 1, **self.facts})
 
     def _histograms(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        bins = batch.reshape(len(batch), -1, 3).astype(np.int64) * self.bins // 256  # [b, h*w, c]
-        cells = len(batch) * 3 * self.bins
-        offset = np.arange(len(batch) * 3).reshape(len(batch), 1, 3) * self.bins  # [b, 1, c]
-        counts = np.bincount((bins + offset).ravel(), minlength=cells).reshape(len(batch), 3 * self.bins)
-        return (counts / max(1, bins.shape[1])).astype(np.float32)
+        counts = np.zeros((len(batch), 3, self.bins), dtype=np.float32)
+        for image, row in zip(np.ascontiguousarray(batch), counts, strict=True):
+            for channel in range(3):
+                row[channel] = cv2.calcHist([image], [channel], None, [self.bins], [0, 256]).ravel()
+        return counts.reshape(len(batch), 3 * self.bins) / np.float32(batch.shape[1] * batch.shape[2])

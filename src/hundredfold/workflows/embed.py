@@ -1,0 +1,119 @@
+"""``embed``: one vector an image, by any encoder."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hundredfold.config import EmbedSettings, verb
+from hundredfold.errors import InputError
+from hundredfold.progress import say
+from hundredfold.rundir import RunDirectory, atomic_write
+
+if TYPE_CHECKING:
+    from hundredfold.data.store import PixelStore
+    from hundredfold.data.table import ImageTable
+    from hundredfold.encode.embed import Embeddings
+    from hundredfold.encode.protocol import EncoderLike
+
+__all__ = ["embed", "embed_run"]
+
+
+@verb(EmbedSettings)
+def embed(settings: EmbedSettings) -> RunDirectory:
+    """Turn every image into a vector.
+
+    Writes ``OUT/embeddings/NAME``, where NAME is ``pretrained`` for the encoder of a run, and else follows
+    from ENCODER. A run brings its own pixels; those of a folder or table of images are decoded for the
+    purpose, deep ones by the range that the encoder was trained with, and ``OUT/rejects.csv`` names what
+    cannot be used.
+
+    Raises:
+        RunExistsError: OUT holds embeddings of that name and ``resume`` is not set.
+        SettingsError: the encoder is unknown, or others' vectors were begun under that name.
+        WeightsError: the encoder's weights cannot be had.
+        InputError: there are no images, or none that can be used.
+    """
+    from hundredfold.encode.opening import open_encoder
+
+    encoder = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
+    name = _name(settings.encoder)
+    run = RunDirectory.create(settings.out)
+    begun = (run / "embeddings" / name).exists()
+    with run.stage("embed", settings=settings, resume=settings.resume or not begun):
+        if RunDirectory.is_run(settings.images):
+            table, store = _from_run(RunDirectory.open(settings.images))
+            _embed(run, name, encoder, table, store, batch=settings.embed_batch, resume=settings.resume)
+        else:
+            _embed_folder(settings, run, name, encoder)
+    return run
+
+
+def embed_run(
+    run: RunDirectory, name: str, encoder: EncoderLike, *, batch: int, resume: bool
+) -> Embeddings:
+    """Embed the images of a scanned run into ``RUN/embeddings/NAME``.
+
+    Raises:
+        RunMissingError: the run was not scanned.
+        RunExistsError: it has embeddings of that name and ``resume`` is not set.
+    """
+    table, store = _from_run(run)
+    return _embed(run, name, encoder, table, store, batch=batch, resume=resume)
+
+
+def _embed(
+    run: RunDirectory, name: str, encoder: EncoderLike, table: ImageTable, store: PixelStore,
+    *, batch: int, resume: bool,
+) -> Embeddings:
+    from hundredfold.encode.embed import embed as embed_images
+
+    folder = run / "embeddings" / name
+    embeddings = embed_images(encoder, store, table, folder, batch=batch, resume=resume)
+    say(f"{name}: {len(embeddings):,} images, {encoder.dimension:,} numbers each, by {encoder.name}")
+    return embeddings
+
+
+def _from_run(run: RunDirectory) -> tuple[ImageTable, PixelStore]:
+    from hundredfold.data.store import PixelStore
+    from hundredfold.data.table import ImageTable
+
+    table = ImageTable.read(run.require("images.parquet", made_by="scan"))
+    return table, PixelStore.open(Path(run.state.get("pixels") or run / "pixels"))
+
+
+def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder: EncoderLike) -> None:
+    """Decode the images as the encoder expects them, embed them, and throw the pixels away."""
+    from hundredfold.data.pixels import fill
+    from hundredfold.data.source import find_images
+
+    pixels = run / "embeddings" / name / "pixels"
+    found = find_images(settings.images)
+    table, store = fill(found, pixels, size=None, fit=encoder.fit, value_range=encoder.value_range)
+    with atomic_write(run / "rejects.csv") as path:
+        table.rejects.to_csv(path, index=False)
+    if len(table.usable) == 0:
+        raise InputError(
+            f"none of the {len(table):,} images can be used", where=settings.images,
+            remedy=f"See the reasons in {run / 'rejects.csv'}.",
+        )
+    if rejected := len(table) - len(table.usable):
+        say(f"{rejected:,} of {len(table):,} images cannot be used; see {run / 'rejects.csv'}")
+    _embed(run, name, encoder, table, store, batch=settings.embed_batch, resume=settings.resume)
+    shutil.rmtree(pixels)
+
+
+def _name(spec: str) -> str:
+    """A folder name for an encoder.
+
+    Examples:
+        >>> _name("timm:resnet10t+thumbnail"), _name("runs/cells/encoder")
+        ('timm-resnet10t+thumbnail', 'pretrained')
+    """
+    if RunDirectory.is_run(Path(spec)):
+        return "pretrained"
+    if Path(spec).is_dir() or "/" in spec:
+        return {"encoder": "pretrained"}.get(Path(spec).name, Path(spec).name)
+    return re.sub(r"[^\w.+-]+", "-", spec)

@@ -1,0 +1,89 @@
+"""Neighbours: the same as brute force and scikit-learn, and never of the same patient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score
+from sklearn.metrics.pairwise import cosine_distances
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+
+from hundredfold.encode import neighbours
+from hundredfold.encode.neighbours import knn_accuracy, nearest
+from hundredfold.errors import InputError
+
+
+@given(seed=st.integers(0, 999), k=st.integers(1, 40))
+@settings(max_examples=30, deadline=None)
+def test_nearest_is_brute_force(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    query, pool = rng.normal(size=(7, 5)), rng.normal(size=(23, 5)) * 9
+    distances, rows = nearest(query, pool, k)
+    expected = cosine_distances(query, pool)
+    assert rows.shape == (7, min(k, 23))
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :k], atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(expected, rows, 1), distances, atol=1e-5)
+
+
+def test_nearest_refuses_other_encoders_and_nothing() -> None:
+    with pytest.raises(InputError, match="same encoder"):
+        nearest(np.ones((2, 3)), np.ones((4, 5)), 1)
+    with pytest.raises(InputError, match="same encoder"):
+        nearest(np.ones((2, 3)), np.ones((0, 3)), 1)
+
+
+def clouds(seed: int, images: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, images)
+    centres = np.array([[5.0, 0, 0, 0], [0, 5, 0, 0], [0, 0, 5, 0]])
+    return centres[labels] + rng.normal(size=(images, 4)) * 2, np.array(["a", "b", "c"])[labels]
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_accuracy_is_that_of_scikit_learn(k: int) -> None:
+    vectors, labels = clouds(0)
+    classifier = KNeighborsClassifier(k, metric="cosine")
+    predicted = cross_val_predict(classifier, vectors, labels, cv=LeaveOneOut())
+    ours = knn_accuracy(vectors, labels, k=k)
+    # Ties are broken by nearness here and by name there; for one neighbour there are none.
+    assert ours == pytest.approx(accuracy_score(labels, predicted), abs=0 if k == 1 else 0.05)
+
+
+def test_neighbours_of_the_same_group_do_not_vote() -> None:
+    """Two copies of every image, one patient each pair: without groups the copy gives it away."""
+    rng = np.random.default_rng(0)
+    vectors = np.repeat(rng.normal(size=(30, 8)), 2, axis=0)
+    labels = np.repeat(rng.integers(0, 2, 30), 2)
+    patients = np.repeat(np.arange(30), 2)
+    assert knn_accuracy(vectors, labels, k=1) == 1
+    assert knn_accuracy(vectors, labels, patients, k=1) < 0.8
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan])
+def test_images_without_a_group_are_no_kin(nothing: object) -> None:
+    vectors, labels = clouds(1)
+    groups = np.array([nothing] * len(labels), dtype=object)
+    assert knn_accuracy(vectors, labels, groups) == knn_accuracy(vectors, labels)
+
+
+def test_one_group_only_leaves_nobody_to_vote() -> None:
+    vectors, labels = clouds(2)
+    assert knn_accuracy(vectors, labels, np.zeros(len(labels))) == 0
+
+
+def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, labels = clouds(3)
+    groups = np.arange(len(labels)) // 4
+    whole = knn_accuracy(vectors, labels, groups)
+    monkeypatch.setattr(neighbours, "BLOCK", 7)
+    assert knn_accuracy(vectors, labels, groups) == whole
+
+
+def test_more_voters_than_images_are_as_many_as_there_are() -> None:
+    vectors, labels = clouds(4, images=5)
+    assert 0 <= knn_accuracy(vectors, labels, k=100) <= 1
+    with pytest.raises(InputError, match="at least 2"):
+        knn_accuracy(vectors[:1], labels[:1])
