@@ -15,8 +15,8 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-# pip of a fresh environment is older than some packages expect, and asks about itself; neither matters here.
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# pip shows its progress on a terminal, and elsewhere only what went wrong.
+PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input $$([ -t 1 ] || echo -qq)
 WORKERS ?= auto
 
 help:
@@ -29,10 +29,10 @@ demo: core
 
 test: dev
 	@echo "== test: doctests of src and all tests, on $(WORKERS) processes"
-	$(BIN)/python -m pytest -q -n $(WORKERS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 quick: dev
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow"
 
 lint: dev
 	@echo "== ruff"
@@ -58,7 +58,7 @@ core: python
 	else \
 	  echo "== set-up: installing hundredfold and its dependencies into $(VENV)"; \
 	  echo "   (the first time several GB are downloaded, most of them PyTorch's; later calls skip this)"; \
-	  $(PIP) install --quiet --editable .; cp pyproject.toml $(VENV)/core.toml; \
+	  $(PIP) install --editable .; cp pyproject.toml $(VENV)/core.toml; \
 	fi
 
 dev: python
@@ -67,7 +67,7 @@ dev: python
 	else \
 	  echo "== set-up: installing hundredfold, its dependencies and the tools of its developers into $(VENV)"; \
 	  echo "   (the first time several GB are downloaded, most of them PyTorch's; later calls skip this)"; \
-	  $(PIP) install --quiet --editable '.[dev,bench]'; cp pyproject.toml $(VENV)/dev.toml; \
+	  $(PIP) install --editable '.[dev,bench]'; cp pyproject.toml $(VENV)/dev.toml; \
 	fi
 
 # The first Python on the path that is new enough; set PYTHON=/path/to/python3.12 to choose another.
