@@ -55,7 +55,7 @@ def open_encoder(spec: str, *, weights: str = "auto", download: bool = False) ->
 
 
 def load_encoder(folder: Path) -> EncoderLike:
-    """Read an encoder of any kind from the folder its ``save`` wrote.
+    """Read an encoder of any kind from the folder its ``save`` wrote, onto the GPU if there is one.
 
     Raises:
         ModelFileError: a file is missing, damaged, edited, or of a refused kind.
@@ -66,7 +66,7 @@ def load_encoder(folder: Path) -> EncoderLike:
     if kind == "backbone":
         from hundredfold.encode.encoder import Encoder
 
-        return Encoder.load(folder)
+        return Encoder.load(folder).to(_device())
     if kind == "thumbnail":
         encoder = ThumbnailEncoder(side=int(facts["side"]), bins=int(facts["bins"]))
     elif kind == "concatenated":
@@ -102,7 +102,14 @@ def _from_timm(name: str, *, weights: str, download: bool) -> EncoderLike:
     from hundredfold.encode.encoder import Encoder
 
     backbone = create_backbone(name, weights=weights, download=download)
-    return Encoder(
+    encoder = Encoder(
         backbone, size=backbone.native_size, value_range=None, fit="pad",
         provenance={"method": "none", "weights": backbone.source}, seen=frozenset(),
     )
+    return encoder.to(_device())
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
