@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from hundredfold.errors import SettingsError
+from hundredfold.views import multicrop as multicrop_module
 from hundredfold.views.modalities import MODALITIES
 from hundredfold.views.multicrop import MultiCrop, crop_uniforms, image_key
 
@@ -115,6 +116,17 @@ def test_a_row_of_random_numbers_can_be_drawn_alone(seed, epoch, key, crop):
     assert np.array_equal(crop_uniforms(seed, epoch, key, crops=1, first=crop)[0], rows[-1])
 
 
+def test_every_decision_has_random_numbers_of_its_own():
+    columns = [
+        value for name, value in vars(multicrop_module).items()
+        if name.isupper() and name != "ROW" and isinstance(value, int | slice)
+    ]
+    assert len(columns) == 12
+    taken = [column for value in columns for column in np.atleast_1d(np.arange(32)[value])]
+    assert len(taken) == len(set(taken))
+    assert multicrop_module.ROW == 32
+
+
 def test_no_two_crops_share_random_numbers():
     drawn = np.array([
         crop_uniforms(seed, epoch, key, crops=10)
@@ -198,3 +210,26 @@ def test_jitter_and_greyscale_come_as_often_as_asked_for():
     unchanged = (crops == [120, 90, 60]).all(axis=1)
     assert 0.15 < grey.mean() < 0.25  # .2
     assert 0.11 < unchanged.mean() < 0.21  # no jitter (.2) and no greyscale (.8)
+
+
+def test_the_papers_perspective_shrinks_the_image_into_its_frame():
+    """torchvision moves the corners inwards: they are black, and never is the image enlarged."""
+    white = np.full((60, 60, 3), 255, np.uint8)
+    plain = {"rotation": 0.0, "jitter_p": 0.0, "blur_p": (0, 0, 0), "solarise_p": (0, 0, 0)}
+    tilted = replace(MODALITIES["paper"], perspective_p=(1.0, 0.0, 1.0), **plain)
+    views = multicrop(tilted, image_size=60, global_scale=(1.0, 1.0))
+    crops = np.array([views(white, key, 0)[0] for key in range(60)])
+    assert (crops[:, 1] == 255).all()  # the second global crop is not tilted here
+    corners = crops[:, 0, [0, 0, -1, -1], [0, -1, 0, -1], 0]
+    assert (corners < 255).mean() > 0.9
+    # a corner moves an eighth of the side inwards on average: (1 - 2/8)^2 of the area stays
+    assert (crops[:, 0] > 127).mean() == pytest.approx(0.5625, abs=0.05)
+
+
+@pytest.mark.parametrize("modality", [name for name in MODALITIES if name != "paper"])
+def test_an_upright_crop_never_leaves_the_image(modality):
+    """With the border black instead of reflected, a white image stays white to the edge."""
+    plain = {"rotation": 0.0, "perspective": 0.0, "jitter_p": 0.0, "solarise_p": (0, 0, 0)}
+    views = multicrop(replace(MODALITIES[modality], border="black", **plain))
+    white = np.full((60, 60, 3), 255, np.uint8)
+    assert all((part == 255).all() for key in range(15) for part in views(white, key, 0))
