@@ -85,7 +85,7 @@ def test_reading_something_else_is_refused(tmp_path: Path) -> None:
         ImageTable.read(tmp_path / "other")
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ids=st.lists(WORDS, unique=True, max_size=5), seed=st.integers(0, 99))
 def test_a_table_survives_the_disk(ids: list[str], seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def test_a_table_survives_the_disk(ids: list[str], seed: int, tmp_path: Path) ->
     assert list(table.by_id(mixed).ids) == list(mixed)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(WORDS, min_size=1, max_size=5))
 def test_any_path_survives_a_csv(names: list[str], tmp_path: Path) -> None:
     """Case 30: spaces, unicode, commas, quotes and all kinds of line ends."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["Classes", "deal"]
 
 ROUNDS = 10
+NEAR = 0.005
 
 Piece = tuple[int, NDArray[np.int64], NDArray[np.int64]]
 
@@ -38,10 +39,12 @@ def deal(
 ) -> NDArray[np.int64]:
     """Choose the pieces to hold out.
 
-    Pieces of several images are dealt first, those with the rarest class before the others
-    (Sechidis, Tsoumakas & Vlahavas 2011), then moved from one side to the other as long as that
-    brings the classes nearer to their shares; pieces of one image fill what is lacking. The last
-    piece of a class is never held out, and each class that has two gives one where it can.
+    Pieces of several images are dealt first, in random order, and then moved from one side to the
+    other as long as that brings the classes nearer to their shares, each class weighing the same
+    however rare it is; pieces of one image fill what is lacking. The last piece of a class is
+    never held out, and each class that has two gives one where it can. Unlike in iterative
+    stratification (Sechidis, Tsoumakas & Vlahavas 2011) the pieces with the rarest class do not
+    come first: they tend to be the large ones, which would then fill the test set.
 
     Args:
         pieces: the piece each image belongs to [n].
@@ -83,9 +86,10 @@ class _Hand:
         self.several = self.left + (classes.held > 0) > 1
 
     def settle(self, large: list[Piece]) -> None:
-        """Move pieces from side to side until no move helps."""
+        """Move pieces from side to side until no move helps, or all classes are near enough."""
         for _ in range(ROUNDS):
-            if not sum(self._move(piece) for piece in large):
+            moved = sum(self._move(piece) for piece in large)
+            if not moved or (np.abs(self.held - self.target) <= NEAR * self.total).all():
                 break
 
     def fill(self, cells: pd.DataFrame, order: pd.Series) -> None:
@@ -132,14 +136,12 @@ class _Hand:
 
 
 def _dealt(cells: pd.DataFrame, order: pd.Series) -> list[Piece]:
-    """Pieces with their classes and counts; those with the rarest class first, then at random."""
+    """Pieces with their classes and counts, at random."""
     return list(_by_piece(cells, order)) if len(cells) else []
 
 
 def _by_piece(cells: pd.DataFrame, order: pd.Series) -> Iterator[Piece]:
-    spread = cells.groupby("label")["piece"].transform("size")
-    rarest = spread.groupby(cells["piece"]).transform("min")
-    place = np.lexsort((cells["label"], order[cells["piece"]].to_numpy(), rarest))
+    place = np.lexsort((cells["label"], cells["piece"], order[cells["piece"]].to_numpy()))
     piece, label, count = (cells[name].to_numpy()[place] for name in ("piece", "label", "count"))
     starts = np.flatnonzero(np.diff(piece, prepend=piece[0] - 1))
     for start, end in zip(starts, [*starts[1:], len(piece)], strict=True):

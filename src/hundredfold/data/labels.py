@@ -15,11 +15,12 @@ import pandas as pd
 from hundredfold.data.duplicates import withdraw_contradictions
 from hundredfold.data.rows import read_rows
 from hundredfold.data.table import SPLITS, ImageTable
-from hundredfold.errors import LabelConflictError, TableError
+from hundredfold.errors import LabelConflictError, LeakError, TableError
 
 __all__ = ["LABEL_COLUMNS", "LabelSet"]
 
 LABEL_COLUMNS = ("label", "group", "site", "split")
+CONFLICTS = {"label": LabelConflictError, "split": LeakError}
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class LabelSet:
             InputError: no such file.
             TableError: a column is missing, no row names an image, a split or label is unknown.
             LabelConflictError: one image carries two labels.
+            LeakError: one image stands in two splits.
         """
         rows = read_rows(path, required=("image", "label"), optional=LABEL_COLUMNS[1:])
         labels = cls.of(rows, images, where=path)
@@ -162,8 +164,7 @@ def _check_conflicts(matched: pd.DataFrame, where: Path) -> None:
         count = torn["image"].nunique()
         first = torn[torn["image"] == torn["image"].iloc[0]]
         values = " and ".join(f"{row[column]!r} (row {row['row']:,})" for _, row in first.iterrows())
-        kind = LabelConflictError if column == "label" else TableError
-        raise kind(
+        raise CONFLICTS.get(column, TableError)(
             f"{count:,} image{'s have' if count > 1 else ' has'} more than one {column}: "
             f"{first['image'].iloc[0]!r} is {values}",
             where=where, remedy="Keep the right row of each; one image has one label, group, site and split.",

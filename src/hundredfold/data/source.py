@@ -91,16 +91,14 @@ def _in_folder(folder: Path) -> Found:
     # An id stays what it is wherever the folder lies, so it never starts from the working directory.
     start = len(root.rstrip("/\\")) + 1
     paths = sorted(_walk(root, ignored), key=lambda path: path[start:].replace(os.sep, "/"))
-    ids = pd.Series([path[start:].replace(os.sep, "/") for path in paths], dtype=object)
-    spelt = ids.map(_spelt)
-    unreadable = (spelt != ids).to_numpy()
+    ids = [path[start:].replace(os.sep, "/") for path in paths]
+    spelt = [_spelt(name) for name in ids]
+    good = [name == other for name, other in zip(ids, spelt, strict=True)]
     columns = {
         "id": spelt,
-        "path": pd.Series([_spelt(path) for path in paths], dtype=object),
-        "problem": pd.Series(None, index=ids.index, dtype=object).mask(unreadable, "bad_name"),
-        "note": pd.Series(None, index=ids.index, dtype=object).mask(
-            unreadable, "the file's name is not UTF-8; rename it"
-        ),
+        "path": [_spelt(path) for path in paths],
+        "problem": [None if fine else "bad_name" for fine in good],
+        "note": [None if fine else "the file's name is not UTF-8; rename it" for fine in good],
     }
     return Found(_with_frames(pd.DataFrame(columns)), dict(ignored))
 

@@ -24,9 +24,8 @@ def draw_splits(table: ImageTable, *, test_size: float, seed: int) -> ImageTable
     class about ``test_size`` of its labelled images are held out; a class that comes in one piece
     only (one image) stays in train. Splits that are given are never changed, and images that
     belong to them follow. Unlabelled images are ``train`` unless they belong to the other side.
-    Groups are dealt after Sechidis, Tsoumakas & Vlahavas 2011 ("On the stratification of
-    multi-label data"; see :mod:`hundredfold.data.dealing`). The order is a function of the seed and
-    the ids alone, so neither the order of rows nor the machine matters.
+    How groups are dealt says :mod:`hundredfold.data.dealing`. The order is a function of the seed
+    and the ids alone, so neither the order of rows nor the machine matters.
 
     Args:
         table: images, of which some have labels.

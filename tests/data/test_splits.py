@@ -1,0 +1,223 @@
+"""The split: no group on both sides, every class in both, the same for everyone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hundredfold.data.labels import LabelSet
+from hundredfold.data.source import find_images
+from hundredfold.data.splits import check_disjoint, draw_splits, split_sizes
+from hundredfold.data.table import ImageTable
+from hundredfold.errors import LeakError, SplitError
+
+THIRD = 1 / 3
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> ImageTable:
+    """Images with few classes, groups and pixels, many of them missing."""
+    count = draw(st.integers(1, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+
+    def some(values: str, missing: float) -> np.ndarray:
+        column = rng.choice(list(values), count).astype(object)
+        column[rng.random(count) < missing] = None
+        return column
+
+    return ImageTable.of({
+        "id": [f"{number:03d}" for number in rng.permutation(count)],
+        "label": some("xyz", draw(st.sampled_from([0, 0.5]))),
+        "group": some("abcdefghijklm", draw(st.sampled_from([0, 0.5, 1]))),
+        "sha256": some("".join(map(chr, range(200, 260))), draw(st.sampled_from([0, 1]))),
+        "problem": some("e", 0.9),
+    })
+
+
+def drawn(table: ImageTable, seed: int = 0, test_size: float = THIRD) -> ImageTable:
+    """The split, or no example where it is rightly refused."""
+    try:
+        return draw_splits(table, test_size=test_size, seed=seed)
+    except SplitError:
+        assume(False)
+        raise
+
+
+@settings(max_examples=25, deadline=None)
+@given(tables(), st.integers(0, 5))
+def test_nothing_is_on_both_sides(table: ImageTable, seed: int) -> None:
+    done = drawn(table, seed)
+    check_disjoint(done)
+    frame = done.usable.frame
+    assert frame["split"].isin(["train", "test"]).all()
+    for column in ("group", "sha256"):
+        assert (frame.dropna(subset=column).groupby(column)["split"].nunique() == 1).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(tables(), st.integers(0, 5))
+def test_the_order_of_rows_does_not_matter(table: ImageTable, seed: int) -> None:
+    turned = table.select(np.ones(len(table), bool)).by_id(table.ids[::-1])
+    expected, found = drawn(table, seed).frame, drawn(turned, seed).by_id(table.ids).frame
+    pd.testing.assert_series_equal(found["split"], expected["split"])
+
+
+@settings(max_examples=10, deadline=None)
+@given(tables(), st.integers(0, 5))
+def test_every_class_keeps_a_training_image(table: ImageTable, seed: int) -> None:
+    sizes = split_sizes(drawn(table, seed))
+    assert (sizes["train"] > 0).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(tables())
+def test_drawing_again_changes_nothing(table: ImageTable) -> None:
+    once = drawn(table)
+    again = draw_splits(once, test_size=0.7, seed=9)
+    pd.testing.assert_frame_equal(again.frame, once.frame)
+
+
+@given(st.lists(st.integers(2, 60), min_size=2, max_size=4), st.floats(0.1, 0.9), st.integers(0, 3))
+@settings(max_examples=10, deadline=None)
+def test_without_groups_the_share_is_exact(counts: list[int], share: float, seed: int) -> None:
+    labels = np.repeat([f"class {number}" for number in range(len(counts))], counts)
+    table = ImageTable.of({"id": [f"{n}" for n in range(len(labels))], "label": labels})
+    sizes = split_sizes(draw_splits(table, test_size=share, seed=seed))
+    for (_, row), count in zip(sizes.iterrows(), counts, strict=True):
+        assert row["test"] == np.clip(np.floor(count * share + 0.5), 1, count - 1)
+
+
+def test_another_seed_another_draw_and_zero_is_a_seed() -> None:
+    table = ImageTable.of({"id": [f"{n}" for n in range(100)], "label": list("xy") * 50})
+    held = [frozenset(draw_splits(table, test_size=THIRD, seed=seed).test.ids) for seed in (0, 0, 1, 2)]
+    assert held[0] == held[1]
+    assert len(set(held)) == 3
+
+
+def test_the_draw_is_the_same_on_every_machine() -> None:
+    """Held fast: a split drawn years ago must be drawn again."""
+    table = ImageTable.of({"id": [f"{n}.png" for n in range(12)], "label": list("xy") * 6})
+    assert list(draw_splits(table, test_size=THIRD, seed=0).test.ids) == ["5.png", "6.png", "8.png", "11.png"]
+
+
+def test_groups_of_unequal_size_come_near_the_share(shared: Path) -> None:
+    folder = shared / "data" / "chula_rbc"
+    table = find_images(folder / "images")
+    table = LabelSet.read(folder / "labels.csv", table).apply(table)
+    for seed in (0, 1):
+        sizes = split_sizes(draw_splits(table, test_size=THIRD, seed=seed))
+        share = sizes["test"] / sizes.sum(axis=1)
+        assert len(share) == 11
+        assert share.between(THIRD - 0.02, THIRD + 0.02).all()
+
+
+def test_test_groups_are_not_only_the_large_ones() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), rng.integers(2, 40, 60)).astype(str)
+    labels = rng.choice(list("xyz"), len(groups))
+    table = ImageTable.of({"id": [f"{n}" for n in range(len(groups))], "label": labels, "group": groups})
+    sizes = []
+    for seed in range(6):
+        test = draw_splits(table, test_size=THIRD, seed=seed).test.frame
+        sizes.append(test.groupby("group").size().mean())
+    assert np.mean(sizes) == pytest.approx(table.frame.groupby("group").size().mean(), rel=0.15)
+
+
+def test_a_class_of_one_image_stays_in_train() -> None:
+    """Case 36."""
+    table = ImageTable.of({"id": list("abcdef"), "label": list("xxxyyz"), "group": list("123456")})
+    sizes = split_sizes(draw_splits(table, test_size=THIRD, seed=0))
+    assert sizes.loc["z"].tolist() == [1, 0, 0]
+    assert sizes.loc["y"].tolist() == [1, 1, 0]
+
+
+def test_a_class_of_one_image_and_its_copies_stays_in_train() -> None:
+    """Cases 32 and 36."""
+    table = ImageTable.of({"id": list("abcdef"), "label": list("xxxxzz"), "sha256": list("123455")})
+    assert split_sizes(draw_splits(table, test_size=THIRD, seed=0)).loc["z"].tolist() == [2, 0, 0]
+
+
+def test_one_class_only_is_refused() -> None:
+    """Case 35."""
+    table = ImageTable.of({"id": ["a", "b", "c"], "label": ["x", "x", None]})
+    with pytest.raises(SplitError, match=r"found one: 'x' \(labels\)\. Add labelled images of another class"):
+        draw_splits(table, test_size=THIRD, seed=0)
+
+
+def test_a_group_that_holds_a_class_is_refused() -> None:
+    """Case 37."""
+    table = ImageTable.of({
+        "id": list("abcdefgh"), "label": list("xxxxyyyy"), "group": list("12345555")
+    })
+    with pytest.raises(SplitError, match=r"all 4 images of the class 'y' belong to one group.*group '5'"):
+        draw_splits(table, test_size=THIRD, seed=0)
+    given_split = table.assign(split=["train", "test"] * 2 + ["train"] * 4)
+    assert split_sizes(draw_splits(given_split, test_size=THIRD, seed=0)).loc["y", "train"] == 4
+
+
+def test_two_groups_give_one_to_each_side_even_if_that_is_far_from_the_share() -> None:
+    groups = ["big"] * 9 + ["small"]
+    table = ImageTable.of({
+        "id": [f"{n}" for n in range(20)], "label": ["x"] * 10 + ["y"] * 10, "group": groups * 2
+    })
+    sizes = split_sizes(draw_splits(table, test_size=0.9, seed=0))
+    assert (sizes[["train", "test"]] > 0).all(axis=None)
+
+
+def test_given_splits_stay_and_their_groups_and_copies_follow() -> None:
+    table = ImageTable.of({
+        "id": list("abcdefgh"),
+        "label": ["x", "x", "y", "y", "x", "y", None, None],
+        "group": ["1", "1", "2", "2", "3", None, "1", None],
+        "sha256": ["p", "q", "r", "s", "t", "u", "v", "t"],
+        "split": ["test", None, "train", None, "audit", "train", None, None],
+    })
+    split = draw_splits(table, test_size=THIRD, seed=0).frame.set_index("id")["split"]
+    assert split.to_dict() == {
+        "a": "test", "b": "test", "c": "train", "d": "train", "e": "audit", "f": "train", "g": "test",
+        "h": "audit",
+    }
+
+
+def test_unlabelled_images_of_a_test_patient_are_not_pretrained_on() -> None:
+    groups = [f"{n // 4}" for n in range(40)]
+    table = ImageTable.of({
+        "id": [f"{n}" for n in range(40)], "label": ["x", "y", None, None] * 10, "group": groups
+    })
+    done = draw_splits(table, test_size=THIRD, seed=0)
+    assert not set(done.pool.frame["group"]) & set(done.test.frame["group"])
+    assert len(done.pool) + 2 * len(done.test) == 40
+
+
+def test_without_labels_all_is_for_training() -> None:
+    table = ImageTable.of({"id": ["a", "b"], "problem": [None, "empty"]})
+    done = draw_splits(table, test_size=THIRD, seed=0)
+    assert done.frame["split"].fillna("none").tolist() == ["train", "none"]
+
+
+@pytest.mark.parametrize("column", ["group", "sha256"])
+@pytest.mark.parametrize("side", ["test", "audit"])
+def test_a_given_split_with_a_leak_is_refused(column: str, side: str) -> None:
+    table = ImageTable.of({
+        "id": list("abcd"), "label": list("xyxy"), "split": ["train", "train", side, side],
+        column: ["1", "2", "2", "3"],
+    })
+    with pytest.raises(LeakError, match=r"1 (groups|images, by their pixels,) are both in train and in test "
+                       r"\(1 of 2 images held out\)"):
+        check_disjoint(table)
+
+
+def test_the_published_endoscopy_split_leaks(shared: Path) -> None:
+    """METHOD.md: 2,628 of the 2,666 published test images are also in the published training list."""
+    sides = {"train": "labeled_train.csv", "test": "test.csv"}
+    folder = shared / "splits" / "endo"
+    lists = [pd.read_csv(folder / name).assign(split=side) for side, name in sides.items()]
+    rows = pd.concat(lists).astype("str")
+    images = ImageTable.of({"id": sorted(set(rows["image"]))})
+    with pytest.raises(LeakError, match="2,628 images have more than one split"):
+        LabelSet.of(rows, images, where=shared)

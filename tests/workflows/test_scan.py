@@ -1,0 +1,296 @@
+"""``scan`` on folders as people have them: what it writes, what it says, what it refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from hundredfold.config import ScanSettings
+from hundredfold.data.labels import LabelSet
+from hundredfold.data.smear import draw_smear
+from hundredfold.data.store import PixelStore
+from hundredfold.data.table import ImageTable
+from hundredfold.errors import (
+    InputError,
+    LabelConflictError,
+    LeakError,
+    RunExistsError,
+    SettingsError,
+    SplitError,
+    TableError,
+    TooManyRejectsError,
+)
+from hundredfold.workflows.scan import scan
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A smear that is only read."""
+    return draw_smear(tmp_path_factory.mktemp("smear"), images=80, size=24, seed=0)
+
+
+@pytest.fixture
+def smear(drawn: Path, tmp_path: Path) -> Path:
+    """A smear that a test may spoil."""
+    return Path(shutil.copytree(drawn, tmp_path / "smear"))
+
+
+def relabel(smear: Path, **columns: object) -> Path:
+    """The smear's labels with some columns replaced."""
+    path = smear / "labels.csv"
+    pd.read_csv(path).assign(**columns).to_csv(path, index=False)
+    return path
+
+
+def test_a_scan_writes_the_table_the_split_the_rejects_and_the_pixels(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = scan(drawn / "images", labels=drawn / "labels.csv", out=tmp_path / "run")
+    table = ImageTable.read(run / "images.parquet")
+    assert len(table) == len(table.train) + len(table.test) == 80
+    assert not set(table.train.frame["group"]) & set(table.test.frame["group"])
+    splits = pd.read_csv(run / "splits.csv")
+    assert list(splits) == ["image", "split", "group"]
+    assert splits["split"].tolist() == table.frame["split"].tolist()
+    assert (run / "rejects.csv").read_text() == "image,reason,sentence\n"
+    store = PixelStore.open(run / "pixels")
+    assert list(store.ids) == list(table.ids)
+    assert store.size == 24
+    assert run.done("scan")
+    assert run.state["scan"]["classes"] == table.frame["label"].value_counts().to_dict()
+    assert run.state["pixels"] is None
+    said = capsys.readouterr().err
+    assert "Images: 80 found" in said
+    assert "Left out: none" in said
+    assert "Labels: 80 images of 6 classes." in said
+    assert "Groups: 6 (patients or slides), each on one side" in said
+    assert "no two images have the same pixels" in said
+    assert f"Split: train {len(table.train)} images" in said
+    assert all(line in (run / "log.txt").read_text() for line in said.splitlines() if line[0] == "G")
+
+
+def test_without_groups_the_scan_warns_that_patients_may_be_on_both_sides(
+    smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan(smear / "images", labels=relabel(smear, group=None), out=tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "Images of one patient may stand on both sides of the split" in said
+    assert "add a column 'group'" in said
+
+
+def test_without_labels_all_images_are_for_training(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = scan(drawn / "images", out=tmp_path / "run")
+    assert len(ImageTable.read(run / "images.parquet").pool) == 80
+    assert "Split: all 80 images are for training." in capsys.readouterr().err
+
+
+def test_bad_images_are_named_counted_and_left_out(
+    smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = smear / "images"
+    (images / "cell_00000.jpg").write_bytes(b"")
+    (images / "page.jpg").write_text("<html></html>")
+    (images / "cell_00001.jpg").write_bytes((images / "cell_00001.jpg").read_bytes()[:-200])
+    run = scan(images, labels=smear / "labels.csv", out=tmp_path / "run", max_bad=0.05)
+    rejects = pd.read_csv(run / "rejects.csv")
+    assert dict(zip(rejects["image"], rejects["reason"], strict=True)) == {
+        "cell_00000.jpg": "empty", "cell_00001.jpg": "truncated", "page.jpg": "not_image"
+    }
+    assert rejects["sentence"].str.len().min() > 10
+    assert not set(pd.read_csv(run / "splits.csv")["image"]) & set(rejects["image"])
+    said = capsys.readouterr().err
+    assert "Left out: 3 of them (3.7 %)" in said
+    assert "  empty: 1 (cell_00000.jpg)" in said
+
+
+def test_too_many_bad_images_stop_the_scan_until_the_user_insists(smear: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        (smear / "images" / f"cell_{number:05d}.jpg").write_bytes(b"")
+    given = {"images": smear / "images", "labels": smear / "labels.csv", "out": tmp_path / "run"}
+    with pytest.raises(TooManyRejectsError, match=r"4 of 80 .*\(empty 4\).* --resume --max-bad 0\.05"):
+        scan(**given)
+    assert len(pd.read_csv(tmp_path / "run" / "rejects.csv")) == 4
+    run = scan(**given, resume=True, max_bad=0.05)
+    assert len(ImageTable.read(run / "images.parquet").usable) == 76
+
+
+def test_a_user_who_removes_the_bad_images_can_resume(smear: Path, tmp_path: Path) -> None:
+    bad = smear / "images" / "cell_00079.jpg"
+    bad.write_bytes(b"")
+    given = {"images": smear / "images", "labels": smear / "labels.csv", "out": tmp_path / "run"}
+    with pytest.raises(TooManyRejectsError):
+        scan(**given)
+    bad.unlink()
+    run = scan(**given, resume=True)
+    assert len(ImageTable.read(run / "images.parquet").usable) == 79
+
+
+def test_no_usable_image_is_an_error_whatever_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").touch()
+    with pytest.raises(TooManyRejectsError, match=r"none of the 1 images can be used \(empty 1\)"):
+        scan(tmp_path / "in", out=tmp_path / "run", max_bad=1)
+
+
+def test_rows_without_an_image_are_listed(
+    smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Case 34."""
+    (smear / "images" / "cell_00003.jpg").unlink()
+    run = scan(smear / "images", labels=smear / "labels.csv", out=tmp_path / "run")
+    assert pd.read_csv(run / "rejects.csv")[["image", "reason"]].values.tolist() == [
+        ["cell_00003.jpg", "no_file"]
+    ]
+    assert "1 rows of the labels name no image (cell_00003.jpg)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("change", "error", "complaint"), [
+    ({"label": "x"}, SplitError, "expected two classes or more"),
+    ({"label": ["x"] * 40 + ["y"] * 40, "group": ["1", "2"] * 20 + ["3"] * 40}, SplitError, "one group"),
+    ({"image": ["cell_00000.jpg"] * 80}, LabelConflictError, "more than one label"),
+    ({"split": ["train", "test"] * 40, "group": "1"}, LeakError, "both in train and in test"),
+    ({"split": "validation"}, TableError, "'validation' in row 2"),
+    ({"image": [f"other/{n}.jpg" for n in range(80)]}, TableError, "none of the 80 rows"),
+], ids=["one class", "class in one group", "conflict", "leak", "split", "other images"])
+def test_a_bad_table_is_refused_before_anything_is_written(
+    smear: Path, tmp_path: Path, change: dict[str, object], error: type[InputError], complaint: str
+) -> None:
+    """Cases 34, 35 and 37."""
+    with pytest.raises(error, match=complaint) as caught:
+        scan(smear / "images", labels=relabel(smear, **change), out=tmp_path / "run")
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_of_one_image_is_kept_and_named(
+    smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Case 36."""
+    labels = relabel(smear, label=["rare", *["x", "y"] * 39, "x"])
+    run = scan(smear / "images", labels=labels, out=tmp_path / "run")
+    assert "rare" in ImageTable.read(run / "images.parquet").train.classes
+    assert "Not in the test set, for want of images or groups: rare." in capsys.readouterr().err
+
+
+def test_a_leak_that_the_user_insists_on_is_said(
+    smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = relabel(smear, split=["train", "test"] * 40)
+    run = scan(smear / "images", labels=labels, out=tmp_path / "run", allow_leak=True)
+    assert "Warning: 6 groups are both in train and in test" in capsys.readouterr().err
+    assert len(ImageTable.read(run / "images.parquet").test) == 40
+
+
+def test_copies_stay_on_one_side_and_lose_contradicting_labels(
+    smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Case 32."""
+    images, labels = smear / "images", pd.read_csv(smear / "labels.csv").drop(columns="group")
+    added = []
+    for number in range(30):
+        name = f"cell_{number:05d}.jpg"
+        shutil.copy(images / name, images / f"copy_{name}")
+        label = labels.loc[number, "label"] if number else "another"
+        added.append({"image": f"copy_{name}", "label": label})
+    pd.concat([labels, pd.DataFrame(added)]).to_csv(smear / "labels.csv", index=False)
+    run = scan(images, labels=smear / "labels.csv", out=tmp_path / "run")
+    frame = ImageTable.read(run / "images.parquet").frame
+    assert frame.groupby("sha256")["split"].nunique().max() == 1
+    assert frame.groupby("sha256").size().max() == 2
+    torn = frame[frame["label"].isna()]
+    assert torn["id"].tolist() == ["cell_00000.jpg", "copy_cell_00000.jpg"]
+    said = capsys.readouterr().err
+    assert "60 images have exact copies (30 different ones)" in said
+    assert "2 of them had more than one label" in said
+
+
+def test_awkward_paths_survive_the_split_file(smear: Path, tmp_path: Path) -> None:
+    """Case 30."""
+    names = ["a b.jpg", "größe/ü.jpg", "line\nend.jpg", 'comma,quote".jpg', "NA"]
+    (smear / "images" / "größe").mkdir()
+    for number, name in enumerate(names):
+        (smear / "images" / f"cell_{number:05d}.jpg").rename(smear / "images" / name)
+    labels = relabel(smear, image=names + [f"cell_{number:05d}.jpg" for number in range(5, 80)])
+    run = scan(smear / "images", labels=labels, out=tmp_path / "run")
+    table = ImageTable.read(run / "images.parquet")
+    assert len(table.train) + len(table.test) == 80
+    # The file of splits is itself a table that gives these splits again.
+    again = pd.read_csv(run / "splits.csv", keep_default_na=False)
+    assert again["image"].tolist() == list(table.ids)
+    merged = pd.read_csv(labels, keep_default_na=False).merge(again[["image", "split"]], on="image")
+    merged.to_csv(tmp_path / "given.csv", index=False)
+    given = LabelSet.read(tmp_path / "given.csv", table.assign(split=None)).apply(table.assign(split=None))
+    assert given.frame["split"].tolist() == table.frame["split"].tolist()
+
+
+def test_deep_images_are_scaled_by_the_training_side_only(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(12):
+        bright = 40_000 if number % 3 == 2 else 1_000
+        name = f"{number:02d}.tif"
+        tifffile.imwrite(tmp_path / "in" / name, rng.integers(0, bright, (16, 16), np.uint16))
+        rows.append((name, "xy"[number % 2], "test" if bright > 1_000 else "train"))
+    pd.DataFrame(rows, columns=["image", "label", "split"]).to_csv(tmp_path / "labels.csv", index=False)
+    run = scan(tmp_path / "in", labels=tmp_path / "labels.csv", out=tmp_path / "run")
+    limits = PixelStore.open(run / "pixels").value_range
+    assert limits is not None
+    assert limits.high <= 1_000
+
+
+def test_a_table_of_images_with_labels_needs_no_other(drawn: Path, tmp_path: Path) -> None:
+    labels = pd.read_csv(drawn / "labels.csv")
+    labels["image"] = [str(drawn / "images" / name) for name in labels["image"]]
+    labels.to_parquet(tmp_path / "list.parquet")
+    run = scan(tmp_path / "list.parquet", out=tmp_path / "run")
+    table = ImageTable.read(run / "images.parquet")
+    assert len(table.train) + len(table.test) == 80
+
+
+def test_pixels_may_lie_elsewhere(drawn: Path, tmp_path: Path) -> None:
+    run = scan(drawn / "images", out=tmp_path / "run", pixels=tmp_path / "fast" / "px", pixel_size=16)
+    assert Path(run.state["pixels"]) == tmp_path / "fast" / "px"
+    assert PixelStore.open(tmp_path / "fast" / "px").size == 16
+    assert not (run / "pixels").exists()
+
+
+def test_a_second_scan_is_refused_and_a_resumed_one_returns_at_once(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ScanSettings.of(images=drawn / "images", out=tmp_path / "run")
+    scan(settings)
+    before = (tmp_path / "run" / "images.parquet").stat().st_mtime_ns
+    with pytest.raises(RunExistsError, match=r"already in this run .*--resume, or choose another --out"):
+        scan(settings)
+    scan(settings.part(ScanSettings, resume=True))
+    assert "was scanned before" in capsys.readouterr().err
+    assert (tmp_path / "run" / "images.parquet").stat().st_mtime_ns == before
+
+
+def test_an_output_that_is_no_run_is_left_alone(drawn: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.doc").touch()
+    with pytest.raises(RunExistsError, match="nothing was changed"):
+        scan(drawn / "images", out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.doc"]
+
+
+def test_a_run_is_no_folder_of_images(drawn: Path, tmp_path: Path) -> None:
+    scan(drawn / "images", out=tmp_path / "run")
+    with pytest.raises(SettingsError, match="found a run directory"):
+        scan(tmp_path / "run", out=tmp_path / "other")
+
+
+def test_real_ultrasound(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "data" / "busi_ultrasound"
+    run = scan(folder / "images", labels=folder / "labels.csv", out=tmp_path / "run", pixel_size=32)
+    assert run.state["scan"]["classes"] == {"benign": 436, "malignant": 209, "normal": 133}
+    assert run.state["scan"]["splits"] == {"train": 519, "test": 259}
+    assert run.state["scan"]["rejected"] == {}
