@@ -29,13 +29,13 @@ __all__ = ["VERBS", "load_verb", "main"]
 VERBS = {
     "demo": "Run the whole chain on a synthetic blood smear.",
     "run": "Go from a folder of images and a table of labels to a report and a predictor.",
-    "scan": "Find, check, store and split the images.",
-    "pretrain": "Learn an encoder from the images, without labels.",
+    "scan": "Find the images, read the labels, decode every image once, and draw the split.",
+    "pretrain": "Pre-train a backbone with DINO on unlabelled images; test and audit images are left out.",
     "embed": "Turn every image into a vector.",
-    "curve": "Measure accuracy against the number of labels.",
-    "fit": "Fit a classifier on all training labels and keep it as a predictor.",
-    "predict": "Label new images.",
-    "report": "Write what a run found as one HTML file.",
+    "curve": "Fit the classifiers to 1 … 1000 labels a class and judge them on the fixed test images.",
+    "fit": "Fit a classifier to all labels that are not held out, and write it with its encoder.",
+    "predict": "Label the images of a folder or table.",
+    "report": "Write RUN/report.html and RUN/figures; an earlier report is replaced.",
 }
 
 INTERRUPTED = 130

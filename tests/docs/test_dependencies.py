@@ -12,6 +12,7 @@ import pytest
 #: distribution → the name it is imported by, where the two differ.
 IMPORTED_AS = {
     "faiss-cpu": "faiss",
+    "huggingface-hub": "huggingface_hub",
     "lightning-fabric": "lightning_fabric",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",

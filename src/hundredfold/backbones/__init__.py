@@ -1,1 +1,1 @@
-"""The room backbones."""
+"""timm models that give one vector an image, and their weights."""

@@ -1,1 +1,1 @@
-"""The room data."""
+"""Files → images, labels, splits, pixels."""

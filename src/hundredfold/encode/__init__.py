@@ -1,1 +1,1 @@
-"""The room encode."""
+"""Images → vectors, by a frozen encoder."""

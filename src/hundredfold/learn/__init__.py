@@ -1,1 +1,1 @@
-"""The room learn."""
+"""Few labels → classifiers, and how good they are."""

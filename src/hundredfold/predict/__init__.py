@@ -1,1 +1,1 @@
-"""The room predict."""
+"""An encoder and a classifier as one folder that labels new images."""

@@ -1,1 +1,1 @@
-"""The room report."""
+"""What a run holds, as figures and one HTML page."""

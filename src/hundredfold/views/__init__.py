@@ -1,1 +1,1 @@
-"""The room views."""
+"""The changed views of an image that pre-training compares."""

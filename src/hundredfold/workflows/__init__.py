@@ -1,1 +1,1 @@
-"""The room workflows."""
+"""One function a verb: settings in, run directory out."""

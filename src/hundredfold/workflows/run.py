@@ -23,8 +23,8 @@ from hundredfold.rundir import RunDirectory
 
 __all__ = ["ENCODERS", "run"]
 
-#: The encoders that every run compares: name → what it is made from, below the run directory or by name.
-ENCODERS: Mapping[str, str] = {"pretrained": "encoder", "initial": "initial", "thumbnail": "thumbnail"}
+#: The encoders that every run compares: name → its folder in the run, or none for one that learned nothing.
+ENCODERS: Mapping[str, str | None] = {"pretrained": "encoder", "initial": "initial", "thumbnail": None}
 
 #: Settings that say how the work is done, not what comes out; a resume may change them.
 FREE = frozenset(
@@ -121,8 +121,8 @@ def _embed(settings: RunSettings) -> None:
 
     directory = RunDirectory.open(settings.out)
     with directory.stage("embed", settings=settings.part(EmbedChoices), resume=settings.resume):
-        for name, source in ENCODERS.items():
-            encoder = open_encoder(source if source == name else str(directory / source))
+        for name, folder in ENCODERS.items():
+            encoder = open_encoder(str(directory / folder) if folder else name)
             embed_run(directory, name, encoder, batch=settings.embed_batch, resume=settings.resume)
 
 
