@@ -1,0 +1,153 @@
+"""One draw of labels: transform and classifiers, fitted once, and what they say of the test images."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from hundredfold.learn.classifiers import judge, make_classifier
+from hundredfold.learn.transforms import feature_transform
+from hundredfold.rundir import atomic_write
+
+__all__ = ["Outcome", "Task", "fit_and_tell", "outcomes", "solve"]
+
+Vectors: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the classifiers fitted to one draw say of the test images.
+
+    Attributes:
+        predicted: ``[k, n]`` class numbers, a row a classifier.
+        scores: float32 ``[k, n, c]``; 0 throughout for a class that was not drawn from.
+        unconverged: ``[k]`` whether the optimiser stopped before the end.
+    """
+
+    predicted: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    unconverged: NDArray[np.bool_]
+
+    def write(self, path: Path) -> None:
+        """Write the arrays, whole or not at all."""
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file, predicted=self.predicted, scores=self.scores, unconverged=self.unconverged
+            )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what :meth:`write` wrote."""
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(stored["predicted"], stored["scores"], stored["unconverged"])
+
+
+@dataclass(frozen=True)
+class Task:
+    """The labelled rows of one draw, for one encoder.
+
+    Attributes:
+        encoder: its name.
+        rows: the labelled rows of the training side, ascending.
+        key: equal if and only if everything that the outcome depends on is equal.
+    """
+
+    encoder: str
+    rows: NDArray[np.int64]
+    key: str
+
+    @classmethod
+    def of(cls, encoder: str, rows: NDArray[np.int64], *facts: object) -> Self:
+        """A task whose key covers the rows and ``facts``."""
+        text = "\0".join(map(str, (encoder, *facts, "")))
+        return cls(encoder, rows, hashlib.sha256(text.encode() + rows.astype("<i8").tobytes()).hexdigest())
+
+
+def solve(
+    train: NDArray[np.float32], labels: NDArray[np.int64], test: NDArray[np.float32],
+    classifiers: Sequence[str], classes: int,
+) -> Outcome:
+    """Fit the transform once and each classifier to its result, and judge the test images.
+
+    Args:
+        train: ``[m, d]`` vectors of the labelled images.
+        labels: ``[m]`` their class numbers.
+        test: ``[n, d]`` vectors of the test images.
+        classifiers: their names.
+        classes: c, the number of classes.
+
+    Examples:
+        >>> train, test = np.array([[0.0], [1.0]], dtype=np.float32), np.array([[0.2]], dtype=np.float32)
+        >>> solve(train, np.array([0, 1]), test, ["svm", "knn"], classes=2).predicted.tolist()
+        [[0], [0]]
+    """
+    transform = feature_transform(*train.shape)
+    known = transform.fit_transform(train)
+    asked = transform.transform(test)
+    predicted = np.empty((len(classifiers), len(test)), dtype=np.int32)
+    scores = np.zeros((len(classifiers), len(test), classes), dtype=np.float32)
+    unconverged = np.zeros(len(classifiers), dtype=bool)
+    for place, name in enumerate(classifiers):
+        classifier = make_classifier(name, samples=len(train), classes=len(np.unique(labels)))
+        unconverged[place] = not fit_and_tell(classifier, known, labels)
+        predicted[place], scores[place][:, classifier.classes_] = judge(classifier, asked)
+    return Outcome(predicted, scores, unconverged)
+
+
+def fit_and_tell(classifier: Any, features: ArrayLike, labels: ArrayLike) -> bool:
+    """Fit, and tell whether the optimiser came to its end; every other warning is passed on.
+
+    Examples:
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> fit_and_tell(LogisticRegression(max_iter=1), [[0.0], [1.0], [5.0]], [0, 1, 0])
+        False
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        classifier.fit(features, labels)
+    others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
+    for warning in others:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return len(others) == len(caught)
+
+
+def outcomes(
+    tasks: Sequence[Task], vectors: Mapping[str, tuple[Vectors, Vectors]],
+    labels: NDArray[np.int64], classifiers: Sequence[str], classes: int, *, jobs: int,
+) -> Iterator[tuple[str, Outcome]]:
+    """Solve the tasks on ``jobs`` processes of one thread each; yields keys and outcomes as they come.
+
+    Args:
+        tasks: the draws, each solved once.
+        vectors: encoder → vectors of the training side and of the test images.
+        labels: class numbers of the training side.
+        classifiers: their names.
+        classes: the number of classes.
+        jobs: processes; 1 works in this one.
+    """
+    from joblib import Parallel, delayed, parallel_config
+
+    # The largest first: else one process would end alone with it.
+    ordered = sorted(tasks, key=lambda task: -len(task.rows))
+    jobs = max(1, min(jobs, len(ordered)))
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1 if jobs > 1 else None):
+        yield from Parallel(return_as="generator_unordered")(
+            delayed(_solve_task)(task, vectors[task.encoder], labels, tuple(classifiers), classes)
+            for task in ordered
+        )
+
+
+def _solve_task(
+    task: Task, sides: tuple[Vectors, Vectors], labels: NDArray[np.int64], classifiers: tuple[str, ...],
+    classes: int,
+) -> tuple[str, Outcome]:
+    train, test = sides
+    return task.key, solve(train[task.rows], labels[task.rows], test, classifiers, classes)

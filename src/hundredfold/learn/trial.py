@@ -1,0 +1,180 @@
+"""What a learning curve is measured on: training side, test images, classes, and what is odd about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hundredfold.data.splits import check_disjoint
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+from hundredfold.errors import LeakError, SplitError, TableError
+from hundredfold.metrics import MIN_GROUPS, group_codes
+
+__all__ = ["Trial"]
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The fixed sides of an evaluation.
+
+    Attributes:
+        train: the labelled images of the training side.
+        test: the labelled test images.
+        classes: the classes of both, sorted; class numbers are positions in it.
+        small: classes that were left out for having too few training images.
+        leak: how images are on both sides, if the user insists on it.
+    """
+
+    train: ImageTable
+    test: ImageTable
+    classes: tuple[str, ...]
+    small: tuple[str, ...] = ()
+    leak: str | None = None
+
+    @classmethod
+    def of(cls, table: ImageTable, *, min_class_size: int = 0, allow_leak: bool = False) -> Self:
+        """Take the sides from a table with labels and splits.
+
+        Raises:
+            SplitError: a side has no labelled image, or the training side fewer than two classes.
+            LeakError: an image or a group is on both sides, and ``allow_leak`` is not set.
+
+        Examples:
+            >>> table = ImageTable.of({"id": list("abcd"), "label": ["x", "y"] * 2,
+            ...     "split": ["train", "train", "test", "test"]})
+            >>> Trial.of(table).classes
+            ('x', 'y')
+        """
+        leak = _leak(table, insist=allow_leak)
+        train, test = table.train, table.test
+        sizes = train.frame["label"].value_counts()
+        small = sorted(str(name) for name, size in sizes.items() if size < min_class_size)
+        if small:
+            train, test = (side.select(~side.frame["label"].isin(small)) for side in (train, test))
+        _check_sides(train, test, min_class_size)
+        classes = tuple(sorted({*train.classes, *test.classes}))
+        return cls(train, test, classes, tuple(small), leak)
+
+    @property
+    def train_codes(self) -> NDArray[np.int64]:
+        """The class numbers of the training side."""
+        return self._codes(self.train)
+
+    @property
+    def test_codes(self) -> NDArray[np.int64]:
+        """The class numbers of the test images."""
+        return self._codes(self.test)
+
+    @property
+    def test_groups(self) -> NDArray[np.int64]:
+        """The group number of each test image; one without a group is its own."""
+        return group_codes(self.test.frame["group"].tolist(), len(self.test))
+
+    def groups_among(self, rows: NDArray[np.int64]) -> int | None:
+        """How many groups some rows of the training side come from; ``None`` if groups are not known."""
+        groups = self.train.frame["group"].iloc[rows]
+        return int(groups.nunique()) if groups.notna().any() else None
+
+    def vectors(self, name: str, embeddings: Embeddings) -> tuple[Vectors, Vectors]:
+        """The vectors of the training side and of the test images.
+
+        Raises:
+            TableError: an image has no vector.
+        """
+        index = pd.Index(embeddings.ids)
+        sides = []
+        for side in (self.train, self.test):
+            rows = index.get_indexer(pd.Index(side.ids))
+            if (rows < 0).any():
+                raise TableError(
+                    f"{int((rows < 0).sum()):,} of {len(side):,} labelled images have no vector in {name}",
+                    where=side.ids[rows < 0][0], remedy="Embed the images again, with the same table.",
+                )
+            sides.append(np.ascontiguousarray(embeddings.vectors[rows], dtype=np.float32))
+        return sides[0], sides[1]
+
+    def transductive(self, embeddings: Mapping[str, Embeddings]) -> dict[str, int]:
+        """Encoder → how many test images it was trained on, where any."""
+        pixels = set(self.test.frame["sha256"].dropna())
+        counts = {name: len(pixels & found.seen) for name, found in embeddings.items()}
+        return {name: count for name, count in counts.items() if count}
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader must know of the evaluation; JSON can hold it."""
+        test = self.test.frame["label"].value_counts()
+        return {
+            "classes": list(self.classes),
+            "train_images": len(self.train),
+            "test_images": {name: int(test.get(name, 0)) for name in self.classes},
+            "test_groups": int(self.test.frame["group"].nunique()),
+            "classes_without_test_images": sorted(set(self.classes) - set(self.test.classes)),
+            "classes_without_training_images": sorted(set(self.classes) - set(self.train.classes)),
+            "classes_left_out": list(self.small),
+            "leak": self.leak,
+            "intervals": self.intervals,
+        }
+
+    @property
+    def intervals(self) -> str:
+        """What is resampled for the intervals, or why there are none."""
+        count = len(np.unique(self.test_groups))
+        known = self.test.frame["group"].notna()
+        if count < MIN_GROUPS:
+            return f"none: the test images are of {count} groups, and fewer than {MIN_GROUPS} are no evidence"
+        if known.all():
+            return f"{count} test groups and the draws, resampled jointly"
+        if known.any():
+            return f"{count} test groups (an image without one is its own) and the draws, resampled jointly"
+        return "test images and draws, resampled jointly; no groups are known, so they may be too narrow"
+
+    def sentences(self) -> list[str]:
+        """The facts that a user should read, in sentences."""
+        facts = self.facts()
+        sizes = f"{len(self.train):,} training and {len(self.test):,} test images"
+        lines = [f"Curve: {sizes} of {len(self.classes)} classes.", f"Intervals: {self.intervals}."]
+        for name, text in (
+            ("classes_without_test_images", "Without test images, hence in no average"),
+            ("classes_without_training_images", "Without training images, hence never recognised"),
+            ("classes_left_out", "Left out for too few training images"),
+        ):
+            if facts[name]:
+                lines.append(f"{text}: {', '.join(facts[name])}.")
+        if self.leak:
+            lines.append(f"Warning: {self.leak}; you insisted, so results will be too good.")
+        return lines
+
+    def _codes(self, side: ImageTable) -> NDArray[np.int64]:
+        names = pd.Index(side.frame["label"].astype(object))
+        return pd.Index(self.classes, dtype=object).get_indexer(names).astype(np.int64)
+
+
+def _leak(table: ImageTable, *, insist: bool) -> str | None:
+    try:
+        check_disjoint(table)
+    except LeakError as error:
+        if not insist:
+            raise
+        return error.found
+    return None
+
+
+def _check_sides(train: ImageTable, test: ImageTable, min_class_size: int) -> None:
+    if len(train.classes) < 2:
+        raise SplitError(
+            f"expected labelled training images of two classes or more, found {len(train.classes)}",
+            where=f"classes of at least {min_class_size} images" if min_class_size else None,
+            remedy="Label images of another class, or lower --min-class-size.",
+        )
+    if not len(test):
+        raise SplitError(
+            "expected labelled test images, found none",
+            remedy="Leave the column 'split' out to have a test set drawn, or mark rows of it 'test'.",
+        )

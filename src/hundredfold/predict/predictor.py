@@ -1,0 +1,260 @@
+"""Predictor: encoder, classifier and class names in one folder, every file with its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import skops.io
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from skops.io.exceptions import UntrustedTypesFoundException
+
+from hundredfold.data.store import ValueRange
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+from hundredfold.encode.opening import load_encoder
+from hundredfold.encode.protocol import EncoderLike
+from hundredfold.errors import ModelFileError, SplitError, TableError
+from hundredfold.learn.choose import choose_classifier
+from hundredfold.learn.classifiers import CLASSIFIERS, judge, make_pipeline
+from hundredfold.learn.draws import fit_and_tell
+from hundredfold.learn.transforms import YeoJohnson
+from hundredfold.rundir import hash_file, software, write_json
+
+__all__ = ["Predictor"]
+
+FACTS_FILE = "predictor.json"
+CLASSIFIER_FILE = "classifier.skops"
+ENCODER_FOLDER = "encoder"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Labels new images.
+
+    Attributes:
+        encoder: pixels → vectors.
+        pipeline: vectors → classes; a fitted scikit-learn pipeline.
+        facts: classifier, classes, pixel_size, fit, value_range, how many labels of which classes it
+            learned from …; what ``predictor.json`` says.
+    """
+
+    encoder: EncoderLike
+    pipeline: Pipeline
+    facts: Mapping[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the scores."""
+        return tuple(str(name) for name in self.pipeline.classes_)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the facts and the hashes of all files, as written; empty before :meth:`save`."""
+        return str(self.facts.get("hash", ""))
+
+    @classmethod
+    def fit(
+        cls, encoder: EncoderLike, embeddings: Embeddings, table: ImageTable, *,
+        classifier: str = "svm", seed: int = 0, pixel_size: int | None = None,
+    ) -> Self:
+        """Fit a classifier to the labelled images of ``table`` that are not held out.
+
+        Args:
+            encoder: what made the embeddings.
+            embeddings: vectors of the images of ``table``.
+            table: the images with labels; test and audit images are left out.
+            classifier: a name, or ``auto``: the best by cross-validation over groups.
+            seed: of the folds of ``auto``.
+            pixel_size: side of the stored images that were encoded, in px; new images are stored alike.
+
+        Raises:
+            SettingsError: no classifier has that name.
+            SplitError: the labels are of fewer than two classes.
+            ModelFileError: the embeddings were made by another encoder.
+        """
+        _check_encoder(encoder, embeddings)
+        train = _training_side(table)
+        vectors = embeddings.vectors[_rows(embeddings, train)]
+        labels = train.frame["label"].to_numpy(dtype=object).astype(str)
+        groups = train.frame["group"].tolist()
+        accuracy: dict[str, float] = {}
+        chosen = classifier
+        if classifier == "auto":
+            chosen, accuracy = choose_classifier(vectors, labels, ids=train.ids, groups=groups, seed=seed)
+        classes, counts = np.unique(labels, return_counts=True)
+        samples, features = vectors.shape
+        pipeline = make_pipeline(chosen, samples=samples, features=features, classes=len(classes))
+        converged = fit_and_tell(pipeline, vectors, labels)
+        return cls(encoder, pipeline, {
+            "classifier": chosen,
+            "asked_for": classifier,
+            "cross_validation": {name: round(value, 4) for name, value in accuracy.items()},
+            "classes": [str(name) for name in classes],
+            "labels": {str(name): int(count) for name, count in zip(classes, counts, strict=True)},
+            "converged": converged,
+            "groups": int(train.frame["group"].nunique()),
+            "held_out": int(table.usable.frame["split"].isin(["test", "audit"]).sum()),
+            "encoder": encoder.facts,
+            "pixel_size": pixel_size,
+            "fit": encoder.fit,
+            "value_range": None if encoder.value_range is None else _ends(encoder.value_range),
+            "seed": seed,
+        })
+
+    def predict(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+        """Label square images uint8 ``[b, h, h, 3]``.
+
+        Returns:
+            The classes ``[b]``, which are the classifier's own decision, and a score for each class
+            ``[b, c]``, in the order of :attr:`classes`. Scores are no calibrated probabilities.
+        """
+        vectors = self.encoder.encode(batch)
+        return judge(self.pipeline, vectors)
+
+    def save(self, folder: Path) -> Self:
+        """Write ``encoder/``, ``classifier.skops`` and, last, ``predictor.json``; the folder appears whole.
+
+        Returns:
+            The same predictor, with the facts as written.
+        """
+        building = folder.with_name(f".{folder.name}.building")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        self.encoder.save(building / ENCODER_FOLDER)
+        skops.io.dump(self.pipeline, building / CLASSIFIER_FILE)
+        files = {
+            path.relative_to(building).as_posix(): hash_file(path)
+            for path in sorted(building.rglob("*")) if path.is_file()
+        }
+        facts = {"schema_version": SCHEMA_VERSION, **self.facts, "software": software(), "files": files}
+        facts["hash"] = _digest(facts)
+        write_json(building / FACTS_FILE, facts)
+        building.replace(folder)
+        return type(self)(self.encoder, self.pipeline, facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote; a run directory stands for the predictor in it.
+
+        Raises:
+            ModelFileError: a file is missing, damaged, edited, a pickle, or would load a foreign type.
+        """
+        if not (folder / FACTS_FILE).is_file() and (folder / "predictor" / FACTS_FILE).is_file():
+            folder = folder / "predictor"
+        facts = _read_facts(folder)
+        _check_files(folder, facts)
+        encoder = load_encoder(folder / ENCODER_FOLDER)
+        return cls(encoder, _load_classifier(folder / CLASSIFIER_FILE), facts)
+
+
+def _training_side(table: ImageTable) -> ImageTable:
+    usable = table.usable
+    side = usable.select(usable.labelled & ~usable.frame["split"].isin(["test", "audit"]))
+    if len(side.classes) < 2:
+        raise SplitError(
+            f"expected labelled training images of two classes or more, found {len(side.classes)}",
+            remedy="Add labelled images of another class.",
+        )
+    return side
+
+
+def _check_encoder(encoder: EncoderLike, embeddings: Embeddings) -> None:
+    if embeddings.encoder.get("hash") != encoder.hash:
+        raise ModelFileError(
+            f"the vectors were made by another encoder: {embeddings.encoder.get('hash')}, not {encoder.hash}",
+            where=encoder.name, remedy="Embed the images again with this encoder.",
+        )
+
+
+def _rows(embeddings: Embeddings, table: ImageTable) -> NDArray[np.int64]:
+    rows = pd.Index(embeddings.ids).get_indexer(pd.Index(table.ids)).astype(np.int64)
+    if (rows < 0).any():
+        raise TableError(
+            f"{int((rows < 0).sum()):,} of {len(table):,} labelled images have no vector",
+            where=table.ids[rows < 0][0], remedy="Embed the images again, with the same table.",
+        )
+    return rows
+
+
+def _ends(value_range: ValueRange) -> list[float]:
+    return [value_range.low, value_range.high]
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    """SHA-256 over the facts, their own hash left out."""
+    own = {name: value for name, value in facts.items() if name != "hash"}
+    return hashlib.sha256(json.dumps(own, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    path = folder / FACTS_FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"expected a predictor folder, cannot read {FACTS_FILE}: {type(error).__name__}", where=folder,
+            remedy="Give the folder that `hundredfold fit` wrote, or the run that holds it.",
+        ) from error
+    if not isinstance(facts, dict) or facts.get("hash") != _digest(facts):
+        raise ModelFileError(
+            "the hash in the file is not that of its contents: it was edited or damaged", where=path,
+            remedy="Copy the predictor again from where it was made, or fit it again.",
+        )
+    return facts
+
+
+def _check_files(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Compare every file with its hash; the classifier first, because a pickle is the worst case."""
+    classifier = folder / CLASSIFIER_FILE
+    if classifier.is_file() and not zipfile.is_zipfile(classifier):
+        raise ModelFileError(
+            "expected a skops file, found another kind; pickles are never loaded", where=classifier,
+            remedy="Fit the predictor again.",
+        )
+    for name, expected in facts["files"].items():
+        path = folder / name
+        found = hash_file(path) if path.is_file() else "no file"
+        if found != expected:
+            raise ModelFileError(
+                f"expected the hash {expected}, found {found}: the file was edited, damaged or removed",
+                where=path, remedy="Copy the predictor again from where it was made, or fit it again.",
+            )
+
+
+def _load_classifier(path: Path) -> Pipeline:
+    """Load the pipeline if it is made of scikit-learn's types and ours alone."""
+    try:
+        pipeline = skops.io.load(path, trusted=_trusted_types())
+    except UntrustedTypesFoundException as error:
+        raise ModelFileError(
+            f"the classifier would load types that are not trusted: {error}", where=path,
+            remedy="Fit the predictor again; install the plug-in if the classifier came from one.",
+        ) from error
+    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        raise ModelFileError(
+            f"cannot read the classifier: {type(error).__name__}", where=path,
+            remedy="Fit the predictor again.",
+        ) from error
+    if not isinstance(pipeline, Pipeline):
+        raise ModelFileError(
+            f"expected a pipeline, found {type(pipeline).__name__}", where=path,
+            remedy="Fit the predictor again.",
+        )
+    return pipeline
+
+
+def _trusted_types() -> list[str]:
+    """Our own types, and those of the classifiers that are registered here; skops knows scikit-learn's."""
+    own: set[type] = {YeoJohnson, *(type(factory(2, 2)) for factory in CLASSIFIERS.values())}
+    return sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in own)

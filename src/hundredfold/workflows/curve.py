@@ -1,0 +1,72 @@
+"""``curve``: accuracy against the number of labels, with everything a reader needs to judge it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hundredfold.config import CurveSettings, verb
+from hundredfold.progress import say
+from hundredfold.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from hundredfold.learn.curve import LearningCurve
+
+__all__ = ["curve"]
+
+
+@verb(CurveSettings)
+def curve(settings: CurveSettings) -> RunDirectory:
+    """Fit the classifiers to 1 … 1000 labels a class and judge them on the fixed test images.
+
+    Writes ``curve.csv``, ``curve.parquet`` and ``predictions.parquet``; ``run.json`` says what the test set
+    is, what the intervals mean, and which encoders saw test images.
+
+    Raises:
+        SettingsError: a budget below 1, or an unknown classifier.
+        RunMissingError: there are no embeddings.
+        InputError: the labels cannot be used.
+        LeakError: images or groups are both in train and in test, and ``allow_leak`` is not set.
+        RunExistsError: OUT holds a learning curve and ``resume`` is not set.
+    """
+    from hundredfold.learn.curve import check_choices, learning_curve
+    from hundredfold.learn.trial import Trial
+    from hundredfold.workflows.labelled import label, read_embeddings, with_split
+
+    if settings.resume and RunDirectory.is_run(settings.out):
+        before = RunDirectory.open(settings.out)
+        if before.done("curve"):
+            say(f"{settings.out} has its learning curve already.")
+            return before
+    check_choices(settings)
+    embeddings = read_embeddings(settings.embeddings)
+    table = with_split(label(settings.embeddings, embeddings, settings.labels), seed=settings.seed)
+    trial = Trial.of(table, min_class_size=settings.min_class_size, allow_leak=settings.allow_leak)
+    run = RunDirectory.create(settings.out)
+    with run.stage("curve", settings=settings, resume=settings.resume):
+        for line in trial.sentences():
+            _tell(run, line)
+        found = learning_curve(embeddings, table, settings, seed=settings.seed, parts=run / "curve.parts")
+        found.write(run.path)
+        run.record(curve=found.facts)
+        if found.facts["transductive"]:
+            run.record(transductive=found.facts["transductive"])
+        _conclude(run, found)
+    return run
+
+
+def _conclude(run: RunDirectory, found: LearningCurve) -> None:
+    for name, count in found.facts["transductive"].items():
+        _tell(run, f"Warning: the encoder {name} was trained on {count:,} test images (without labels).")
+    for name, count in found.facts["unconverged"].items():
+        _tell(run, f"Warning: {count:,} fits of {name} stopped before they converged.")
+    if (capped := found.frame.loc[found.frame["capped"] & found.frame["class"].notna()]).size:
+        names = sorted(capped["class"].unique())
+        least = int(capped["n_per_class"].min())
+        _tell(run, f"Capped: from {least:,} labels a class on, all there are of {', '.join(names)}.")
+    say("Balanced accuracy, mean over the draws:")
+    say(found.table().round(3).to_string())
+
+
+def _tell(run: RunDirectory, line: str) -> None:
+    say(line)
+    run.log(line)

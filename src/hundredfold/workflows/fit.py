@@ -1,0 +1,95 @@
+"""``fit``: a predictor from the labels of the training side."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hundredfold.config import FitSettings, verb
+from hundredfold.errors import RunExistsError
+from hundredfold.progress import say
+from hundredfold.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from hundredfold.predict.predictor import Predictor
+
+__all__ = ["fit"]
+
+
+@verb(FitSettings)
+def fit(settings: FitSettings) -> Predictor:
+    """Fit a classifier to all labels that are not held out, and write it with its encoder.
+
+    OUT becomes the predictor folder; if it is a run directory, the predictor goes to ``OUT/predictor``. Of
+    several encoders the pre-trained one is taken. Test and audit images are left out, so that what
+    ``curve`` said of such a classifier holds.
+
+    Raises:
+        SettingsError: an unknown classifier.
+        RunMissingError: there are no embeddings.
+        InputError: the labels cannot be used, or are of one class only.
+        ModelFileError: the encoder of the embeddings is not to be found.
+        RunExistsError: OUT holds a predictor and ``resume`` is not set, or is another folder with files.
+    """
+    run = RunDirectory.open(settings.out) if RunDirectory.is_run(settings.out) else None
+    folder = settings.out if run is None else run / "predictor"
+    if (kept := _kept(settings, run, folder)) is not None:
+        return kept
+    predictor = _fit(settings)
+    if run is None:
+        return _save(predictor, folder)
+    with run.stage("fit", settings=settings, resume=settings.resume):
+        shutil.rmtree(folder, ignore_errors=True)
+        return _save(predictor, folder)
+
+
+def _kept(settings: FitSettings, run: RunDirectory | None, folder: Path) -> Predictor | None:
+    """The predictor that is there already, if it may be kept.
+
+    Raises:
+        RunExistsError: it may not.
+    """
+    from hundredfold.predict.predictor import Predictor
+
+    if run is not None:
+        begun = "fit" in run.state["stages"]
+        if begun and not settings.resume:
+            raise RunExistsError(
+                "fit is already in this run", where=run.path,
+                remedy="Continue it with --resume, or choose another --out.",
+            )
+        return Predictor.load(folder) if run.done("fit") else None
+    there = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if there and not (settings.resume and (folder / "predictor.json").is_file()):
+        raise RunExistsError(
+            "the output exists", where=folder,
+            remedy="Keep the predictor in it with --resume, or choose another --out; nothing was changed.",
+        )
+    return Predictor.load(folder) if there else None
+
+
+def _fit(settings: FitSettings) -> Predictor:
+    from hundredfold.learn.classifiers import CLASSIFIERS
+    from hundredfold.predict.predictor import Predictor
+    from hundredfold.workflows.labelled import encoder_of, label, read_embeddings, run_of
+
+    if settings.classifier != "auto":
+        CLASSIFIERS[settings.classifier]
+    embeddings = read_embeddings(settings.embeddings)
+    table = label(settings.embeddings, embeddings, settings.labels)
+    name, chosen = next(iter(embeddings.items()))
+    encoder = encoder_of(settings.embeddings, name, chosen)
+    home = run_of(settings.embeddings)
+    size = None if home is None else home.state.get("scan", {}).get("pixel_size")
+    return Predictor.fit(
+        encoder, chosen, table, classifier=settings.classifier, seed=settings.seed, pixel_size=size
+    )
+
+
+def _save(predictor: Predictor, folder: Path) -> Predictor:
+    saved = predictor.save(folder)
+    labels = sum(saved.facts["labels"].values())
+    say(f"Predictor: {saved.facts['classifier']} on {saved.encoder.name}, {labels:,} labels of "
+        f"{len(saved.classes)} classes, in {folder}")
+    return saved

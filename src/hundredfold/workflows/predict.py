@@ -1,0 +1,102 @@
+"""``predict``: a class for every new image, or the reason why there is none."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hundredfold.config import PredictSettings, verb
+from hundredfold.errors import RunExistsError
+from hundredfold.progress import bar, say
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from hundredfold.data.store import PixelStore
+    from hundredfold.data.table import ImageTable
+    from hundredfold.predict.predictor import Predictor
+
+__all__ = ["predict"]
+
+
+@verb(PredictSettings)
+def predict(settings: PredictSettings) -> Path:
+    """Label the images of a folder or table.
+
+    Writes a CSV: ``image, label, score:<class> …, problem``. An image that cannot be used has neither
+    label nor scores, and the reason in ``problem``. New images go through the same decoding, range and
+    size as those the predictor learned from. Scores are the classifier's own, no calibrated probabilities.
+
+    Raises:
+        InputError: there are no images.
+        ModelFileError: the predictor is damaged or was edited.
+        RunExistsError: the file is there already and ``resume`` is not set.
+    """
+    from hundredfold.data.rows import existing, write_rows
+    from hundredfold.data.source import find_images
+    from hundredfold.predict.predictor import Predictor
+
+    if settings.out.exists():
+        if settings.resume and settings.out.is_file():
+            say(f"{settings.out} is there already; it is written whole or not at all.")
+            return settings.out
+        raise RunExistsError(
+            "the output exists", where=settings.out,
+            remedy="Keep it with --resume, or choose another --out; nothing was changed.",
+        )
+    predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
+    found = find_images(settings.images)
+    settings.out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the output, because a folder for temporary files is often small.
+    with tempfile.TemporaryDirectory(dir=settings.out.parent, prefix=".predict-") as folder:
+        table, store = _pixels(found, Path(folder), predictor)
+        rows = _predicted(table, store, predictor, settings.embed_batch)
+    write_rows(settings.out, rows)
+    _tell(rows, settings.out)
+    return settings.out
+
+
+def _pixels(found: ImageTable, folder: Path, predictor: Predictor) -> tuple[ImageTable, PixelStore]:
+    from hundredfold.data.pixels import fill
+
+    known = predictor.encoder.value_range
+    table, store = fill(
+        found, folder, size=predictor.facts["pixel_size"], fit=predictor.encoder.fit, value_range=known
+    )
+    if known is None and store.value_range is not None:
+        say("Warning: these images are deeper than those the predictor learned from; they were scaled by "
+            f"their own range, {store.value_range}.")
+    return table, store
+
+
+def _predicted(table: ImageTable, store: PixelStore, predictor: Predictor, batch: int) -> pd.DataFrame:
+    """One row an image, in the order of the table."""
+    import numpy as np
+    import pandas as pd
+
+    ids = table.usable.ids
+    labels: NDArray[np.object_] = np.empty(len(ids), dtype=object)
+    scores = np.empty((len(ids), len(predictor.classes)))
+    places = store.rows(ids)
+    with bar("Predicting", len(ids)) as progress:
+        for start in range(0, len(ids), batch):
+            some = slice(start, start + batch)
+            labels[some], scores[some] = predictor.predict(store[places[some]])
+            progress.advance(len(places[some]))
+    columns = [f"score:{name}" for name in predictor.classes]
+    known = pd.DataFrame(scores, index=ids, columns=columns)
+    known["label"] = pd.Series(labels, index=ids, dtype="str")
+    rows = known.reindex(table.ids)[["label", *columns]]
+    rows.insert(0, "image", table.ids)
+    return rows.assign(problem=table.frame["problem"].to_numpy()).reset_index(drop=True)
+
+
+def _tell(rows: pd.DataFrame, out: Path) -> None:
+    counts = ", ".join(f"{name} {count:,}" for name, count in rows["label"].value_counts().items())
+    say(f"{int(rows['label'].notna().sum()):,} images labelled ({counts or 'none'}), in {out}")
+    if (bad := rows["problem"].value_counts()).sum():
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in bad.items())
+        say(f"{int(bad.sum()):,} images cannot be used ({reasons}); their rows say why.")
