@@ -153,6 +153,11 @@ class RunDirectory:
                 f"run.json is damaged ({error})", where=path, remedy="Mend it, or choose another --out."
             ) from None
 
+    @property
+    def pixels(self) -> Path:
+        """The folder of the pixel store: in the run, or where ``--pixels`` put it."""
+        return Path(self.state.get("pixels") or self.path / "pixels")
+
     def done(self, stage: str) -> bool:
         """Whether ``stage`` was finished."""
         return bool(self.state["stages"].get(stage, {}).get("status") == "done")

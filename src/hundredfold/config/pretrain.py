@@ -101,7 +101,8 @@ class PretrainChoices(Settings):
 
     momentum: float | None = Field(
         None, ge=0, lt=1,
-        description="Teacher momentum at the start, rising to 1 [default: max(.99, 1 - 20/steps), at most .9995].",
+        description="Teacher momentum at the start, rising to 1 "
+        "[default: max(.99, 1 - 20/steps), at most .9995].",
     )
     student_temperature: float = Field(0.1, gt=0, description="Temperature of the student.")
     teacher_temperature: float = Field(0.02, gt=0, description="Teacher temperature at the start.")
@@ -126,10 +127,16 @@ class PretrainChoices(Settings):
         0.0, ge=0, le=1, description="Share of the steps the backbone stays as it is while the head warms up."
     )
 
+    teacher_batchnorm: Literal["batch", "running"] = Field(
+        "batch", description="Statistics a teacher with BatchNorm normalises by while it trains."
+    )
+
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the backbone; auto follows a measured table."
     )
-    workers: int = Field(0, ge=0, le=256, description="Processes that draw views besides the main one.")
+    workers: int | None = Field(
+        None, ge=0, le=256, description="Processes that draw views [default: 0 on a CPU, else the cores less one]."
+    )
     monitor_every: int = Field(50, ge=1, description="Steps between two looks at spread and entropies.")
     checkpoint_minutes: float = Field(5.0, gt=0, description="Minutes between two checkpoints.")
 

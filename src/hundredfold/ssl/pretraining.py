@@ -1,0 +1,232 @@
+"""From a backbone and a pool of images to an encoder: plan, train, export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from hundredfold.backbones.backbone import Backbone
+from hundredfold.config import PretrainChoices
+from hundredfold.data.store import PixelStore
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.encoder import Encoder
+from hundredfold.encode.neighbours import knn_accuracy
+from hundredfold.errors import InputError, SettingsError
+from hundredfold.progress import say
+from hundredfold.rundir import RunDirectory
+from hundredfold.ssl.batches import BatchOrder
+from hundredfold.ssl.batchnorm import has_batchnorm, reestimate_batchnorm
+from hundredfold.ssl.device import arrange, choose_precision, create_fabric, default_image_size, device_type
+from hundredfold.ssl.dino import DINO
+from hundredfold.ssl.trainer import RESERVE, Plan, Trainer, seconds_a_step
+from hundredfold.views.modalities import MODALITIES
+from hundredfold.views.multicrop import MultiCrop
+
+__all__ = ["Pool", "encoder_size", "pretrain_encoder"]
+
+#: Images the monitor's kNN and the BatchNorm statistics are taken from, at most.
+WATCHED = 1000
+ESTIMATED = 2048
+
+
+#: Most that an encoder's images may be larger than the crops it was trained on.
+ENLARGED = 1.4
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What pre-training may see.
+
+    Args:
+        images: the rows of the table it may see; labels, where there are any, only watch kNN accuracy.
+        pixels: the store that holds them.
+    """
+
+    images: ImageTable
+    pixels: PixelStore
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def pretrain_encoder(
+    backbone: Backbone, pool: Pool, settings: PretrainChoices, run: RunDirectory, *, seed: int, resume: bool
+) -> Encoder:
+    """Train DINO from ``backbone`` on ``pool`` and return the teacher as an encoder.
+
+    The plan (steps, batch, precision …) is written to ``run.json`` before the first step, and a
+    resume follows it.
+
+    Raises:
+        InputError: fewer than two images.
+        SettingsError: a resume with other settings than the run was begun with.
+        TrainingError: the loss is not finite.
+    """
+    if len(pool) < 2:
+        raise InputError(
+            f"expected at least 2 images to pre-train on, found {len(pool)}", where=run.path,
+            remedy="Check splits.csv: test and audit images are left out unless --transductive is given.",
+        )
+    torch.manual_seed(seed)
+    arrange(backbone, device_type())
+    dino = DINO(backbone, settings)
+    noted = run.state.get("pretrain") if resume else None
+    plan = _noted_plan(noted, settings, run) if noted else None
+    trainer = _trainer(dino, pool, settings, run, plan=plan or _plan(backbone, pool, settings), seed=seed)
+    if plan is None and settings.minutes is not None:
+        steps = _steps_in(settings.minutes, seconds_a_step(trainer))
+        trainer = _trainer(dino, pool, settings, run, plan=replace(trainer.plan, steps=steps), seed=seed)
+    plan = trainer.plan
+    facts = {
+        **asdict(plan),
+        "epochs": round(plan.steps / trainer.order.steps_per_epoch, 2),
+        "images": len(pool),
+        "backbone": backbone.name,
+        "weights": backbone.source,
+        "momentum": trainer.schedule.momentum,
+        "minutes": settings.minutes,
+        "transductive": settings.transductive,
+        "settings": _essential(settings),
+    }
+    run.record(pretrain={**facts, "alarms": []})
+    say(
+        f"Pre-training {backbone.name} on {len(pool):,} images: {plan.steps:,} steps of {plan.batch_size} "
+        f"({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px, {plan.precision}."
+    )
+    trainer.fit(resume=resume)
+    run.record(pretrain={**facts, "alarms": list(trainer.alarms.raised.values())})
+    return _export(dino.teacher.backbone, pool, plan, facts)
+
+
+def encoder_size(image_size: int, stored: int) -> int:
+    """Side in px at which the encoder looks at whole images.
+
+    Random crops show objects larger than the whole image does, so an encoder does better on images
+    larger than its crops: 112 in place of 80 px gave 2.4 points more on blood cells.
+
+    Source:
+        Touvron et al. 2019, "Fixing the train-test resolution discrepancy", arXiv 1906.06423.
+
+    Examples:
+        >>> encoder_size(80, stored=112), encoder_size(224, stored=256), encoder_size(80, stored=256)
+        (112, 256, 112)
+    """
+    return max(image_size, min(stored, round(image_size * ENLARGED)))
+
+
+def _plan(backbone: Backbone, pool: Pool, settings: PretrainChoices) -> Plan:
+    device = device_type()
+    image_size = settings.image_size or default_image_size(pool.pixels.size, device)
+    batch_size = min(settings.batch_size, len(pool))
+    epochs = settings.epochs or 1
+    steps = max(1, round(epochs * BatchOrder(len(pool), batch_size, 0).steps_per_epoch))
+    workers = settings.workers
+    if workers is None:
+        workers = 0 if device == "cpu" else max(1, torch.get_num_threads() - 1)
+    return Plan(
+        steps=steps,
+        batch_size=batch_size,
+        image_size=image_size,
+        local_size=settings.local_size or image_size // 2,
+        precision=choose_precision(backbone, device, settings.precision),
+        workers=workers,
+    )
+
+
+def _noted_plan(noted: Mapping[str, object], settings: PretrainChoices, run: RunDirectory) -> Plan:
+    before, now = noted["settings"], _essential(settings)
+    if isinstance(before, dict) and before != now:
+        name = next(key for key in now if before.get(key) != now[key])
+        raise SettingsError(
+            f"this run was begun with {name} = {before.get(name)}, found {now[name]}", where=run.path,
+            remedy="Resume with the settings in config.yaml, or choose another --out.",
+        )
+    return Plan(**{name: noted[name] for name in Plan.__dataclass_fields__})  # type: ignore[arg-type]
+
+
+def _essential(settings: PretrainChoices) -> dict[str, object]:
+    """The settings that a resume may not change."""
+    free = {"download", "monitor_every", "checkpoint_minutes", "workers"}
+    names = [name for name in PretrainChoices.model_fields if name not in free]
+    return settings.model_dump(mode="json", include=set(names))
+
+
+def _trainer(
+    dino: DINO, pool: Pool, settings: PretrainChoices, run: RunDirectory, *, plan: Plan, seed: int
+) -> Trainer:
+    views = MultiCrop(
+        MODALITIES[settings.modality],
+        image_size=plan.image_size,
+        local_size=plan.local_size,
+        local_crops=settings.local_crops,
+        global_scale=settings.global_scale,
+        local_scale=settings.local_scale,
+        seed=seed,
+    )
+    return Trainer(
+        dino=dino,
+        pixels=pool.pixels,
+        ids=list(pool.images.ids),
+        views=views,
+        settings=settings,
+        plan=plan,
+        fabric=create_fabric(plan.precision),
+        checkpoints=run / "checkpoints",
+        metrics=run / "metrics.jsonl",
+        watch=_watch(pool, encoder_size(plan.image_size, pool.pixels.size)),
+        seed=seed,
+    )
+
+
+def _steps_in(minutes: float, seconds: float) -> int:
+    return max(1, int(minutes * 60 * (1 - RESERVE) / seconds))
+
+
+def _watch(pool: Pool, size: int) -> Callable[[Backbone], dict[str, float]] | None:
+    """Leave-one-out kNN accuracy on training labels, with neighbours of other groups only."""
+    labelled = pool.images.train
+    if len(labelled) < 20:
+        return None
+    chosen = np.random.default_rng(0).permutation(len(labelled))[:WATCHED]
+    frame = labelled.frame.iloc[np.sort(chosen)]
+    pixels = pool.pixels[pool.pixels.rows(frame["id"].to_numpy())]
+    labels = frame["label"].to_numpy()
+    groups = None if frame["group"].isna().all() else frame["group"].to_numpy()
+
+    def watch(backbone: Backbone) -> dict[str, float]:
+        encoder = Encoder(backbone, size=size, value_range=None, fit="pad", provenance={}, seen=frozenset())
+        return {"knn": float(knn_accuracy(encoder.encode(pixels), labels, groups))}
+
+    return watch
+
+
+def _export(backbone: Backbone, pool: Pool, plan: Plan, facts: Mapping[str, object]) -> Encoder:
+    size = encoder_size(plan.image_size, pool.pixels.size)
+    if has_batchnorm(backbone):
+        reestimate_batchnorm(backbone, _plain_batches(pool, size, plan.batch_size))
+    return Encoder(
+        backbone,
+        size=size,
+        value_range=pool.pixels.value_range,
+        fit=pool.pixels.fit,
+        provenance={"method": "DINO", **facts},
+        seen=frozenset(pool.images.frame["sha256"]),
+    )
+
+
+def _plain_batches(pool: Pool, size: int, batch_size: int) -> Iterator[Tensor]:
+    ids = pool.images.ids
+    chosen = np.sort(np.random.default_rng(0).permutation(len(ids))[:ESTIMATED])
+    rows = pool.pixels.rows(ids[np.random.default_rng(1).permutation(chosen)])
+    for part in np.array_split(rows, max(1, len(rows) // batch_size)):
+        yield torch.from_numpy(
+            np.stack([
+                cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+                for image in pool.pixels[part]
+            ])
+        )

@@ -1,0 +1,70 @@
+"""``pretrain``: learn an encoder from the user's own unlabelled images."""
+
+from __future__ import annotations
+
+from hundredfold.config import PretrainSettings, ScanSettings, verb
+from hundredfold.errors import InputError
+from hundredfold.rundir import RunDirectory
+
+__all__ = ["pretrain"]
+
+
+@verb(PretrainSettings)
+def pretrain(settings: PretrainSettings) -> RunDirectory:
+    """Pre-train a backbone with DINO on unlabelled images; test and audit images are left out.
+
+    IMAGES is scanned into OUT first, unless OUT (or IMAGES) is a run that was scanned already. Writes
+    ``encoder/`` (the teacher) and ``initial/`` (the backbone before), ``metrics.jsonl`` and ``checkpoints/``.
+
+    Raises:
+        RunExistsError: OUT holds a pre-training already and ``resume`` is not set.
+        WeightsError: the initial weights cannot be had.
+        TrainingError: the loss is not finite.
+    """
+    run = _scanned(settings)
+    if run.done("pretrain") and settings.resume:
+        return run
+    with run.stage("pretrain", settings=settings, resume=settings.resume):
+        _pretrain(settings, run)
+    return run
+
+
+def _scanned(settings: PretrainSettings) -> RunDirectory:
+    from hundredfold.workflows.scan import scan
+
+    if RunDirectory.is_run(settings.images):
+        if settings.images.resolve() != settings.out.resolve():
+            raise InputError(
+                f"IMAGES is a run, and OUT is another folder ({settings.out})", where=settings.images,
+                remedy=f"Write into the run itself: --out {settings.images}.",
+            )
+        return RunDirectory.open(settings.images)
+    return scan(settings.part(ScanSettings))
+
+
+def _pretrain(settings: PretrainSettings, run: RunDirectory) -> None:
+    import torch
+
+    from hundredfold.backbones.backbone import create_backbone
+    from hundredfold.data.store import PixelStore
+    from hundredfold.data.table import ImageTable
+    from hundredfold.encode.encoder import Encoder
+    from hundredfold.ssl.device import default_image_size, device_type
+    from hundredfold.ssl.pretraining import Pool, encoder_size, pretrain_encoder
+
+    table = ImageTable.read(run.require("images.parquet", made_by="scan"))
+    pixels = PixelStore.open(run.pixels)
+    pool = Pool(table.usable if settings.transductive else table.pool, pixels)
+    torch.manual_seed(settings.seed)
+    backbone = create_backbone(
+        settings.backbone, weights=settings.weights, download=settings.download, drop_path=settings.drop_path
+    )
+    size = settings.image_size or default_image_size(pixels.size, device_type())
+    Encoder(
+        backbone, size=encoder_size(size, pixels.size), value_range=pixels.value_range, fit=pixels.fit,
+        provenance={"method": "none", "weights": backbone.source}, seen=frozenset(),
+    ).save(run / "initial")
+    encoder = pretrain_encoder(
+        backbone, pool, settings, run, seed=settings.seed, resume=settings.resume
+    )
+    encoder.save(run / "encoder")
