@@ -135,7 +135,8 @@ class PretrainChoices(Settings):
         "auto", description="Arithmetic of the backbone; auto follows a measured table."
     )
     workers: int | None = Field(
-        None, ge=0, le=256, description="Processes that draw views [default: 0 on a CPU, else the cores less one]."
+        None, ge=0, le=256,
+        description="Processes that draw views [default: 0 on a CPU, else the cores less one].",
     )
     monitor_every: int = Field(50, ge=1, description="Steps between two looks at spread and entropies.")
     checkpoint_minutes: float = Field(5.0, gt=0, description="Minutes between two checkpoints.")

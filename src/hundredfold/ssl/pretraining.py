@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder
 from hundredfold.encode.neighbours import knn_accuracy
+from hundredfold.encode.protocol import resize
 from hundredfold.errors import InputError, SettingsError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
@@ -224,9 +224,4 @@ def _plain_batches(pool: Pool, size: int, batch_size: int) -> Iterator[Tensor]:
     chosen = np.sort(np.random.default_rng(0).permutation(len(ids))[:ESTIMATED])
     rows = pool.pixels.rows(ids[np.random.default_rng(1).permutation(chosen)])
     for part in np.array_split(rows, max(1, len(rows) // batch_size)):
-        yield torch.from_numpy(
-            np.stack([
-                cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-                for image in pool.pixels[part]
-            ])
-        )
+        yield torch.from_numpy(resize(pool.pixels[part], size))
