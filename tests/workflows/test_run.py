@@ -99,7 +99,7 @@ def test_the_curve_holds_every_combination(finished: hundredfold.RunDirectory) -
 
 def test_the_report_is_one_file_that_asks_for_nothing(finished: hundredfold.RunDirectory) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page)
+    assert not re.search(r"""\bsrc=["'](?!data:)|<link\b|@import|url\(["']?http""", page)
     assert "pretrained" in page
 
 
