@@ -42,7 +42,7 @@ def learning_curves(
         ends.append((float(line["value"].iloc[-1]), words, colour))
     _label_axis(axes, points)
     axes.set_ylabel(ylabel)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: share(value, 1)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: share(value, 1) if value else "0"))
     low, high = _limits(points)
     axes.set_ylim(low, high)
     if chance is not None and chance > low:

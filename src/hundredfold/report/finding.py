@@ -45,11 +45,9 @@ def _before_the_curve(material: Material) -> list[str]:
     images = material.images
     if images is None:
         return ["This run holds no images yet."]
-    left_out = len(images) - len(images.usable)
-    told = [
-        f"{len(images.usable):,} images are ready; "
-        + (f"{left_out:,} were left out." if left_out else "none was left out.")
-    ]
+    lost = len(images) - len(images.usable)
+    left_out = "none was" if lost == 0 else "1 was" if lost == 1 else f"{lost:,} were"
+    told = [f"{len(images.usable):,} images are ready; {left_out} left out."]
     if len(images.train):
         told.append(
             f"{len(images.train):,} are labelled for training, {len(images.test):,} are kept for testing, in "
@@ -137,7 +135,7 @@ def _weakest(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) -> li
 def _spread(point: Point) -> str:
     ends = interval(point.low, point.high)
     if point.band == "interval":
-        return f" (95 % interval {ends})"
+        return f" (95\u00a0%\u00a0interval {ends})"
     return f" ({ends} over {point.draws} draws)" if point.band == "range" else ""
 
 

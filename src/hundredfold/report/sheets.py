@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = ["class_sheet", "error_sheet", "view_sheet", "views_of"]
 
 Pixels = NDArray[np.uint8]
 TILE = 128  # px a picture; in a sheet of 5 inches that is over 150 px an inch
+MARGIN = 0.02  # inches around a picture
 LARGEST_LOCAL = 6
 
 
@@ -33,10 +35,10 @@ def class_sheet(examples: pd.DataFrame, store: PixelStore) -> Figure:
     """
     names = list(dict.fromkeys(examples["label"]))
     rows = [list(store[store.rows(list(examples.loc[examples["label"] == name, "id"]))]) for name in names]
-    figure, grid = _grid(rows, left=1.15, top=0.0)
-    for axes, name in zip(grid[:, 0], names, strict=True):
-        _row_name(axes, in_lines(name, 17))
-    return figure
+    sheet = _Sheet.of(rows, left=1.15)
+    for row, name in enumerate(names):
+        sheet.beside(row, in_lines(name, 17))
+    return sheet.figure
 
 
 def views_of(ids: Sequence[str], store: PixelStore, views: MultiCrop) -> list[list[Pixels]]:
@@ -51,12 +53,11 @@ def views_of(ids: Sequence[str], store: PixelStore, views: MultiCrop) -> list[li
 @drawn
 def view_sheet(rows: Sequence[Sequence[Pixels]]) -> Figure:
     """What pre-training sees: a row an image, first the image, then its crops."""
-    figure, grid = _grid(rows)
-    locals_seen = len(rows[0]) - 3
-    heads = ["image", "global 1", "global 2", *(f"local {n + 1}" for n in range(locals_seen))]
-    for axes, head in zip(grid[0], heads, strict=True):
-        axes.set_title(head, fontsize=7.5, color=INK if head == "image" else MUTED, pad=3)
-    return figure
+    sheet = _Sheet.of(rows, top=0.22)
+    heads = ["image", "global 1", "global 2", *(f"local {n + 1}" for n in range(len(rows[0]) - 3))]
+    for column, head in enumerate(heads):
+        sheet.above(column, head, INK if head == "image" else MUTED)
+    return sheet.figure
 
 
 @drawn
@@ -69,48 +70,80 @@ def error_sheet(table: pd.DataFrame, store: PixelStore) -> Figure:
     """
     errors = list(table.groupby("error", sort=False))
     rows = [list(store[store.rows([str(error), *near["neighbour"]])]) for error, near in errors]
-    figure, grid = _grid(rows, left=1.15, gap=0.27)
-    for line, (_, near) in zip(grid, errors, strict=True):
-        first = near.iloc[0]
-        _row_name(
-            line[0], f"is {in_lines(first['label'], 17)}\n\ntaken for\n{in_lines(first['predicted'], 17)}"
-        )
-        for axes, name in zip(line[1:], near["neighbour_label"], strict=False):
-            agrees = name == first["label"]
-            _below(
-                axes,
-                in_lines(name, 17),
-                CYCLE[0] if agrees else CYCLE[1] if name == first["predicted"] else MUTED,
-            )
-    grid[0][0].set_title("test image", fontsize=7.5, pad=4)
-    grid[0][1].set_title("nearest labelled training images →", fontsize=7.5, color=MUTED, loc="left", pad=4)
-    return figure
+    sheet = _Sheet.of(rows, left=1.15, gap=0.27, top=0.22)
+    for row, (_, near) in enumerate(errors):
+        label, predicted = near[["label", "predicted"]].iloc[0]
+        sheet.beside(row, f"is {in_lines(label, 17)}\n\ntaken for\n{in_lines(predicted, 17)}")
+        for column, name in enumerate(near["neighbour_label"], start=1):
+            colour = CYCLE[0] if name == label else CYCLE[1] if name == predicted else MUTED
+            sheet.below(row, column, in_lines(name, 17), colour)
+    sheet.above(0, "test image", INK)
+    sheet.above(1, "nearest labelled training images →", MUTED, at_left=True)
+    return sheet.figure
 
 
-def _grid(
-    rows: Sequence[Sequence[Pixels]], *, left: float = 0.0, gap: float = 0.0, top: float = 0.22
-) -> tuple[Figure, NDArray[np.object_]]:
-    """Pictures in rows; ``left`` inches for the names of rows, ``gap`` under each and ``top`` for words."""
-    across = max(len(row) for row in rows)
-    side = (WIDTH - left) / across
-    height = len(rows) * (side + gap) + top
-    figure = Figure(figsize=(WIDTH, height))
-    grid = figure.subplots(len(rows), across, squeeze=False)
-    pad = 0.02 * WIDTH / across
-    for (row, column), axes in np.ndenumerate(grid):
+@dataclass(frozen=True)
+class _Sheet:
+    """Pictures in rows on one pair of axes whose unit is the inch, counted from the upper left.
+
+    Attributes:
+        figure: what is drawn on.
+        axes: its only axes.
+        side: of a picture.
+        left: room for words beside the rows.
+        gap: room for words under each row.
+        top: room for words over the first.
+    """
+
+    figure: Figure
+    axes: Axes
+    side: float
+    left: float
+    gap: float
+    top: float
+
+    @classmethod
+    def of(
+        cls, rows: Sequence[Sequence[Pixels]], *, left: float = 0.0, gap: float = 0.0, top: float = 0.0
+    ) -> _Sheet:
+        side = (WIDTH - left) / max(len(row) for row in rows)
+        height = len(rows) * (side + gap) + top
+        figure = Figure(figsize=(WIDTH, height))
+        axes = figure.add_axes((0, 0, 1, 1))
+        sheet = cls(figure, axes, side, left, gap, top)
+        for row, pictures in enumerate(rows):
+            for column, pixels in enumerate(pictures):
+                x, y = sheet._corner(row, column)
+                extent = (x + MARGIN, x + side - MARGIN, y + side - MARGIN, y + MARGIN)
+                axes.imshow(_tile(pixels), extent=extent, aspect="auto")
+        axes.set(xlim=(0, WIDTH), ylim=(height, 0))
         axes.set_axis_off()
-        bottom = height - top - (row + 1) * side - row * gap
-        axes.set_position(
-            (
-                (left + column * side + pad) / WIDTH,
-                (bottom + pad) / height,
-                (side - 2 * pad) / WIDTH,
-                (side - 2 * pad) / height,
-            )
+        return sheet
+
+    def _corner(self, row: int, column: int) -> tuple[float, float]:
+        return self.left + column * self.side, self.top + row * (self.side + self.gap)
+
+    def beside(self, row: int, words: str) -> None:
+        x, y = self._corner(row, 0)
+        self.axes.text(x - 0.06, y + self.side / 2, words, ha="right", va="center", fontsize=7.5)
+
+    def above(self, column: int, words: str, colour: str, *, at_left: bool = False) -> None:
+        x, y = self._corner(0, column)
+        place = x + MARGIN if at_left else x + self.side / 2
+        self.axes.text(place, y - 0.04, words, ha="left" if at_left else "center", fontsize=7.5, color=colour)
+
+    def below(self, row: int, column: int, words: str, colour: str) -> None:
+        x, y = self._corner(row, column)
+        self.axes.text(
+            x + self.side / 2,
+            y + self.side + 0.01,
+            words,
+            ha="center",
+            va="top",
+            fontsize=6.5,
+            color=colour,
+            linespacing=1.15,
         )
-        if column < len(rows[row]):
-            axes.imshow(_tile(rows[row][column]))
-    return figure, grid
 
 
 def _tile(pixels: Pixels) -> Pixels:
@@ -118,22 +151,4 @@ def _tile(pixels: Pixels) -> Pixels:
     return np.asarray(
         cv2.resize(pixels, (TILE, TILE), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC),
         dtype=np.uint8,
-    )
-
-
-def _row_name(axes: Axes, words: str) -> None:
-    axes.text(-0.07, 0.5, words, ha="right", va="center", fontsize=7.5, transform=axes.transAxes)
-
-
-def _below(axes: Axes, words: str, colour: str) -> None:
-    axes.text(
-        0.5,
-        -0.03,
-        words,
-        ha="center",
-        va="top",
-        fontsize=6.5,
-        color=colour,
-        transform=axes.transAxes,
-        linespacing=1.15,
     )

@@ -39,7 +39,8 @@ def curves_chapter(curve: pd.DataFrame, at: Headline) -> Chapter:
     items: list[Exhibit | Listing] = [_by_encoder(points, name, chance) for name in others]
     if others:
         items.append(_by_classifier(points, at.encoder, chance))
-    items += [_numbers(points, name) for name in (at.classifier, *others)]
+    tested = _test_images(curve)
+    items += [_numbers(points, name, tested) for name in (at.classifier, *others)]
     items += [_other_metric(curve, metric, at) for metric in METRICS if (curve["metric"] == metric).any()]
     sentences = (
         "Each point is the mean over draws of the labelled images; the test set is always the same.",
@@ -79,7 +80,7 @@ def _curve(
     return Exhibit(file, title, caption, f"Learning curves: {'; '.join(told)}.", figure, lines)
 
 
-def _numbers(points: pd.DataFrame, classifier: str) -> Listing:
+def _numbers(points: pd.DataFrame, classifier: str, tested: str) -> Listing:
     lines = points[points["classifier"] == classifier]
     encoders = _ordered(lines["encoder"])
     rows: list[list[Cell | str]] = []
@@ -91,8 +92,7 @@ def _numbers(points: pd.DataFrame, classifier: str) -> Listing:
     return Listing(
         _file("curve", classifier),
         f"Balanced accuracy, {method_words(classifier)}",
-        f"{NOTES[_band(lines)]}{noted}{int(lines['n_test'].max()):,} test images; The data has those of each "
-        "class.",
+        f"{NOTES[_band(lines)]}{noted}{tested}",
         ["labels per class", "labels in all", *(encoder_words(name) for name in encoders)],
         rows,
         lines,
@@ -138,6 +138,14 @@ def _guessing(curve: pd.DataFrame) -> float:
     """Balanced accuracy of guessing among the classes that have test images."""
     per_class = curve.loc[curve["class"].notna() & (curve["class"].astype(object) != ""), "class"]
     return 1 / per_class.nunique() if len(per_class) else float("nan")
+
+
+def _test_images(curve: pd.DataFrame) -> str:
+    per_class = curve[curve["metric"] == "recall"].groupby("class", observed=True)["n_test"].max()
+    total = f"{int(curve['n_test'].max()):,} test images"
+    return (
+        f"{total}, {per_class.min():,} to {per_class.max():,} of a class." if len(per_class) else f"{total}."
+    )
 
 
 def _ordered(names: Iterable[str]) -> list[str]:

@@ -1,0 +1,174 @@
+"""A report on whatever stages exist, and the warnings that belong to them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hundredfold.data.table import ImageTable
+from hundredfold.report.cautions import cautions
+from hundredfold.report.finding import finding
+from hundredfold.report.material import Material, gather
+from hundredfold.report.tables import Headline, headline
+from hundredfold.rundir import RunDirectory
+from hundredfold.workflows.report import report
+
+PARTS = {
+    "scan": ["images.parquet", "rejects.csv", "pixels"],
+    "pretrain": ["metrics.jsonl"],
+    "embed": ["embeddings"],
+    "curve": ["curve.parquet", "predictions.parquet"],
+}
+
+
+@pytest.fixture
+def partial(whole_run: RunDirectory, tmp_path: Path):
+    """A copy of the whole run with only some of its stages."""
+
+    def make(*stages: str) -> RunDirectory:
+        run = RunDirectory.create(tmp_path / "run")
+        for stage in stages:
+            with run.stage(stage, settings=None, resume=True):
+                for name in PARTS[stage]:
+                    source = whole_run / name
+                    copy = shutil.copytree if source.is_dir() else shutil.copy
+                    copy(source, run / name)
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("stages", "anchors", "absent"),
+    [
+        ((), {"record", "cite"}, {"data", "curves", "classes", "errors", "map", "training"}),
+        (("scan",), {"data", "record"}, {"curves", "classes", "errors", "map", "training"}),
+        (("scan", "pretrain"), {"data", "training"}, {"curves", "classes", "errors", "map"}),
+        (("scan", "embed"), {"data", "map"}, {"curves", "classes", "errors", "training"}),
+        (("embed", "curve"), {"curves", "classes", "map"}, {"data", "errors", "training"}),
+        (("pretrain",), {"training"}, {"data", "curves", "map"}),
+    ],
+)
+def test_reports_on_whatever_there_is(partial, stages, anchors, absent) -> None:
+    run = partial(*stages)
+    report(run=run.path)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert all(f'id="{anchor}"' in page for anchor in anchors)
+    assert not any(f'id="{anchor}"' in page for anchor in absent)
+    assert run.done("report")
+
+
+def test_before_a_curve_the_finding_says_how_far_the_run_came(partial) -> None:
+    told = finding(gather(partial("scan", "pretrain")), None)
+    assert told[0] == "48 images are ready; 1 was left out."
+    assert "Pre-training has come to step 59." in told
+    assert told[-1] == "No classifier has been tested yet: the verb curve does that."
+
+
+def test_a_torn_last_line_of_the_metrics_is_left_out(whole_run: RunDirectory) -> None:
+    metrics = gather(whole_run).metrics
+    assert metrics is not None
+    assert list(metrics["step"]) == list(range(60))
+
+
+def test_an_interrupted_stage_is_named(partial) -> None:
+    run = partial("scan")
+    with pytest.raises(KeyboardInterrupt), run.stage("pretrain", settings=None, resume=False):
+        raise KeyboardInterrupt
+    titles = [caution.title for caution in cautions(gather(run), None)]
+    assert "The stage pretrain is not finished (interrupted)." in titles
+
+
+def material(whole_run: RunDirectory, **changes: object) -> Material:
+    gathered = gather(whole_run)
+    return Material(**{**gathered.__dict__, **changes})
+
+
+def titles(given: Material) -> str:
+    at = None if given.curve is None else headline(given.curve)
+    return " ".join(caution.title for caution in cautions(given, at))
+
+
+def test_cautions_of_the_whole_run(whole_run: RunDirectory) -> None:
+    told = titles(gather(whole_run))
+    assert "Only 4 groups are in the test set." in told
+    assert "Only 16 test images." in told
+    assert "Classes with under 20 test images." in told
+    for absent in ("transductive", "leak", "interval", "alarm", "No patients"):
+        assert absent not in told
+
+
+def test_no_groups_are_a_caution(whole_run: RunDirectory) -> None:
+    images = gather(whole_run).images
+    assert images is not None
+    told = titles(material(whole_run, images=images.assign(group=None)))
+    assert "No patients or slides are known." in told
+    assert "groups are" not in told
+
+
+def test_transductive_leak_and_alarms_are_cautions(whole_run: RunDirectory) -> None:
+    state = {**whole_run.state, "pretrain": {"transductive": True, "alarms": ["the teacher's entropy is 0"]}}
+    told = cautions(material(whole_run, state=state, settings={"curve": {"allow_leak": True}}), None)
+    assert [caution.title for caution in told][:3] == [
+        "A leak was allowed.",
+        "Pre-training saw the test images (transductive).",
+        "Pre-training raised an alarm.",
+    ]
+    assert told[2].sentence == "the teacher's entropy is 0"
+
+
+def test_without_intervals_the_range_of_the_draws_is_told_as_such(whole_run: RunDirectory) -> None:
+    curve = gather(whole_run).curve
+    assert curve is not None
+    bare = material(whole_run, curve=curve.assign(low=float("nan"), high=float("nan")))
+    assert "The accuracy has no interval." in titles(bare)
+    first = finding(bare, headline(bare.curve))[0]
+    assert "over 2 draws" in first
+    assert "interval" not in first
+
+
+def test_pre_training_that_brought_nothing_is_said_to(whole_run: RunDirectory) -> None:
+    curve = gather(whole_run).curve
+    assert curve is not None
+    names = {"pretrained": "initial", "initial": "pretrained", "thumbnail": "thumbnail"}
+    swapped = material(whole_run, curve=curve.assign(encoder=curve["encoder"].map(names)), predictions=None)
+    told = finding(swapped, Headline("pretrained", "svm", 100))
+    assert any(
+        "pre-training brought nothing here over the features before pre-training" in line for line in told
+    )
+
+
+def test_a_class_without_test_images_is_named(whole_run: RunDirectory) -> None:
+    images = gather(whole_run).images
+    assert images is not None
+    frame = images.frame
+    without = ImageTable.of(frame[(frame["label"] != "square") | (frame["split"] != "test")])
+    told = cautions(material(whole_run, images=without), None)
+    assert any(c.title == "Classes without test images." and c.sentence.startswith("square:") for c in told)
+
+
+def test_the_headline_is_fixed_by_rule_not_by_the_result() -> None:
+    curve = pd.DataFrame(
+        {
+            "encoder": ["thumbnail", "pretrained", "pretrained", "pretrained"],
+            "classifier": ["svm", "knn", "svm", "svm"],
+            "n_per_class": [100, 100, 50, 250],
+            "value": [0.9, 0.95, 0.1, 0.99],
+        }
+    )
+    assert headline(curve) == Headline("pretrained", "svm", 50)
+    assert headline(curve, "knn") == Headline("pretrained", "knn", 100)
+    assert headline(curve[curve["n_per_class"] == 250]) == Headline("pretrained", "svm", 250)
+
+
+def test_settings_of_the_run_are_on_the_page(whole_run: RunDirectory) -> None:
+    page = (whole_run / "report.html").read_text(encoding="utf-8")
+    told = pd.read_csv(whole_run / "figures" / "settings_pretrain.csv").set_index("setting")["value"]
+    assert told["local_crops"] == "2"
+    assert told["images"] == "images"
+    assert "Settings of pretrain" in page
+    assert json.loads((whole_run / "run.json").read_text())["software"]["numpy"] in page
