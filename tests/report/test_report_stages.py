@@ -12,7 +12,7 @@ import pytest
 from hundredfold.data.table import ImageTable
 from hundredfold.report.cautions import cautions
 from hundredfold.report.finding import finding
-from hundredfold.report.material import Material, gather
+from hundredfold.report.material import Material, as_evaluated, gather
 from hundredfold.report.tables import Headline, headline
 from hundredfold.rundir import RunDirectory
 from hundredfold.workflows.report import report
@@ -75,6 +75,25 @@ def test_a_torn_last_line_of_the_metrics_is_left_out(whole_run: RunDirectory) ->
     assert list(metrics["step"]) == list(range(60))
 
 
+def test_labels_that_came_after_the_scan_are_those_of_the_evaluation(
+    whole_run: RunDirectory, tmp_path: Path
+) -> None:
+    """A scan without labels knows no class and no test set; the curve's labels and predictions do."""
+    before = gather(whole_run)
+    assert before.images is not None
+    assert before.predictions is not None
+    rows = before.images.usable.frame[["id", "label", "group"]].rename(columns={"id": "image"})
+    rows.to_csv(tmp_path / "labels.csv", index=False)
+    unlabelled = before.images.assign(label=None, group=None, split="train")
+    settings = {"scan": {"labels": None}, "curve": {"labels": str(tmp_path / "labels.csv")}}
+    images = as_evaluated(unlabelled, settings, before.predictions)
+    assert images.usable.frame["label"].equals(before.images.usable.frame["label"])
+    assert set(images.test.ids) == set(before.images.test.ids)
+    assert images.test.frame["group"].nunique() == 4
+    gone = {"scan": {"labels": None}, "curve": {"labels": str(tmp_path / "moved.csv")}}
+    assert as_evaluated(unlabelled, gone, before.predictions) is unlabelled
+
+
 def test_an_interrupted_stage_is_named(partial) -> None:
     run = partial("scan")
     with pytest.raises(KeyboardInterrupt), run.stage("pretrain", settings=None, resume=False):
@@ -111,13 +130,18 @@ def test_no_groups_are_a_caution(whole_run: RunDirectory) -> None:
 
 
 def test_transductive_leak_and_alarms_are_cautions(whole_run: RunDirectory) -> None:
-    state = {**whole_run.state, "pretrain": {"transductive": True, "alarms": ["the teacher's entropy is 0"]}}
-    told = cautions(material(whole_run, state=state, settings={"curve": {"allow_leak": True}}), None)
+    state = {
+        **whole_run.state,
+        "curve": {"leak": "3 groups are on both sides"},
+        "pretrain": {"transductive": True, "alarms": ["the teacher's entropy is 0"]},
+    }
+    told = cautions(material(whole_run, state=state), None)
     assert [caution.title for caution in told][:3] == [
         "A leak was allowed.",
         "Pre-training saw the test images (transductive).",
         "Pre-training raised an alarm.",
     ]
+    assert told[0].sentence.startswith("3 groups are on both sides. ")
     assert told[2].sentence == "the teacher's entropy is 0"
 
 

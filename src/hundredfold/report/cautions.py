@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from hundredfold.data.table import ImageTable
 from hundredfold.report.material import Material
 from hundredfold.report.tables import TINY, Headline, at_point, listed
 from hundredfold.report.words import shown
@@ -16,25 +15,20 @@ __all__ = ["Caution", "cautions"]
 FEW_TEST_IMAGES = 200
 FEW_GROUPS = 10
 
-LEAK = (
-    "Images of the test set, or their groups, may also be training images. The accuracy is then too high and "
-    "must not be reported."
-)
+LEAK = "The accuracy is then too high and must not be reported."
 TRANSDUCTIVE = "It saw them without their labels. For new patients expect a somewhat lower accuracy."
 NO_GROUPS = (
     "The labels name no group, so images of one patient may be on both sides of the split, and the accuracy "
     "and its intervals may be too good. Add a column group to the labels if you can."
 )
 SOME_WITHOUT_GROUP = "They may come from a patient on the other side of the split."
-ONE_IN_TEN_GROUPS = (
+FEW = (
     "With fewer than 10 there is no interval: how the accuracy varies from patient to patient cannot be told."
 )
 ABSENT = "nothing can be said of them, and the balanced accuracy leaves them out."
 SMALL = "each counts as much as a large class in the balanced accuracy, so a few images move it."
-NO_INTERVAL = (
-    "There are too few groups for one, or it was switched off; the ranges shown are those of the draws of "
-    "labels and say nothing of other patients."
-)
+SMALL_TRAINING = "they had too few labelled training images; every number is without them."
+NO_INTERVAL = "The ranges shown are those of the draws of labels and say nothing of other patients."
 
 
 @dataclass(frozen=True)
@@ -48,8 +42,11 @@ class Caution:
 def cautions(material: Material, at: Headline | None) -> list[Caution]:
     """What to keep in mind, the gravest first."""
     found = [*_leaks(material), *_alarms(material)]
-    if material.images is not None and len(material.images.train):
-        found += [*_groups(material.images), *_test_set(material.images)]
+    tested = _test_images(material)
+    if len(tested):
+        found += [*_groups(material), *_test_set(tested)]
+    if left_out := material.evaluation.get("classes_left_out"):
+        found.append(Caution("Classes left out.", f"{listed(left_out)}: {SMALL_TRAINING}"))
     if at is not None and material.curve is not None and not _has_interval(material.curve, at):
         found.append(Caution("The accuracy has no interval.", NO_INTERVAL))
     return found + _unfinished(material)
@@ -57,11 +54,16 @@ def cautions(material: Material, at: Headline | None) -> list[Caution]:
 
 def _leaks(material: Material) -> list[Caution]:
     found = []
-    if any(given.get("allow_leak") for given in material.settings.values()):
-        found.append(Caution("A leak was allowed.", LEAK))
+    if leak := material.evaluation.get("leak"):
+        found.append(Caution("A leak was allowed.", f"{_sentence(leak)}. {LEAK}"))
     if material.pretraining.get("transductive") or material.state.get("transductive"):
         found.append(Caution("Pre-training saw the test images (transductive).", TRANSDUCTIVE))
     return found
+
+
+def _sentence(words: str) -> str:
+    line = shown(words, 300)
+    return line[:1].upper() + line[1:]
 
 
 def _alarms(material: Material) -> list[Caution]:
@@ -75,22 +77,33 @@ def _told(alarm: object) -> str:
     return shown(alarm, 300)
 
 
-def _groups(images: ImageTable) -> list[Caution]:
-    labelled = pd.concat([images.train.frame, images.test.frame])
-    missing = int(labelled["group"].isna().sum())
-    if missing == len(labelled):
+def _test_images(material: Material) -> pd.Series:
+    """Class → test images; of the evaluation, or before it of the scan."""
+    if told := material.evaluation.get("test_images"):
+        return pd.Series(told, dtype=int)
+    if material.images is None:
+        return pd.Series(dtype=int)
+    numbers = material.images.test.frame["label"].value_counts()
+    return numbers.reindex(material.images.train.classes).fillna(0).astype(int)
+
+
+def _groups(material: Material) -> list[Caution]:
+    groups, missing, labelled = int(material.evaluation.get("test_groups", 0)), 0, 0
+    if material.images is not None and material.images.labelled.any():
+        frame = pd.concat([material.images.train.frame, material.images.test.frame])
+        labelled, missing = len(frame), int(frame["group"].isna().sum())
+        groups = int(material.images.test.frame["group"].nunique())
+    if groups == 0 and missing == labelled:
         return [Caution("No patients or slides are known.", NO_GROUPS)]
-    found = [Caution(f"{missing:,} labelled images have no group.", SOME_WITHOUT_GROUP)] if missing else []
-    groups = int(images.test.frame["group"].nunique())
-    if not missing and groups < FEW_GROUPS:
-        are = "group is" if groups == 1 else "groups are"
-        found.append(Caution(f"Only {groups} {are} in the test set.", ONE_IN_TEN_GROUPS))
-    return found
+    if missing:
+        return [Caution(f"{missing:,} labelled images have no group.", SOME_WITHOUT_GROUP)]
+    if groups < FEW_GROUPS:
+        return [Caution(f"Only {groups} {'group is' if groups == 1 else 'groups are'} in the test set.", FEW)]
+    return []
 
 
-def _test_set(images: ImageTable) -> list[Caution]:
+def _test_set(numbers: pd.Series) -> list[Caution]:
     found = []
-    numbers = images.test.frame["label"].value_counts().reindex(images.train.classes).fillna(0)
     if numbers.sum() < FEW_TEST_IMAGES:
         found.append(
             Caution(f"Only {int(numbers.sum()):,} test images.", "The accuracy is rough; see its interval.")

@@ -65,7 +65,7 @@ def _chapters(material: Material, at: Headline | None) -> list[Chapter]:
     made = [data_chapter(material)]
     if at is not None and material.curve is not None:
         made += [
-            curves_chapter(material.curve, at),
+            curves_chapter(material.curve, at, material.evaluation.get("intervals")),
             classes_chapter(material, at),
             errors_chapter(material, at),
         ]

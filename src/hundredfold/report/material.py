@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from hundredfold.data.pixels import PixelStore
+from hundredfold.data.labels import LabelSet
+from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
+from hundredfold.errors import InputError
 from hundredfold.rundir import RunDirectory
 
-__all__ = ["Material", "gather"]
+__all__ = ["Material", "as_evaluated", "gather", "read_metrics"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Material:
     predictor: Mapping[str, Any] | None = None
 
     @property
+    def evaluation(self) -> Mapping[str, Any]:
+        """What ``curve`` noted in ``run.json``."""
+        return dict(self.state.get("curve") or {})
+
+    @property
     def pretraining(self) -> Mapping[str, Any]:
         """What ``pretrain`` noted in ``run.json``."""
         return dict(self.state.get("pretrain") or {})
@@ -54,21 +61,48 @@ class Material:
 def gather(run: RunDirectory) -> Material:
     """Read every part that exists in ``run``."""
     predictor = run / "predictor" / "predictor.json"
+    settings = _settings(run / "config.yaml")
+    predictions = _parquet(run / "predictions.parquet")
+    images = ImageTable.read(path) if (path := run / "images.parquet").exists() else None
+    embeddings = _embeddings(run / "embeddings")
+    if predictions is not None:
+        images = None if images is None else as_evaluated(images, settings, predictions)
+        embeddings = {
+            name: replace(found, images=as_evaluated(found.images, settings, predictions))
+            for name, found in embeddings.items()
+        }
     return Material(
         name=run.path.resolve().name,
         state=run.state,
-        settings=_settings(run / "config.yaml"),
-        images=ImageTable.read(path) if (path := run / "images.parquet").exists() else None,
-        rejects=pd.read_csv(path, dtype=str, keep_default_na=False)
-        if (path := run / "rejects.csv").exists()
-        else None,
+        settings=settings,
+        images=images,
+        rejects=_rejects(run / "rejects.csv"),
         metrics=read_metrics(path) if (path := run / "metrics.jsonl").exists() else None,
         curve=_parquet(run / "curve.parquet"),
-        predictions=_parquet(run / "predictions.parquet"),
-        store=_store(run),
-        embeddings=_embeddings(run / "embeddings"),
+        predictions=predictions,
+        store=PixelStore.open(run.pixels) if (run.pixels / "pixels.json").exists() else None,
+        embeddings=embeddings,
         predictor=json.loads(predictor.read_text(encoding="utf-8")) if predictor.exists() else None,
     )
+
+
+def as_evaluated(
+    images: ImageTable, settings: Mapping[str, Mapping[str, Any]], predictions: pd.DataFrame
+) -> ImageTable:
+    """The images with the labels and the test set of the curve, where those came after the scan.
+
+    Labels that cannot be read any more leave the table as it is.
+    """
+    given = settings.get("curve", {}).get("labels")
+    if given is None or (given == settings.get("scan", {}).get("labels") and images.labelled.any()):
+        return images
+    try:
+        labelled = LabelSet.read(Path(given), images).apply(images)
+    except InputError:
+        return images
+    tested = labelled.frame["id"].isin(predictions["id"].astype(str).unique())
+    split = labelled.frame["split"].where(~tested, "test").fillna("train")
+    return labelled.assign(split=split)
 
 
 def read_metrics(path: Path) -> pd.DataFrame | None:
@@ -99,9 +133,8 @@ def _parquet(path: Path) -> pd.DataFrame | None:
     return pd.read_parquet(path) if path.exists() else None
 
 
-def _store(run: RunDirectory) -> PixelStore | None:
-    folder = Path(run.state.get("pixels") or run / "pixels")
-    return PixelStore.open(folder) if (folder / "pixels.json").exists() else None
+def _rejects(path: Path) -> pd.DataFrame | None:
+    return pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else None
 
 
 def _embeddings(folder: Path) -> dict[str, Embeddings]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hundredfold.data.pixels import PixelStore
+from hundredfold.data.store import PixelStore
 from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn
 from hundredfold.report.words import in_lines
 from hundredfold.views.multicrop import MultiCrop, image_key

@@ -16,7 +16,7 @@ __all__ = ["curve_exhibit", "curves_chapter"]
 METRICS = {"macro_f1": "Macro F1", "auroc": "Area under the ROC curve"}
 ORDER = ("pretrained", "initial", "thumbnail", "svm", "knn", "logistic")
 BANDS = {
-    "interval": "Bands: 95 % bootstrap intervals over test groups and draws.",
+    "interval": "Bands: 95 % bootstrap intervals.",
     "range": "Bands: the range over the draws of labels; an interval could not be computed.",
     "": "One draw of labels: no band.",
 }
@@ -32,8 +32,8 @@ def curve_exhibit(curve: pd.DataFrame, at: Headline) -> Exhibit:
     return _by_encoder(curve_points(curve), at.classifier, _guessing(curve))
 
 
-def curves_chapter(curve: pd.DataFrame, at: Headline) -> Chapter:
-    """The other learning curves, and all their numbers."""
+def curves_chapter(curve: pd.DataFrame, at: Headline, resampled: str | None = None) -> Chapter:
+    """The other learning curves, and all their numbers; ``resampled``: what the intervals come from."""
     points, chance = curve_points(curve), _guessing(curve)
     others = [name for name in _ordered(points["classifier"]) if name != at.classifier]
     items: list[Exhibit | Listing] = [_by_encoder(points, name, chance) for name in others]
@@ -45,6 +45,7 @@ def curves_chapter(curve: pd.DataFrame, at: Headline) -> Chapter:
     sentences = (
         "Each point is the mean over draws of the labelled images; the test set is always the same.",
         "Hollow points: some classes have fewer labels than asked for, and give all they have.",
+        *([f"Intervals: {resampled}."] if resampled else []),
     )
     return Chapter("curves", "Accuracy against the number of labels", sentences, items)
 

@@ -28,10 +28,10 @@ def training_chapter(material: Material) -> Chapter | None:
         items += _curves(material.metrics)
     if not items:
         return None
-    return Chapter("training", "Pre-training", _sentences(material.pretraining), items)
+    return Chapter("training", "Pre-training", _sentences(material.pretraining, material.metrics), items)
 
 
-def _sentences(facts: Mapping[str, Any]) -> list[str]:
+def _sentences(facts: Mapping[str, Any], metrics: pd.DataFrame | None) -> list[str]:
     if not facts:
         return []
     told = []
@@ -40,12 +40,18 @@ def _sentences(facts: Mapping[str, Any]) -> list[str]:
             f"DINO (Caron et al. 2021) trained {facts['backbone']} on {facts['images']:,} images without "
             f"using their labels, in {facts['steps']:,} steps"
             + (f" of {facts['batch_size']:,} images" if facts.get("batch_size") else "")
-            + (f" and {facts['minutes']:.0f} minutes" if facts.get("minutes") else "")
+            + _time(metrics)
             + "."
         )
     if facts.get("transductive"):
         told.append("Test images, without their labels, were among them.")
     return told
+
+
+def _time(metrics: pd.DataFrame | None) -> str:
+    if metrics is None or "seconds" not in metrics:
+        return ""
+    return f" and {max(1, round(float(metrics['seconds'].max()) / 60)):,} minutes"
 
 
 def _views(material: Material) -> Exhibit | None:
