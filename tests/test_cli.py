@@ -224,7 +224,7 @@ def test_exit_codes(
 
 
 def test_the_installed_command_passes_its_exit_code_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hundredfold.cli", "scan", str(tmp_path / "imagse")]
+    command = [sys.executable, "-m", "hundredfold", "scan", str(tmp_path / "imagse")]
     command += ["--out", str(tmp_path / "o")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

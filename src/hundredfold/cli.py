@@ -207,7 +207,3 @@ def _sentence(error: CycloptsError) -> str:
 def _complain(sentence: str, code: int) -> int:
     say(f"hundredfold: {' '.join(sentence.split())}")
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

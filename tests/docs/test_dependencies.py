@@ -19,8 +19,8 @@ IMPORTED_AS = {
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
 }
-#: needed by a package that we import, or by a format, without an import of ours.
-INDIRECT = {"torchvision": "timm", "pyarrow": "pandas"}
+#: needed by a package that we import, without an import of ours.
+INDIRECT = {"torchvision": "timm"}
 
 
 @pytest.fixture(scope="module")
