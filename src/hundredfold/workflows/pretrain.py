@@ -21,12 +21,23 @@ def pretrain(settings: PretrainSettings) -> RunDirectory:
         WeightsError: the initial weights cannot be had.
         TrainingError: the loss is not finite.
     """
+    if not settings.resume:
+        _check_names(settings)
     run = _scanned(settings)
     if run.done("pretrain") and settings.resume:
         return run
     with run.stage("pretrain", settings=settings, resume=settings.resume):
         _pretrain(settings, run)
     return run
+
+
+def _check_names(settings: PretrainSettings) -> None:
+    """Find a wrong name before an hour's scan, not after it."""
+    from hundredfold.backbones.backbone import create_backbone
+    from hundredfold.views.modalities import MODALITIES
+
+    MODALITIES[settings.modality]
+    create_backbone(settings.backbone, weights=settings.weights, download=settings.download)
 
 
 def _scanned(settings: PretrainSettings) -> RunDirectory:

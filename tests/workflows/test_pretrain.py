@@ -1,0 +1,96 @@
+"""What pre-training may see, and what it leaves behind (METHOD.md, mistake 6)."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import hundredfold
+from hundredfold.data.smear import draw_smear
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.encoder import Encoder
+from hundredfold.errors import InputError, RunExistsError, SettingsError, WeightsError
+
+TINY: dict[str, Any] = {
+    "backbone": "test_efficientnet.r160_in1k", "weights": "none", "image_size": 32, "local_crops": 1,
+    "batch_size": 8, "epochs": 0.5, "prototypes": 16, "head_hidden": 16, "head_bottleneck": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty cells, of which a third has no label."""
+    folder = tmp_path_factory.mktemp("smear")
+    draw_smear(folder, images=60, size=32, seed=0)
+    labels = pd.read_csv(folder / "labels.csv")
+    labels.loc[labels.index % 3 > 0, ["image", "label"]].to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+def pretrain(smear: Path, out: Path, **changes: Any) -> hundredfold.RunDirectory:
+    given = {"images": smear / "images", "labels": smear / "labels.csv", "out": out, **TINY, **changes}
+    return hundredfold.pretrain(**given)
+
+
+def test_labelled_and_unlabelled_training_images_are_seen_and_test_images_are_not(
+    smear: Path, tmp_path: Path
+) -> None:
+    run = pretrain(smear, tmp_path / "run")
+    table = ImageTable.read(run / "images.parquet").frame
+    seen = Encoder.load(run / "encoder").seen
+    test = table[table["split"] == "test"]
+    assert len(test) >= 10
+    assert seen.isdisjoint(test["sha256"])
+    others = table[table["split"] != "test"]
+    assert seen == set(others["sha256"])
+    assert others["label"].isna().any()
+    assert others["label"].notna().any()
+    assert run.state["pretrain"]["images"] == len(others)
+    assert run.state["pretrain"]["transductive"] is False
+
+
+def test_transductive_sees_the_test_images_and_says_so(smear: Path, tmp_path: Path) -> None:
+    run = pretrain(smear, tmp_path / "run", transductive=True)
+    table = ImageTable.read(run / "images.parquet").frame
+    assert Encoder.load(run / "encoder").seen == set(table["sha256"])
+    assert run.state["pretrain"]["transductive"] is True
+
+
+def test_the_initial_encoder_is_kept_beside_the_trained_one(smear: Path, tmp_path: Path) -> None:
+    run = pretrain(smear, tmp_path / "run")
+    initial, trained = Encoder.load(run / "initial"), Encoder.load(run / "encoder")
+    assert initial.size == trained.size == 32
+    assert initial.seen == frozenset()
+    assert initial.hash != trained.hash
+
+
+def test_a_second_call_is_refused_and_names_both_exits(smear: Path, tmp_path: Path) -> None:
+    run = pretrain(smear, tmp_path / "run")
+    with pytest.raises(RunExistsError, match=r"--resume, or choose another --out"):
+        pretrain(smear, run.path, images=run.path)
+    before = (run / "encoder" / "encoder.safetensors").read_bytes()
+    pretrain(smear, run.path, images=run.path, resume=True)
+    assert (run / "encoder" / "encoder.safetensors").read_bytes() == before
+
+
+def test_a_run_is_trained_in_place(smear: Path, tmp_path: Path) -> None:
+    run = pretrain(smear, tmp_path / "run")
+    with pytest.raises(InputError, match="Write into the run itself"):
+        pretrain(smear, tmp_path / "other", images=run.path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"backbone": "resnet10x"}, SettingsError),
+        ({"modality": "microskopy"}, SettingsError),
+        ({"weights": "nowhere.safetensors"}, WeightsError),
+    ],
+)
+def test_a_wrong_name_is_said_before_the_images_are_read(
+    smear: Path, tmp_path: Path, changes: dict[str, str], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        pretrain(smear, tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()
