@@ -34,6 +34,8 @@ COLUMNS = (
 )
 
 
+WORTH_A_PROCESS = 10_000_000  # numbers to transform; below, starting processes takes longer than the work
+
 Vectors: TypeAlias = NDArray[np.float32]
 
 
@@ -123,7 +125,7 @@ def learning_curve(
         for budget in sorted(set(choices.budgets)) for repeat in range(choices.repeats)
     }
     hashes = {name: str(found.encoder.get("hash", "")) for name, found in embeddings.items()}
-    study = _Study(trial, choices, seed, draws, hashes)
+    study = _Study(trial, choices, seed, draws, hashes, trial.identity)
     vectors = {name: trial.vectors(name, found) for name, found in embeddings.items()}
     solved = _solve(study, vectors, jobs, parts)
     frame = _measured(study, solved, jobs)
@@ -165,19 +167,12 @@ class _Study:
     seed: int
     draws: Mapping[tuple[int, int], NDArray[np.int64]]
     encoders: Mapping[str, str]
+    identity: str
 
     def task(self, encoder: str, draw: tuple[int, int]) -> Task:
         """The task of one draw; draws with equal labels have the task in common."""
-        facts = (self.encoders[encoder], self.choices.preset, self.choices.classifiers, *self._sides)
+        facts = (self.encoders[encoder], self.choices.preset, self.choices.classifiers, self.identity)
         return Task.of(encoder, self.draws[draw], *facts)
-
-    @property
-    def _sides(self) -> tuple[str, str]:
-        columns = ["id", "label"]
-        return tuple(  # type: ignore[return-value]
-            str(pd.util.hash_pandas_object(side.frame[columns].astype(object), index=False).sum())
-            for side in (self.trial.train, self.trial.test)
-        )
 
 
 def _solve(
@@ -188,6 +183,9 @@ def _solve(
     tasks = {task.key: task for task in every}
     solved = {key: Outcome.read(path) for key in tasks if parts and (path := parts / f"{key}.npz").is_file()}
     todo = [task for key, task in tasks.items() if key not in solved]
+    asked = len(study.trial.test)
+    numbers = sum((len(task.rows) + asked) * vectors[task.encoder][0].shape[1] for task in todo)
+    jobs = jobs if numbers > WORTH_A_PROCESS else 1
     with bar("Fitting classifiers", len(tasks), "draws", start=len(solved)) as progress:
         found = outcomes(
             todo, vectors, study.trial.train_codes, study.choices.classifiers, len(study.trial.classes),
@@ -230,8 +228,7 @@ def _measured(study: _Study, solved: Mapping[str, Outcome], jobs: int) -> pd.Dat
 
 
 def _rows(study: _Study, encoder: str, classifier: str, budget: int, one: Measure) -> list[dict[str, Any]]:
-    sizes = np.bincount(study.trial.train_codes, minlength=len(study.trial.classes))
-    number = one.class_number
+    number, sizes = one.class_number, np.bincount(study.trial.train_codes, minlength=len(study.trial.classes))
     fewest = sizes[sizes > 0].min() if number is None else sizes[number]
     rows = []
     for repeat, value in enumerate(one.values):

@@ -19,6 +19,9 @@ from hundredfold.rundir import atomic_write
 
 __all__ = ["Outcome", "Task", "fit_and_tell", "outcomes", "solve"]
 
+#: scikit-learn's doubt whether 21 labels of 21 classes are classes at all; they are.
+MANY_CLASSES = "number of unique classes is greater than 50% of the number of samples"
+
 Vectors: TypeAlias = NDArray[np.float32]
 
 
@@ -90,7 +93,8 @@ def solve(
         [[0], [0]]
     """
     transform = feature_transform(*train.shape)
-    known = transform.fit_transform(train)
+    fit_and_tell(transform, train, labels)
+    known = transform.transform(train)
     asked = transform.transform(test)
     predicted = np.empty((len(classifiers), len(test)), dtype=np.int32)
     scores = np.zeros((len(classifiers), len(test), classes), dtype=np.float32)
@@ -103,20 +107,24 @@ def solve(
 
 
 def fit_and_tell(classifier: Any, features: ArrayLike, labels: ArrayLike) -> bool:
-    """Fit, and tell whether the optimiser came to its end; every other warning is passed on.
+    """Fit, and tell whether the optimiser came to its end; warnings of another kind are passed on.
 
     Examples:
         >>> from sklearn.linear_model import LogisticRegression
         >>> fit_and_tell(LogisticRegression(max_iter=1), [[0.0], [1.0], [5.0]], [0, 1, 0])
         False
     """
-    with warnings.catch_warnings(record=True) as caught:
+    # PCA divides by the whole variance, which is none where all vectors are equal.
+    with warnings.catch_warnings(record=True) as caught, np.errstate(invalid="ignore"):
         warnings.simplefilter("always")
         classifier.fit(features, labels)
-    others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
-    for warning in others:
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return len(others) == len(caught)
+    converged = True
+    for warning in caught:
+        if issubclass(warning.category, ConvergenceWarning):
+            converged = False
+        elif MANY_CLASSES not in str(warning.message):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return converged
 
 
 def outcomes(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -54,7 +56,8 @@ class Trial:
             ('x', 'y')
         """
         leak = _leak(table, insist=allow_leak)
-        train, test = table.train, table.test
+        # In the order of ids, so that no result depends on the order of a table's rows.
+        train, test = (side.by_id(sorted(side.ids)) for side in (table.train, table.test))
         sizes = train.frame["label"].value_counts()
         small = sorted(str(name) for name, size in sizes.items() if size < min_class_size)
         if small:
@@ -63,25 +66,36 @@ class Trial:
         classes = tuple(sorted({*train.classes, *test.classes}))
         return cls(train, test, classes, tuple(small), leak)
 
-    @property
+    @cached_property
     def train_codes(self) -> NDArray[np.int64]:
         """The class numbers of the training side."""
         return self._codes(self.train)
 
-    @property
+    @cached_property
     def test_codes(self) -> NDArray[np.int64]:
         """The class numbers of the test images."""
         return self._codes(self.test)
 
     @property
+    def identity(self) -> str:
+        """SHA-256 over the ids and labels of both sides, in their order."""
+        sides = [side.frame[["id", "label"]].to_csv(index=False) for side in (self.train, self.test)]
+        return hashlib.sha256("\0".join(sides).encode()).hexdigest()
+
+    @cached_property
     def test_groups(self) -> NDArray[np.int64]:
         """The group number of each test image; one without a group is its own."""
         return group_codes(self.test.frame["group"].tolist(), len(self.test))
 
     def groups_among(self, rows: NDArray[np.int64]) -> int | None:
         """How many groups some rows of the training side come from; ``None`` if groups are not known."""
-        groups = self.train.frame["group"].iloc[rows]
-        return int(groups.nunique()) if groups.notna().any() else None
+        groups = self._train_groups[rows]
+        return len(np.unique(groups[groups >= 0])) if (groups >= 0).any() else None
+
+    @cached_property
+    def _train_groups(self) -> NDArray[np.int64]:
+        """The group number of each image of the training side; -1 where it is not known."""
+        return pd.factorize(self.train.frame["group"])[0].astype(np.int64)
 
     def vectors(self, name: str, embeddings: Embeddings) -> tuple[Vectors, Vectors]:
         """The vectors of the training side and of the test images.
