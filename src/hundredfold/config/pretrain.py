@@ -95,7 +95,7 @@ class PretrainChoices(Settings):
     learning_rate_end: float = Field(1e-6, ge=0, description="Learning rate of the last step.")
     weight_decay: float = Field(0.04, ge=0, description="Weight decay at the start.")
     weight_decay_end: float = Field(0.4, ge=0, description="Weight decay at the end.")
-    warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps the learning rate rises.")
+    warmup: float = Field(0.05, ge=0, le=1, description="Share of the steps the learning rate rises.")
     clip: float = Field(0.32, ge=0, description="Adaptive gradient clipping; 0 switches it off.")
     drop_path: float = Field(0.0, ge=0, lt=1, description="Stochastic depth of the student.")
 
@@ -111,7 +111,7 @@ class PretrainChoices(Settings):
         0.1, ge=0, le=1, description="Share of the steps the teacher temperature takes to its end."
     )
     centring: Literal["ema", "sinkhorn"] = Field(
-        "ema", description="How the teacher is kept from collapse."
+        "sinkhorn", description="How the teacher is kept from collapse."
     )
     centre_momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the EMA centre.")
     koleo: float = Field(0.0, ge=0, description="Weight of the KoLeo spread regulariser.")
@@ -121,7 +121,7 @@ class PretrainChoices(Settings):
     head_hidden: int = Field(2048, ge=8, description="Width of the head.")
     head_bottleneck: int = Field(256, ge=4, description="Width before the last layer.")
     freeze_last_layer: float = Field(
-        0.02, ge=0, le=1, description="Share of the steps the last layer stays as it is."
+        0.0, ge=0, le=1, description="Share of the steps the last layer stays as it is."
     )
     freeze_backbone: float = Field(
         0.0, ge=0, le=1, description="Share of the steps the backbone stays as it is while the head warms up."
