@@ -70,11 +70,11 @@ dev: python
 	  $(PIP) install --editable '.[dev,bench]'; cp pyproject.toml $(VENV)/dev.toml; \
 	fi
 
-# The first Python on the path that is new enough; set PYTHON=/path/to/python3.12 to choose another.
+# Python 3.11 is what CI runs; a newer one is taken where there is none. PYTHON=/path/to/python chooses another.
 python:
 	@if ! $(BIN)/python -c 'import pip' 2>/dev/null; then \
 	  new='import sys; sys.exit(sys.version_info < (3, 11))'; chosen=''; \
-	  for candidate in $(PYTHON) python3.12 python3.11 python3 python3.13 python3.14 python; do \
+	  for candidate in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
 	    if $$candidate -c "$$new" >/dev/null 2>&1; then chosen=$$candidate; break; fi; \
 	  done; \
 	  if [ -z "$$chosen" ]; then \
