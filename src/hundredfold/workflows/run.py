@@ -132,5 +132,6 @@ def _report(settings: RunSettings, directory: RunDirectory, *, anew: bool) -> No
     if anew or not (directory / "report.html").exists():
         say("[6/6] report")
         report(settings.part(ReportSettings, run=settings.out))
-    say(f"Report:    {directory / 'report.html'}")
-    say(f"Predictor: {directory / 'predictor'}")
+    else:
+        say(f"Report: {directory / 'report.html'}")
+    say(f"Label new images: hundredfold predict IMAGES --predictor {directory.path} --out predictions.csv")
