@@ -96,7 +96,8 @@ def pretrain_encoder(
     run.record(pretrain={**facts, "alarms": []})
     say(
         f"Pre-training {backbone.name} on {len(pool):,} images: {plan.steps:,} steps of {plan.batch_size} "
-        f"({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px, {plan.precision}."
+        f"({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px, {plan.precision}.\n"
+        f"Views for {settings.modality} images: --modality names another kind."
     )
     trainer.fit(resume=resume)
     run.record(pretrain={**facts, "alarms": list(trainer.alarms.raised.values())})
