@@ -12,6 +12,12 @@ import pytest
 from PIL import Image
 
 from hundredfold.errors import RunMissingError
+from hundredfold.report.chapters.base import Exhibit
+from hundredfold.report.chapters.classes import errors_chapter, map_chapter
+from hundredfold.report.chapters.curves import curve_exhibit
+from hundredfold.report.material import gather
+from hundredfold.report.style import save_figure
+from hundredfold.report.tables import headline
 from hundredfold.report.words import share
 from hundredfold.rundir import RunDirectory
 from hundredfold.workflows.report import report
@@ -150,12 +156,20 @@ def test_no_path_of_the_machine_is_on_the_page(page: Page, whole_run: RunDirecto
     assert str(whole_run.path.parent) not in unquote(page.text)
 
 
-def test_figures_are_the_same_bytes_again(whole_run: RunDirectory) -> None:
-    names = ("curve_svm.svg", "confusion.svg", "map.svg", "training_loss.png", "errors.png", "map.csv")
-    before = {name: (whole_run / "figures" / name).read_bytes() for name in names}
-    report(run=whole_run.path)
-    for name, data in before.items():
-        assert (whole_run / "figures" / name).read_bytes() == data, name
+def test_figures_are_the_same_bytes_again(whole_run: RunDirectory, tmp_path: Path) -> None:
+    material = gather(whole_run)
+    assert material.curve is not None
+    at = headline(material.curve)
+    errors = errors_chapter(material, at)
+    placed = map_chapter(material, at)
+    assert errors is not None
+    assert placed is not None
+    for item in (curve_exhibit(material.curve, at), errors.items[0], placed.items[0]):
+        assert isinstance(item, Exhibit)
+        save_figure(item.figure, tmp_path, item.name)
+        for kind in ("png", "svg"):
+            name = f"{item.name}.{kind}"
+            assert (tmp_path / name).read_bytes() == (whole_run / "figures" / name).read_bytes(), name
 
 
 def test_no_run_no_report(tmp_path: Path) -> None:

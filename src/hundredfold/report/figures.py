@@ -57,7 +57,9 @@ def learning_curves(
             va="bottom",
             transform=axes.get_yaxis_transform(),
         )
-    _name_ends(axes, ends, gap=(high - low) * 0.07)
+    _name_ends(
+        axes, ends, gap=(high - low) * (0.1 if any("\n" in words for words in names.values()) else 0.07)
+    )
     return figure
 
 
@@ -166,7 +168,8 @@ def over_steps(
         axes.axhline(ceiling, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         ends.append((ceiling, limit[1], MUTED))
     if floor is not None:
-        axes.set_ylim(bottom=floor)
+        highest = max([height for height, _, _ in ends], default=floor)
+        axes.set_ylim(floor, max(axes.get_ylim()[1], floor + 1.08 * (highest - floor)))
     low, high = axes.get_ylim()
     _name_ends(axes, ends, gap=(high - low) * 0.09)
     axes.set_xlabel("training step")

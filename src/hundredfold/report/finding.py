@@ -96,22 +96,27 @@ def _references(points: Sequence[Point], at: Headline) -> list[str]:
     reached = (f"{share(other.value)}{_spread(other)} on {_features(other.encoder)}" for other in others)
     told = [f"The same classifier reaches {' and '.join(reached)}."]
     if at.encoder == "pretrained":
-        told.append(_gain(_point(points, at), max(others, key=lambda other: other.value)))
+        told += [_gain(_point(points, at), other) for other in others]
     return told
 
 
-def _gain(point: Point, best: Point) -> str:
-    gain = point.value - best.value
-    if round(gain, 2) <= 0:
+def _gain(point: Point, other: Point) -> str:
+    gain = point.value - other.value
+    if other.encoder == "thumbnail":
+        if round(gain, 2) > 0:
+            return f"The pre-trained features bring {share(gain)} over thumbnails{_chance(other, point)}."
         return (
-            f"So pre-training brought nothing here over {_features(best.encoder)} ({share(gain)}): "
-            "do not rely on it before you know why."
+            "Thumbnails do as well or better: as they are, the pre-trained features are not worth their cost."
         )
-    sentence = f"So pre-training brought {share(gain)} over {_features(best.encoder)}"
-    if not point.band == best.band == "interval":
-        return f"{sentence}."
-    overlap = point.low <= best.high
-    return f"{sentence}; the intervals {'overlap, so it may be chance' if overlap else 'do not overlap'}."
+    if round(gain, 2) <= 0:
+        return f"Pre-training brought nothing here ({share(gain)}): do not rely on it before you know why."
+    return f"Pre-training brought {share(gain)}{_chance(other, point)}."
+
+
+def _chance(lower: Point, upper: Point) -> str:
+    if not lower.band == upper.band == "interval":
+        return ""
+    return "; the intervals overlap, so it may be chance" if upper.low <= lower.high else ""
 
 
 def _weakest(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) -> list[str]:

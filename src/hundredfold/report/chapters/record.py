@@ -15,7 +15,7 @@ __all__ = ["citations", "record_chapter"]
 
 #: settings that hold paths; the page shows their last part, since a page is passed on.
 PATHS = frozenset({"images", "labels", "out", "pixels", "embeddings", "predictor", "run"})
-NOT_TOLD = frozenset({"resume"})
+NOT_TOLD = frozenset({"resume", "alarms", "schema_version"})
 
 NIELSEN = (
     (
@@ -85,7 +85,7 @@ def _settings(stage: str, given: Mapping[str, Any]) -> Listing:
 
 
 def _resolved(facts: Mapping[str, Any]) -> Listing:
-    told = [(name, _told(name, value)) for name, value in facts.items() if not isinstance(value, Mapping)]
+    told = [(name, _told(name, value)) for name, value in facts.items() if _is_told(name, value)]
     return Listing(
         "pretraining",
         "What pre-training used",
@@ -98,7 +98,7 @@ def _resolved(facts: Mapping[str, Any]) -> Listing:
 
 
 def _predictor(facts: Mapping[str, Any]) -> Listing:
-    plain = [(name, _told(name, value)) for name, value in facts.items() if not isinstance(value, Mapping)]
+    plain = [(name, _told(name, value)) for name, value in facts.items() if _is_told(name, value)]
     return Listing(
         "predictor",
         "The predictor",
@@ -123,6 +123,10 @@ def _versions(state: Mapping[str, Any]) -> Listing:
         pd.DataFrame(found, columns=["package", "version"]),
         words=2,
     )
+
+
+def _is_told(name: str, value: object) -> bool:
+    return name not in NOT_TOLD and not isinstance(value, Mapping)
 
 
 def _told(name: str, value: object) -> str:
