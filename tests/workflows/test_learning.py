@@ -132,13 +132,16 @@ def test_fit_into_a_run_and_predict_from_it(run: Path, smear: Path, tmp_path: Pa
     assert predictor.facts["pixel_size"] == 32
     new = Path(shutil.copytree(smear / "images", tmp_path / "new"))
     (new / "empty.png").write_bytes(b"")
+    some = next(new.glob("*.jpg")).read_bytes()
+    (new / "cut.jpg").write_bytes(some[: len(some) // 2])  # METHOD, mistake 14: never half an image
     out = predict(new, predictor=run, out=tmp_path / "predictions.csv", embed_batch=50)
     rows = pd.read_csv(out).set_index("image")
     names = [f"score:{name}" for name in predictor.classes]
     assert list(rows.columns) == ["label", *names, "problem"]
-    assert rows.loc["empty.png", "problem"] == "empty"
-    assert rows.loc["empty.png", ["label", *names]].isna().all()
-    good = rows.drop(index="empty.png")
+    bad = rows.loc[["empty.png", "cut.jpg"]]
+    assert bad["problem"].tolist() == ["empty", "truncated"]
+    assert bad[["label", *names]].isna().all(axis=None)
+    good = rows.drop(index=bad.index)
     assert good["problem"].isna().all()
     assert (good[names].idxmax(axis=1).str.removeprefix("score:") == good["label"]).all()
     truth = pd.read_csv(labels_of(smear)).set_index("image")["label"]

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hundredfold.learn.budgets import group_folds
-from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.draws import solve
 from hundredfold.metrics import balanced_accuracy, group_codes
 from hundredfold.progress import track
@@ -16,16 +15,17 @@ from hundredfold.progress import track
 __all__ = ["choose_classifier"]
 
 FOLDS = 5
+CANDIDATES = ("svm", "knn", "logistic")  # those that take seconds
 
 
 def choose_classifier(
     vectors: NDArray[np.float32], labels: Sequence[str] | NDArray[np.object_], *,
     ids: Sequence[str] | NDArray[np.object_], groups: Sequence[object] | None, seed: int = 0,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] = CANDIDATES,
 ) -> tuple[str, dict[str, float]]:
     """The name of the best classifier, and the balanced accuracy of each, by cross-validation over groups.
 
-    Of equal ones the first in the registry is taken. Where no two folds can be made (one group), the first
+    Of equal ones the first is taken. Where no two folds can be made (one group), the first
     is taken untested and no accuracy is given. The test images have no part in this.
 
     Args:
@@ -34,14 +34,13 @@ def choose_classifier(
         ids: ``[n]`` their ids, which decide the folds.
         groups: ``[n]`` their groups, missing where unknown.
         seed: of the folds.
-        names: classifiers to choose from; by default all that are registered.
+        names: classifiers to choose from.
 
     Examples:
         >>> x = np.repeat([[0.0], [5.0]], 6, axis=0) + np.linspace(0, 1, 12)[:, None]
         >>> choose_classifier(x, ["a"] * 6 + ["b"] * 6, ids=[*"abcdefghijkl"], groups=None)[0]
         'svm'
     """
-    names = tuple(CLASSIFIERS if names is None else names)
     classes, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     count = min(FOLDS, _groups_of_the_largest_class(codes, groups))
     if count < 2 or len(names) < 2:

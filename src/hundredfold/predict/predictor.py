@@ -155,7 +155,7 @@ class Predictor:
         facts = _read_facts(folder)
         _check_files(folder, facts)
         encoder = load_encoder(folder / ENCODER_FOLDER)
-        return cls(encoder, _load_classifier(folder / CLASSIFIER_FILE), facts)
+        return cls(encoder, _load_classifier(folder / CLASSIFIER_FILE, str(facts["classifier"])), facts)
 
 
 def _training_side(table: ImageTable) -> ImageTable:
@@ -232,10 +232,10 @@ def _check_files(folder: Path, facts: Mapping[str, Any]) -> None:
             )
 
 
-def _load_classifier(path: Path) -> Pipeline:
+def _load_classifier(path: Path, name: str) -> Pipeline:
     """Load the pipeline if it is made of scikit-learn's types and ours alone."""
     try:
-        pipeline = skops.io.load(path, trusted=_trusted_types())
+        pipeline = skops.io.load(path, trusted=_trusted_types(name))
     except UntrustedTypesFoundException as error:
         raise ModelFileError(
             f"the classifier would load types that are not trusted: {error}", where=path,
@@ -254,7 +254,7 @@ def _load_classifier(path: Path) -> Pipeline:
     return pipeline
 
 
-def _trusted_types() -> list[str]:
-    """Our own types, and those of the classifiers that are registered here; skops knows scikit-learn's."""
-    own: set[type] = {YeoJohnson, *(type(factory(2, 2)) for factory in CLASSIFIERS.values())}
+def _trusted_types(name: str) -> list[str]:
+    """Our transform, and the type registered here under the classifier's name; skops knows the rest."""
+    own: set[type] = {YeoJohnson, type(CLASSIFIERS[name](2, 2))}
     return sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in own)
