@@ -112,17 +112,25 @@ def _logistic(_samples: int, _classes: int) -> LogisticRegression:
     return LogisticRegression(C=2.5, class_weight="balanced", max_iter=5000)
 
 
+def _last_layer(_samples: int, _classes: int) -> Any:
+    from hundredfold.learn.finetune import LastLayer  # torch, for those who ask for it
+
+    return LastLayer()
+
+
 CLASSIFIERS.add("svm", _svm)
 CLASSIFIERS.add("knn", _knn)
 CLASSIFIERS.add("logistic", _logistic)
+CLASSIFIERS.add("last_layer", _last_layer)
 
 
 def make_classifier(name: str, *, samples: int, classes: int) -> Any:
     """An unfitted classifier for so many labelled samples of so many classes.
 
     The settings are those of Nielsen et al. 2023 (section 2.3): ``svm`` an RBF machine with C = 1, ``knn``
-    with 5 neighbours a class, weighted by distance, ``logistic`` with C = 2.5; balanced class weights. A kNN
-    never asks for more neighbours than there are samples.
+    with 5 neighbours a class, weighted by distance, ``logistic`` with C = 2.5, ``last_layer`` one
+    layer trained by AdamW; balanced class weights. A kNN never asks for more neighbours than there are
+    samples.
 
     Raises:
         SettingsError: no classifier has that name.
