@@ -38,8 +38,16 @@ GUARDS = {
         "learn/test_classifiers.py::test_k_is_five_a_class_and_never_more_than_the_samples",
         "learn/test_classifiers.py::test_every_classifier_works_at_one_label_a_class",
     ),
-    10: ("learn/test_curve.py::test_every_classifier_and_encoder_gets_the_same_labels",),
-    11: ("learn/test_finetune.py",),
+    10: (
+        "learn/test_curve.py::test_every_classifier_and_encoder_gets_the_same_labels",
+        "learn/test_finetune.py::test_the_network_sees_the_given_images_and_no_other",
+        "learn/test_finetune.py::test_the_last_layer_learns_from_all_labels_it_was_given",
+    ),
+    11: (
+        "learn/test_finetune.py::test_the_last_layer_is_in_its_best_state_not_its_last",
+        "learn/test_finetune.py::test_the_network_is_in_its_best_state_statistics_included",
+        "learn/test_finetune.py::test_linear_starts_from_the_given_weights_and_leaves_them",
+    ),
     12: (
         "data/test_pixels.py::test_shrinking_is_antialiased",
         "data/test_pixels.py::test_pad_keeps_all_and_reflects_crop_keeps_the_middle_squash_keeps_the_corners",
