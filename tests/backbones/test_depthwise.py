@@ -1,0 +1,61 @@
+"""The faster gradient of depthwise layers is the library's, and nothing else changes."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hundredfold.backbones.backbone import create_backbone
+from hundredfold.backbones.depthwise import DepthwiseConv2d, use_fast_depthwise
+
+
+def gradients(layer: nn.Module, maps: Tensor) -> list[Tensor]:
+    maps = maps.clone().requires_grad_()
+    layer.zero_grad()
+    output = layer(maps)
+    (output * torch.linspace(-1, 1, output.numel(), dtype=maps.dtype).view_as(output)).sum().backward()
+    return [output.detach(), maps.grad, *(p.grad for p in layer.parameters())]  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("kernel", "shape"), [(5, (3, 3)), (5, (2, 2)), (3, (1, 2)), (3, (7, 9)), (5, (1, 1))]
+)
+def test_outputs_and_gradients_are_the_librarys(
+    kernel: int, shape: tuple[int, int], stride: int, bias: bool
+) -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 6, kernel, stride, kernel // 2, groups=6, bias=bias).double()
+    fast = nn.Sequential(copy.deepcopy(plain))
+    assert use_fast_depthwise(fast) == 1
+    maps = torch.randn(4, 6, *shape, dtype=torch.float64)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        given = maps.contiguous(memory_format=layout)
+        for found, expected in zip(gradients(fast, given), gradients(plain, given), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def test_the_gradient_passes_a_numerical_check() -> None:
+    layer = DepthwiseConv2d(2, 2, 5, padding=2, groups=2).double()
+    assert torch.autograd.gradcheck(layer, torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True))
+
+
+def test_only_plain_depthwise_layers_are_changed_and_names_stay() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(4, 4, 3, groups=4),
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(4, 8, 3, groups=4),
+        nn.Conv2d(4, 4, 3, groups=4, dilation=2),
+        nn.Conv2d(4, 4, 3, groups=4, padding=1, padding_mode="reflect"),
+        nn.Conv2d(4, 4, 1),
+    )
+    names = list(module.state_dict())
+    assert use_fast_depthwise(module) == 1
+    assert [type(layer) for layer in module] == [DepthwiseConv2d, *[nn.Conv2d] * 5]
+    assert list(module.state_dict()) == names
+
+
+def test_a_real_backbone_has_them() -> None:
+    assert use_fast_depthwise(create_backbone("efficientnet_lite0", weights="none")) >= 10
