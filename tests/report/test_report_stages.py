@@ -11,6 +11,7 @@ import pytest
 
 from hundredfold.data.table import ImageTable
 from hundredfold.report.cautions import cautions
+from hundredfold.report.chapters.training import _time
 from hundredfold.report.finding import finding
 from hundredfold.report.material import Material, as_evaluated, gather
 from hundredfold.report.tables import Headline, headline
@@ -194,3 +195,9 @@ def test_settings_of_the_run_are_on_the_page(whole_run: RunDirectory) -> None:
     assert told["images"] == "images"
     assert "Settings of pretrain" in page
     assert json.loads((whole_run / "run.json").read_text())["software"]["numpy"] in page
+
+
+def test_the_time_of_pre_training_is_the_sum_of_its_steps() -> None:
+    steps = pd.DataFrame({"seconds": [30.0] * 20})
+    assert _time(steps) == " and 10 minutes"
+    assert _time(None) == ""

@@ -51,7 +51,7 @@ def _sentences(facts: Mapping[str, Any], metrics: pd.DataFrame | None) -> list[s
 def _time(metrics: pd.DataFrame | None) -> str:
     if metrics is None or "seconds" not in metrics:
         return ""
-    minutes = max(1, round(float(metrics["seconds"].max()) / 60))
+    minutes = max(1, round(float(metrics["seconds"].sum()) / 60))
     return f" and {minutes:,} {'minute' if minutes == 1 else 'minutes'}"
 
 
