@@ -81,7 +81,7 @@ def _from_run(run: RunDirectory) -> tuple[ImageTable, PixelStore]:
     from hundredfold.data.table import ImageTable
 
     table = ImageTable.read(run.require("images.parquet", made_by="scan"))
-    return table, PixelStore.open(Path(run.state.get("pixels") or run / "pixels"))
+    return table, PixelStore.open(run.pixels)
 
 
 def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder: EncoderLike) -> None:
