@@ -37,6 +37,24 @@ def test_outputs_and_gradients_are_the_librarys(
             torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize(("kernel", "shape"), [(5, (3, 3)), (5, (9, 9)), (3, (9, 9))])
+def test_in_bfloat16_the_gradient_is_nearer_to_the_exact_one_than_the_librarys(
+    kernel: int, shape: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 6, kernel, 2, kernel // 2, groups=6)
+    fast = copy.deepcopy(plain)
+    use_fast_depthwise(nn.Sequential(fast))
+    maps = torch.randn(16, 6, *shape)
+    exact = gradients(plain, maps)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        library, ours = gradients(plain, maps), gradients(fast, maps)
+    assert ours[0].dtype == torch.bfloat16
+    assert all(gradient.dtype == torch.float32 for gradient in ours[1:])
+    for found, theirs, expected in zip(ours, library, exact, strict=True):
+        assert (found - expected).norm() <= 1.05 * (theirs - expected).norm() + 1e-6 * expected.norm()
+
+
 def test_the_gradient_passes_a_numerical_check() -> None:
     layer = DepthwiseConv2d(2, 2, 5, padding=2, groups=2).double()
     assert torch.autograd.gradcheck(layer, torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True))

@@ -40,12 +40,12 @@ def world(each: int = 12) -> tuple[Embeddings, ImageTable]:
         "split": ["test" if n % 4 == 3 else "train" for n in range(len(labels))],
     })
     facts = {**encoder.facts, "hash": encoder.hash}
-    return Embeddings(table.ids, encoder.encode(images), facts, table), table
+    return Embeddings(table.ids, encoder.encode(images), facts, table, pixel_size=20), table
 
 
 def fitted(classifier: str = "svm", each: int = 12) -> Predictor:
     embeddings, table = world(each)
-    return Predictor.fit(ThumbnailEncoder(), embeddings, table, classifier=classifier, pixel_size=20)
+    return Predictor.fit(ThumbnailEncoder(), embeddings, table, classifier=classifier)
 
 
 @pytest.fixture(scope="module")

@@ -254,3 +254,36 @@ def test_a_collapse_is_named_once_and_within_200_steps(collapse: dict[str, float
 def test_a_healthy_run_raises_no_alarm() -> None:
     alarms = Alarms()
     assert not any(alarms.check(step, vitals()) for step in range(0, 1000, 50))
+
+
+def test_an_alarm_is_kept_by_a_resume_and_not_raised_again(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot = {"teacher_temperature": 10.0, "teacher_temperature_end": 10.0, "epochs": 36}  # uniform throughout
+    warned = pytest.warns(UserWarning, match="uniform collapse")
+    with monkeypatch.context() as patched, warned, pytest.raises(KeyboardInterrupt):
+        stop_at(patched, 165)
+        train(pool, tmp_path / "run", **hot)
+    train(pool, tmp_path / "run", resume=True, **hot)  # a warning would be an error
+    alarms = RunDirectory.open(tmp_path / "run").state["pretrain"]["alarms"]
+    assert len(alarms) == 1
+    assert "step 150: the teacher says nothing" in alarms[0]
+
+
+def test_too_few_steps_from_good_weights_are_warned_of(
+    pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    initial = Encoder(
+        create_backbone(str(TINY["backbone"]), weights="none"), size=32, value_range=None, fit="pad",
+        provenance={}, seen=frozenset(),
+    )
+    initial.save(tmp_path / "initial")
+    backbone = create_backbone(str(TINY["backbone"]), weights=str(tmp_path / "initial"))
+    settings = PretrainSettings.of(images=tmp_path, out=tmp_path, **{**TINY, "epochs": 1})
+    run = RunDirectory.create(tmp_path / "run")
+    pretrain_encoder(backbone, pool, settings, run, seed=0, resume=False)
+    assert "Warning: 5 steps are few" in capsys.readouterr().err
+    assert "5 steps are few" in run.state["pretrain"]["alarms"][0]
+    train(pool, tmp_path / "random")
+    assert "are few" not in capsys.readouterr().err

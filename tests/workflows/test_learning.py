@@ -223,6 +223,22 @@ def test_images_that_are_all_unusable_still_get_their_rows(run: Path, smear: Pat
     assert rows["problem"].tolist() == ["not_image"]
 
 
+def test_a_predictor_from_a_plain_folder_stores_new_images_as_the_old_ones_were(
+    smear: Path, tmp_path: Path
+) -> None:
+    hundredfold.embed(smear / "images", encoder="thumbnail", out=tmp_path / "vectors")
+    fitted = tmp_path / "predictor"
+    assert fit(tmp_path / "vectors", labels=labels_of(smear), out=fitted).facts["pixel_size"] == 32
+    new = tmp_path / "new"
+    new.mkdir()
+    small = next((smear / "images").glob("*.jpg"))
+    shutil.copy(small, new)
+    alone = pd.read_csv(predict(new, predictor=fitted, out=tmp_path / "alone.csv"))
+    cv2.imwrite(str(new / "large.png"), np.full((500, 500, 3), 90, np.uint8))  # would set the size of both
+    beside = pd.read_csv(predict(new, predictor=fitted, out=tmp_path / "beside.csv"))
+    pd.testing.assert_frame_equal(alone, beside[beside["image"] == small.name].reset_index(drop=True))
+
+
 def test_real_cells_are_told_apart_far_above_chance(shared: Path, tmp_path: Path) -> None:
     """Thumbnails of 330 cells of 11 types: 8 labels a class are well above chance (1/11)."""
     source = shared / "data" / "pbc_blood_cells"

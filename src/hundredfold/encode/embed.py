@@ -42,6 +42,7 @@ class Embeddings:
         encoder: the facts of the encoder: name, hash, dimension, seen_count …
         images: the rows of ``ids``, in that order.
         seen: SHA-256 of the pixels of the images that the encoder was trained on.
+        pixel_size: side in px of the stored images that were encoded; new images are stored alike.
 
     Raises:
         ModelFileError: ids, vectors and images do not belong together.
@@ -52,6 +53,7 @@ class Embeddings:
     encoder: dict[str, Any]
     images: ImageTable
     seen: frozenset[str] = frozenset()
+    pixel_size: int | None = None
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.vectors) == len(self.images) or any(self.ids != self.images.ids):
@@ -87,7 +89,9 @@ class Embeddings:
                 remedy="Embed the images again.",
             )
         seen = (folder / "seen.txt").read_text(encoding="utf-8").split()
-        return cls(images.ids, shards.read_all(), facts["encoder"], images, frozenset(seen))
+        return cls(
+            images.ids, shards.read_all(), facts["encoder"], images, frozenset(seen), facts["pixel_size"]
+        )
 
     def write(self, folder: Path) -> None:
         """Write the embeddings to ``folder``, as :func:`embed` does.
@@ -98,7 +102,7 @@ class Embeddings:
         shards = _begin(folder, self.images, self.encoder, self.seen, resume=False)
         for number in range(shards.count):
             shards.write(number, self.vectors[shards.rows(number)])
-        _finish(shards, self.images, self.encoder)
+        _finish(shards, self.images, self.encoder, self.pixel_size)
 
 
 def embed(
@@ -141,7 +145,7 @@ def embed(
                 progress.advance(len(some))
             _check_finite(vectors, encoder.name)
             shards.write(number, vectors)
-    _finish(shards, images, facts)
+    _finish(shards, images, facts, store.size)
     return Embeddings.read(folder)
 
 
@@ -171,11 +175,13 @@ def _begin(
     return shards
 
 
-def _finish(shards: Shards, images: ImageTable, encoder: dict[str, Any]) -> None:
+def _finish(
+    shards: Shards, images: ImageTable, encoder: dict[str, Any], pixel_size: int | None
+) -> None:
     images.write(shards.folder / "images.parquet")
     write_json(shards.folder / DONE, {
         "schema_version": 1, "images": len(images), "dimension": shards.dimension, "shard": shards.size,
-        "images_sha256": shards.digest, "encoder": encoder,
+        "pixel_size": pixel_size, "images_sha256": shards.digest, "encoder": encoder,
     })
 
 

@@ -66,7 +66,7 @@ class Predictor:
     @classmethod
     def fit(
         cls, encoder: EncoderLike, embeddings: Embeddings, table: ImageTable, *,
-        classifier: str = "svm", seed: int = 0, pixel_size: int | None = None,
+        classifier: str = "svm", seed: int = 0,
     ) -> Self:
         """Fit a classifier to the labelled images of ``table`` that are not held out.
 
@@ -76,7 +76,6 @@ class Predictor:
             table: the images with labels; test and audit images are left out.
             classifier: a name, or ``auto``: the best by cross-validation over groups.
             seed: of the folds of ``auto``.
-            pixel_size: side of the stored images that were encoded, in px; new images are stored alike.
 
         Raises:
             SettingsError: no classifier has that name.
@@ -106,7 +105,7 @@ class Predictor:
             "groups": int(train.frame["group"].nunique()),
             "held_out": int(table.usable.frame["split"].isin(["test", "audit"]).sum()),
             "encoder": encoder.facts,
-            "pixel_size": pixel_size,
+            "pixel_size": embeddings.pixel_size,
             "fit": encoder.fit,
             "value_range": None if encoder.value_range is None else _ends(encoder.value_range),
             "seed": seed,

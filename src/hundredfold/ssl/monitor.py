@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -41,6 +43,12 @@ class Vitals:
     def row(self) -> dict[str, float]:
         """As a part of a line of ``metrics.jsonl``."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, row: Mapping[str, float]) -> Self | None:
+        """Those of a line of ``metrics.jsonl``, or ``None`` where nothing was measured."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: row[name] for name in names}) if names[0] in row else None
 
 
 @torch.no_grad()

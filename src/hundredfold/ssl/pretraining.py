@@ -29,6 +29,8 @@ from hundredfold.views.multicrop import MultiCrop
 
 __all__ = ["Pool", "encoder_size", "pretrain_encoder"]
 
+#: Fewer steps than this leave good initial weights worse than they were.
+FEW_STEPS = 200
 #: Images the monitor's kNN and the BatchNorm statistics are taken from, at most.
 WATCHED = 1000
 ESTIMATED = 2048
@@ -93,14 +95,17 @@ def pretrain_encoder(
         "transductive": settings.transductive,
         "settings": _essential(settings),
     }
-    run.record(pretrain={**facts, "alarms": []})
+    warned = _warned_of(plan, backbone)
+    run.record(pretrain={**facts, "alarms": warned})
     say(
         f"Pre-training {backbone.name} on {len(pool):,} images: {plan.steps:,} steps of {plan.batch_size} "
         f"({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px, {plan.precision}.\n"
         f"Views for {settings.modality} images: --modality names another kind."
     )
+    for sentence in warned:
+        say(f"Warning: {sentence}.")
     trainer.fit(resume=resume)
-    run.record(pretrain={**facts, "alarms": list(trainer.alarms.raised.values())})
+    run.record(pretrain={**facts, "alarms": [*warned, *trainer.alarms.raised.values()]})
     return _export(dino.teacher.backbone, pool, plan, facts)
 
 
@@ -182,6 +187,18 @@ def _trainer(
         watch=_watch(pool, encoder_size(plan.image_size, pool.pixels.size)),
         seed=seed,
     )
+
+
+def _warned_of(plan: Plan, backbone: Backbone) -> list[str]:
+    """What can be said against the plan before the first step."""
+    if plan.steps >= FEW_STEPS or backbone.source == "random":
+        return []
+    sentence = (
+        f"{plan.steps} steps are few: while the head is untrained it pulls good weights astray, so below "
+        f"some {FEW_STEPS} steps expect an encoder worse than its initial weights. Give more --minutes or "
+        "--epochs"
+    )
+    return [sentence]
 
 
 def _steps_in(minutes: float, seconds: float) -> int:

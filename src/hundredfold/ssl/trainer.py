@@ -24,10 +24,11 @@ from hundredfold.config import PretrainChoices
 from hundredfold.data.store import PixelStore
 from hundredfold.errors import TrainingError
 from hundredfold.progress import Progress, bar
+from hundredfold.rundir import write_text
 from hundredfold.ssl.batches import Batch, BatchOrder, ViewBatches
 from hundredfold.ssl.checkpoints import load_newest, save_checkpoint
 from hundredfold.ssl.dino import DINO, Outputs
-from hundredfold.ssl.monitor import Alarms, look
+from hundredfold.ssl.monitor import Alarms, Vitals, look
 from hundredfold.ssl.optimiser import clip_gradients, create_optimiser, prepare_step
 from hundredfold.ssl.schedules import Schedule, StepValues
 from hundredfold.views.multicrop import MultiCrop
@@ -101,7 +102,9 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C or SIGTERM; the step is finished and a checkpoint written first.
         """
         start = self._restore() if resume else 0
-        self._truncate_metrics(start)
+        for row in self._keep_metrics(start):
+            if (vitals := Vitals.of(row)) is not None:
+                self.alarms.check(row["step"], vitals)
         saved = time.monotonic()
         with bar("Pre-training", self.plan.steps, "steps", start=start) as progress, _stop_signal() as stop:
             for batch in self.batches.steps(start, self.plan.steps, workers=self.plan.workers):
@@ -198,18 +201,20 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         return done
 
-    def _truncate_metrics(self, start: int) -> None:
-        """Drop the lines of steps that are run again."""
+    def _keep_metrics(self, start: int) -> list[dict[str, Any]]:
+        """Drop the lines of steps that are run again, and give the others."""
         if not self.metrics.exists():
-            return
+            return []
         kept = []
         for line in self.metrics.read_text(encoding="utf-8").splitlines():
             try:
-                if json.loads(line)["step"] < start:
-                    kept.append(line + "\n")
+                row = json.loads(line)
             except ValueError:  # a line cut short by a kill
                 continue
-        self.metrics.write_text("".join(kept), encoding="utf-8")
+            if row["step"] < start:
+                kept.append(row)
+        write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        return kept
 
 
 def seconds_a_step(trainer: Trainer) -> float:

@@ -72,7 +72,7 @@ def _kept(settings: FitSettings, run: RunDirectory | None, folder: Path) -> Pred
 def _fit(settings: FitSettings) -> Predictor:
     from hundredfold.learn.classifiers import CLASSIFIERS
     from hundredfold.predict.predictor import Predictor
-    from hundredfold.workflows.labelled import encoder_of, label, read_embeddings, run_of
+    from hundredfold.workflows.labelled import encoder_of, label, read_embeddings
 
     if settings.classifier != "auto":
         CLASSIFIERS[settings.classifier]
@@ -80,11 +80,7 @@ def _fit(settings: FitSettings) -> Predictor:
     table = label(settings.embeddings, embeddings, settings.labels)
     name, chosen = next(iter(embeddings.items()))
     encoder = encoder_of(settings.embeddings, name, chosen)
-    home = run_of(settings.embeddings)
-    size = None if home is None else home.state.get("scan", {}).get("pixel_size")
-    return Predictor.fit(
-        encoder, chosen, table, classifier=settings.classifier, seed=settings.seed, pixel_size=size
-    )
+    return Predictor.fit(encoder, chosen, table, classifier=settings.classifier, seed=settings.seed)
 
 
 def _save(predictor: Predictor, folder: Path) -> Predictor:

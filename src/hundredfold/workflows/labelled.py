@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hundredfold.encode.embed import Embeddings
     from hundredfold.encode.protocol import EncoderLike
 
-__all__ = ["encoder_of", "label", "read_embeddings", "run_of", "with_split"]
+__all__ = ["encoder_of", "label", "read_embeddings", "with_split"]
 
 #: The order in which a run's embeddings are named, and the first that it has is the one to fit on.
 ORDER = ("pretrained", "initial", "thumbnail")
@@ -42,7 +42,7 @@ def read_embeddings(path: Path) -> dict[str, Embeddings]:
     return {folder.name: Embeddings.read(folder) for folder in folders}
 
 
-def run_of(path: Path) -> RunDirectory | None:
+def _run_of(path: Path) -> RunDirectory | None:
     """The run that ``path`` is, or that its embeddings lie in."""
     for place in (path, path.absolute().parent.parent):
         if RunDirectory.is_run(place):
@@ -59,7 +59,7 @@ def label(path: Path, embeddings: dict[str, Embeddings], labels: Path) -> ImageT
     from hundredfold.data.labels import LabelSet
     from hundredfold.data.table import ImageTable
 
-    run = run_of(path)
+    run = _run_of(path)
     if run is not None and (run / "images.parquet").is_file():
         images = ImageTable.read(run / "images.parquet").usable
     else:
@@ -110,7 +110,7 @@ def _specs(path: Path) -> tuple[list[str], str]:
     """The encoders that the run of some embeddings holds or names, and the weights it names for them."""
     import yaml
 
-    run = run_of(path)
+    run = _run_of(path)
     if run is None:
         return [], "auto"
     specs = [str(run / folder) for folder in ("encoder", "initial") if (run / folder).is_dir()]
