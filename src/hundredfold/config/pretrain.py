@@ -43,6 +43,7 @@ PAPER: Mapping[str, Any] = {
     "head_bottleneck": 256,
     "freeze_last_layer": 1 / 300,
     "drop_path": 0.0,
+    "symmetry": "none",
 }
 
 
@@ -129,6 +130,11 @@ class PretrainChoices(Settings):
 
     teacher_batchnorm: Literal["batch", "running"] = Field(
         "batch", description="Statistics a teacher with BatchNorm normalises by while it trains."
+    )
+    symmetry: Literal["auto", "none", "mirror", "dihedral"] = Field(
+        "auto",
+        description="What the encoder averages over: nothing, an image and its mirror image, or its 8 turned "
+        "and mirrored ones; auto: all that the modality allows.",
     )
 
     precision: Literal["auto", "float32", "bfloat16"] = Field(

@@ -27,7 +27,7 @@ Precision = Literal["float32", "bfloat16"]
 Kind = Literal["depthwise", "convolutional", "transformer"]
 
 #: Largest global crop that is trained by default, in px: what a CPU does in an hour, and the papers' size.
-CPU_IMAGE_SIZE = 80
+CPU_IMAGE_SIZE = 112
 GPU_IMAGE_SIZE = 224
 
 
@@ -111,8 +111,8 @@ def default_image_size(stored: int, device: str) -> int:
     A multiple of 16 px, so that patches of 8 and 16 px fit.
 
     Examples:
-        >>> default_image_size(112, "cpu"), default_image_size(256, "cuda"), default_image_size(80, "cpu")
-        (80, 224, 80)
+        >>> default_image_size(256, "cpu"), default_image_size(256, "cuda"), default_image_size(80, "cpu")
+        (112, 224, 80)
     """
     limit = CPU_IMAGE_SIZE if device == "cpu" else GPU_IMAGE_SIZE
     return max(16, min(stored, limit) // 16 * 16)

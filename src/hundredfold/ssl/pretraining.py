@@ -13,7 +13,7 @@ from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import PretrainChoices
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
-from hundredfold.encode.encoder import Encoder
+from hundredfold.encode.encoder import Encoder, Symmetry
 from hundredfold.encode.neighbours import knn_accuracy
 from hundredfold.encode.protocol import resize
 from hundredfold.errors import InputError, SettingsError
@@ -27,7 +27,7 @@ from hundredfold.ssl.trainer import RESERVE, Plan, Trainer, seconds_a_step
 from hundredfold.views.modalities import MODALITIES
 from hundredfold.views.multicrop import MultiCrop
 
-__all__ = ["Pool", "encoder_size", "pretrain_encoder"]
+__all__ = ["Pool", "encoder_size", "encoder_symmetry", "pretrain_encoder"]
 
 #: Fewer steps than this leave good initial weights worse than they were.
 FEW_STEPS = 200
@@ -106,7 +106,7 @@ def pretrain_encoder(
         say(f"Warning: {sentence}.")
     trainer.fit(resume=resume)
     run.record(pretrain={**facts, "alarms": [*warned, *trainer.alarms.raised.values()]})
-    return _export(dino.teacher.backbone, pool, plan, facts)
+    return _export(dino.teacher.backbone, pool, plan, facts, encoder_symmetry(settings))
 
 
 def encoder_size(image_size: int, stored: int) -> int:
@@ -123,6 +123,11 @@ def encoder_size(image_size: int, stored: int) -> int:
         (112, 256, 112)
     """
     return max(image_size, min(stored, round(image_size * ENLARGED)))
+
+
+def encoder_symmetry(settings: PretrainChoices) -> Symmetry:
+    """The turned and mirrored views that the encoder averages over: those asked for, or the modality's."""
+    return MODALITIES[settings.modality].symmetry if settings.symmetry == "auto" else settings.symmetry
 
 
 def _plan(backbone: Backbone, pool: Pool, settings: PretrainChoices) -> Plan:
@@ -223,7 +228,9 @@ def _watch(pool: Pool, size: int) -> Callable[[Backbone], dict[str, float]] | No
     return watch
 
 
-def _export(backbone: Backbone, pool: Pool, plan: Plan, facts: Mapping[str, object]) -> Encoder:
+def _export(
+    backbone: Backbone, pool: Pool, plan: Plan, facts: Mapping[str, object], symmetry: Symmetry
+) -> Encoder:
     size = encoder_size(plan.image_size, pool.pixels.size)
     if has_batchnorm(backbone):
         reestimate_batchnorm(backbone, _plain_batches(pool, size, plan.batch_size))
@@ -234,6 +241,7 @@ def _export(backbone: Backbone, pool: Pool, plan: Plan, facts: Mapping[str, obje
         fit=pool.pixels.fit,
         provenance={"method": "DINO", **facts},
         seen=frozenset(pool.images.frame["sha256"]),
+        symmetry=symmetry,
     )
 
 

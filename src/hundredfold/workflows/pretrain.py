@@ -61,7 +61,7 @@ def _pretrain(settings: PretrainSettings, run: RunDirectory) -> None:
     from hundredfold.data.table import ImageTable
     from hundredfold.encode.encoder import Encoder
     from hundredfold.ssl.device import default_image_size, device_type
-    from hundredfold.ssl.pretraining import Pool, encoder_size, pretrain_encoder
+    from hundredfold.ssl.pretraining import Pool, encoder_size, encoder_symmetry, pretrain_encoder
 
     table = ImageTable.read(run.require("images.parquet", made_by="scan"))
     pixels = PixelStore.open(run.pixels)
@@ -74,6 +74,7 @@ def _pretrain(settings: PretrainSettings, run: RunDirectory) -> None:
     Encoder(
         backbone, size=encoder_size(size, pixels.size), value_range=pixels.value_range, fit=pixels.fit,
         provenance={"method": "none", "weights": backbone.source}, seen=frozenset(),
+        symmetry=encoder_symmetry(settings),
     ).save(run / "initial")
     encoder = pretrain_encoder(
         backbone, pool, settings, run, seed=settings.seed, resume=settings.resume
