@@ -18,9 +18,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-# A thread of OpenMP that waits for another spins first, and where other programs want the cores as well, it
-# spins in their way and its own: a training beside one other program took 15 s a step in place of 3. A shorter
-# wait mends that and costs 3 % on a quiet machine. Read when torch is first imported; the user's own word wins.
+# A thread of OpenMP that waits for another spins, and where other programs want the cores as well it spins in
+# their way and its own: 15 s a training step in place of 3.5. Spinning for less time mends that and costs at
+# most 3 % on a quiet machine. It is read when torch is first imported; the user's own setting wins.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
