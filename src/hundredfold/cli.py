@@ -39,8 +39,13 @@ VERBS = {
 }
 
 INTERRUPTED = 130
-#: what the machine refuses, not the program: a full disk, no permission, a broken device.
-MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+SPACE = "Make room, then continue with the same command and --resume."
+PLACE = "Choose a place where you may write, or read."
+#: what the machine refuses, not the program, and what to do about it
+MACHINE = {
+    errno.ENOSPC: SPACE, errno.EDQUOT: SPACE, errno.EACCES: PLACE, errno.EPERM: PLACE, errno.EROFS: PLACE,
+    errno.EIO: "The device is failing: continue on another with a copy of the run and --resume.",
+}
 FILE = Annotated[
     Path | None,
     Parameter(help="YAML file with settings, such as a run's config.yaml; options win over it."),
@@ -67,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("Interrupted. Continue with the same command and --resume.", INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last stop: whatever it is, the user gets a sentence
         if isinstance(error, OSError) and error.errno in MACHINE:
-            return _complain(f"{error.strerror} ({error.filename or 'while writing'}). Then use --resume.", 1)
+            where = error.filename or "while writing"
+            return _complain(f"{error.strerror} ({where}). {MACHINE[error.errno]}", 1)
         traceback.print_exc()
         return _complain(f"a fault of ours: {error!r}. Please report it with the lines above.", 1)
     return 0

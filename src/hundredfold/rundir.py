@@ -17,7 +17,7 @@ from typing import Any, Self
 import yaml
 
 from hundredfold.config.base import Settings
-from hundredfold.errors import RunExistsError, RunMissingError
+from hundredfold.errors import InputError, RunExistsError, RunMissingError
 
 __all__ = ["RunDirectory", "atomic_write", "hash_file", "hash_folder", "write_json", "write_text"]
 
@@ -97,6 +97,7 @@ class RunDirectory:
 
         Raises:
             RunExistsError: ``path`` holds files but is no run, or is a file.
+            InputError: the folder cannot be made.
         """
         if cls.is_run(path):
             return cls.open(path)
@@ -105,7 +106,13 @@ class RunDirectory:
                 "the output exists and is no run directory", where=path,
                 remedy="Choose another --out; nothing was changed.",
             )
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the output folder cannot be made: {error.strerror}", where=path,
+                remedy="Choose another --out, where you may write.",
+            ) from None
         run = cls(path)
         run._write({"schema_version": SCHEMA_VERSION, "stages": {}, "software": software()})
         return run

@@ -117,7 +117,8 @@ def test_nan_and_infinity_are_no_settings(name: str, value: float) -> None:
     ("given", "message"),
     [
         ({}, r"a setting is missing \(name\)\. Give name\."),
-        ({"name": "red", "lihgt": 1}, r"no such setting \(lihgt\)\. Known: preset, light, name\."),
+        ({"name": "red", "lihgt": 1}, r"no such setting \(lihgt\)\. Did you mean light\?"),
+        ({"name": "red", "zzz": 1}, r"no such setting \(zzz\)\. Known: preset, light, name\."),
         ({"name": "red", "light": 3}, r"less than or equal to 1; found 3 \(light\)"),
         ({"name": "red", "preset": "drak"}, r"'default' or 'dark'; found 'drak' \(preset\)"),
         ({"name": "red", "preset": ["dark"]}, r"found \['dark'\] \(preset\)"),

@@ -189,7 +189,7 @@ def test_something_else_than_a_pipeline_is_refused(copy: Path) -> None:
 
 
 def test_a_folder_without_predictor_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"cannot read predictor\.json") as error:
+    with pytest.raises(ModelFileError, match=r"found no readable predictor\.json") as error:
         Predictor.load(tmp_path)
     assert error.value.where == str(tmp_path)
 

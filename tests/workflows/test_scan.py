@@ -148,11 +148,11 @@ def test_rows_without_an_image_are_listed(
     assert pd.read_csv(run / "rejects.csv")[["image", "reason"]].values.tolist() == [
         ["cell_00003.jpg", "no_file"]
     ]
-    assert "1 rows of the labels name no image (cell_00003.jpg)" in capsys.readouterr().err
+    assert "Rows of the labels that name no image: 1 (cell_00003.jpg)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("change", "error", "complaint"), [
-    ({"label": "x"}, SplitError, "expected two classes or more"),
+    ({"label": "x"}, SplitError, "expected labels of two classes or more"),
     ({"label": ["x"] * 40 + ["y"] * 40, "group": ["1", "2"] * 20 + ["3"] * 40}, SplitError, "one group"),
     ({"image": ["cell_00000.jpg"] * 80}, LabelConflictError, "more than one label"),
     ({"split": ["train", "test"] * 40, "group": "1"}, LeakError, "both in train and in test"),

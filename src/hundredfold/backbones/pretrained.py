@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
+from urllib.request import getproxies
 
 import timm
 import torch
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import constants, try_to_load_from_cache
 from torch import nn
 
 from hundredfold.errors import SettingsError, WeightsError
@@ -91,6 +93,7 @@ def load_pretrained(name: str, *, download: bool, drop_path: float) -> nn.Module
         return build(name, drop_path=drop_path, pretrained=True, pretrained_cfg_overlay=overlay)
     if not download:
         raise _not_allowed(name, vars(config), build(name))
+    _check_network(name)
     return _download(name, drop_path)
 
 
@@ -102,6 +105,8 @@ def _from_hub(name: str, *, download: bool, drop_path: float) -> nn.Module:
             f"the weights are not on this machine; their source is https://huggingface.co/{repository}",
             where=name, remedy="Allow the download with --download, or give --weights a file.",
         )
+    if None in parts:
+        _check_network(name)
     return _download(name, drop_path)
 
 
@@ -116,6 +121,22 @@ def _download(name: str, drop_path: float) -> nn.Module:
         raise WeightsError(
             f"the pretrained weights could not be downloaded: {reason.rstrip('.')}", where=name,
             remedy="Check the network and the name, or give --weights a file, or `none` for random weights.",
+        ) from error
+
+
+def _check_network(name: str) -> None:
+    """Find out at once that there is no network; the hub's client tries again for a minute.
+
+    Behind a proxy the names of hosts need not be known here, so nothing is found out there.
+    """
+    host = urlparse(constants.ENDPOINT).hostname or "huggingface.co"
+    try:
+        if not getproxies():
+            socket.getaddrinfo(host, 443)
+    except OSError as error:
+        raise WeightsError(
+            f"the pretrained weights could not be downloaded: {host} cannot be found", where=name,
+            remedy="Check the network, or give --weights a file, or `none` for random weights.",
         ) from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar, cast
@@ -140,10 +141,12 @@ def _settings_error(settings: type[Settings], error: ValidationError) -> Setting
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"]) or settings.__name__
     if first["type"] == "extra_forbidden":
+        near = get_close_matches(name, settings.model_fields, n=1)
         known = ", ".join(settings.model_fields) or "none"
-        return SettingsError("no such setting", where=name, remedy=f"Known: {known}.")
+        hint = f"Did you mean {near[0]}?" if near else f"Known: {known}."
+        return SettingsError("no such setting", where=name, remedy=hint)
     if first["type"] == "missing":
         return SettingsError("a setting is missing", where=name, remedy=f"Give {name}.")
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    message = first["msg"].removeprefix("Value error, ").rstrip(".").replace("Input should be", "expected", 1)
     found = f"{message}; found {first['input']!r}" if first["loc"] else message
     return SettingsError(found, where=name, remedy="See the settings in docs/settings.md.")

@@ -303,6 +303,6 @@ def _check_space(folder: Path, images: int, size: int) -> None:
     needed, free = images * size * size * 3, shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
-            f"{images:,} images of {size} px need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free",
+            f"{images:,} images of {size} px need {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB are free",
             where=folder, remedy="Choose another disk with --pixels, or smaller images with --pixel-size.",
         )

@@ -80,8 +80,9 @@ def find(source: Path) -> Found:
             where=source, remedy="Give the folder; unpack archives first.",
         )
     if not len(found.table):
-        ignored = ", ".join(f"{count:,} {kind}" for kind, count in found.ignored.items()) or "nothing else"
-        raise InputError(f"expected images, found none but {ignored}", where=source, remedy="Check the path.")
+        ignored = ", ".join(f"{count:,} {kind}" for kind, count in found.ignored.items())
+        there = f"none but {ignored}" if ignored else "nothing: it is empty"
+        raise InputError(f"expected images, found {there}", where=source, remedy="Check the path.")
     return found
 
 

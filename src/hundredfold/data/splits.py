@@ -125,7 +125,7 @@ def _check_classes(
     frame = table.frame[told]
     if frame["label"].nunique() < 2:
         raise SplitError(
-            f"expected two classes or more, found one: {frame['label'].iloc[0]!r}", where="labels",
+            f"expected labels of two classes or more, found one: {frame['label'].iloc[0]!r}",
             remedy="Add labelled images of another class.",
         )
     frame = table.frame[undecided].assign(piece=pieces[undecided])

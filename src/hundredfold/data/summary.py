@@ -58,7 +58,7 @@ def sentences(
           empty: 1 (c)
         Labels: none.
         Groups: none known.
-        Duplicates: no two images have the same pixels.
+        Duplicates: no two images have the same pixels (near-copies are not looked for).
         Split: all 2 images are for training.
     """
     counted = facts(table)
@@ -94,7 +94,7 @@ def _labels(
     without = counted["usable"] - counted["labelled"]
     lines = [
         f"Labels: {counted['labelled']:,} images of {len(sizes)} classes"
-        + (f"; {without:,} images have no label." if without else ".")
+        + (f"; {without:,} without a label." if without else ".")
     ]
     width = max(len(str(name)) for name in sizes.index)
     for name, row in sizes.iterrows():
@@ -104,9 +104,13 @@ def _labels(
         lines.append(f"  Not in the test set, for want of images or groups: {_some(absent)}.")
     if unmatched:
         lines.append(
-            f"  {len(unmatched):,} rows of the labels name no image ({_some(unmatched)}); see rejects.csv."
+            f"  Rows of the labels that name no image: {len(unmatched):,} ({_some(unmatched)}); "
+            "see rejects.csv."
         )
-    lines += [f"  Is this one class? {' = '.join(map(repr, same))}" for same in look_alikes]
+    lines += [
+        f"  Is this one class? {' = '.join(map(repr, same))}: if so, write it one way in the labels."
+        for same in look_alikes
+    ]
     return lines
 
 
@@ -125,7 +129,7 @@ def _groups(counted: Mapping[str, Any]) -> str:
 
 def _duplicates(counted: Mapping[str, Any]) -> str:
     if not counted["duplicates"]:
-        return "Duplicates: no two images have the same pixels."
+        return "Duplicates: no two images have the same pixels (near-copies are not looked for)."
     torn = counted["contradictions"]
     lost = f" {torn:,} of them had more than one label and count as unlabelled." if torn else ""
     return (

@@ -158,7 +158,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelFileError(
-            f"expected an encoder folder, cannot read {ENCODER_FILE}: {type(error).__name__}", where=folder,
+            f"expected an encoder folder, found no readable {ENCODER_FILE}", where=folder,
             remedy="Give a folder that `hundredfold pretrain` wrote; no pickle is ever loaded.",
         ) from error
     if not isinstance(facts, dict):

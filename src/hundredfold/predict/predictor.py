@@ -202,7 +202,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelFileError(
-            f"expected a predictor folder, cannot read {FACTS_FILE}: {type(error).__name__}", where=folder,
+            f"expected a predictor folder, found no readable {FACTS_FILE}", where=folder,
             remedy="Give the folder that `hundredfold fit` wrote, or the run that holds it.",
         ) from error
     if not isinstance(facts, dict) or facts.get("hash") != _digest(facts):

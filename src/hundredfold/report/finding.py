@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from hundredfold.report.tables import (
     Point,
     confusion,
     curve_points,
+    gain,
     listed,
     points_of,
     recall_points,
@@ -35,7 +37,7 @@ def finding(material: Material, at: Headline | None) -> list[str]:
     if at is None or material.curve is None:
         return _before_the_curve(material)
     points = points_of(curve_points(material.curve))
-    told = [_result(_point(points, at)), *_other_budgets(points, at), *_references(points, at)]
+    told = [_result(_point(points, at)), *_other_budgets(points, at), *_references(material, points, at)]
     if material.predictions is not None:
         told += _weakest(material.curve, material.predictions, at)
     return told
@@ -76,17 +78,20 @@ def _result(point: Point) -> str:
 
 def _other_budgets(points: Sequence[Point], at: Headline) -> list[str]:
     line = {
-        p.n_per_class: p.value for p in points if (p.encoder, p.classifier) == (at.encoder, at.classifier)
+        p.n_per_class: p for p in points if (p.encoder, p.classifier) == (at.encoder, at.classifier)
     }
     fewer = [budget for budget in line if budget < at.n_per_class]
-    more = [budget for budget in line if budget > at.n_per_class]
-    named = [min(fewer, key=lambda budget: abs(budget - at.n_per_class / 10))] if fewer else []
-    named += [max(more)] if more else []
-    parts = [f"{share(line[budget])} with {budget:,}" for budget in named]
-    return [f"It is {' and '.join(parts)} labels per class."] if parts else []
+    parts = []
+    if fewer:
+        less = min(fewer, key=lambda budget: abs(budget - at.n_per_class / 10))
+        parts.append(f"{share(line[less].value)} with {less:,} per class")
+    if (most := line[max(line)]).n_per_class > at.n_per_class:
+        labels = f"all {most.n_labels:,.0f} labels" if most.capped else f"{most.n_per_class:,} per class"
+        parts.append(f"{share(most.value)} with {labels}")
+    return [f"It is {' and '.join(parts)}."] if parts else []
 
 
-def _references(points: Sequence[Point], at: Headline) -> list[str]:
+def _references(material: Material, points: Sequence[Point], at: Headline) -> list[str]:
     beside = {
         p.encoder: p for p in points if (p.classifier, p.n_per_class) == (at.classifier, at.n_per_class)
     }
@@ -96,27 +101,36 @@ def _references(points: Sequence[Point], at: Headline) -> list[str]:
     reached = (f"{share(other.value)}{_spread(other)} on {_features(other.encoder)}" for other in others)
     told = [f"The same classifier reaches {' and '.join(reached)}."]
     if at.encoder == "pretrained":
-        told += [_gain(_point(points, at), other) for other in others]
+        told += [_gained(_point(points, at), other, _paired(material, at, other)) for other in others]
     return told
 
 
-def _gain(point: Point, other: Point) -> str:
-    gain = point.value - other.value
+def _paired(material: Material, at: Headline, other: Point) -> tuple[float, float]:
+    """The ends of the interval of the difference; NaN where there is none."""
+    if material.predictions is None or material.images is None or other.band != "interval":
+        return float("nan"), float("nan")
+    return gain(material.predictions, material.images, at, other.encoder)[1:]
+
+
+def _gained(point: Point, other: Point, ends: tuple[float, float]) -> str:
+    more = point.value - other.value
     if other.encoder == "thumbnail":
-        if round(gain, 2) > 0:
-            return f"The pre-trained features bring {share(gain)} over thumbnails{_chance(other, point)}."
+        if round(more, 2) > 0:
+            return f"The pre-trained features bring {share(more)} over thumbnails{_chance(ends)}."
         return (
             "Thumbnails do as well or better: as they are, the pre-trained features are not worth their cost."
         )
-    if round(gain, 2) <= 0:
-        return f"Pre-training brought nothing here ({share(gain)}): do not rely on it before you know why."
-    return f"Pre-training brought {share(gain)}{_chance(other, point)}."
+    if round(more, 2) <= 0:
+        return f"Pre-training brought nothing here ({share(more)}): do not rely on it before you know why."
+    return f"Pre-training brought {share(more)}{_chance(ends)}."
 
 
-def _chance(lower: Point, upper: Point) -> str:
-    if not lower.band == upper.band == "interval":
+def _chance(ends: tuple[float, float]) -> str:
+    low, high = ends
+    if isnan(low):
         return ""
-    return "; the intervals overlap, so it may be chance" if upper.low <= lower.high else ""
+    doubt = "; it may be chance" if low <= 0 else ""
+    return f" (95\u00a0%\u00a0interval of the difference {interval(low, high)}){doubt}"
 
 
 def _weakest(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) -> list[str]:

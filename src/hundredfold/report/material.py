@@ -18,7 +18,7 @@ from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import InputError
 from hundredfold.rundir import RunDirectory
 
-__all__ = ["Material", "as_evaluated", "gather", "read_metrics"]
+__all__ = ["Material", "as_evaluated", "gather", "read_metrics", "without_repeats"]
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,19 @@ def gather(run: RunDirectory) -> Material:
         images=images,
         rejects=_rejects(run / "rejects.csv"),
         metrics=read_metrics(path) if (path := run / "metrics.jsonl").exists() else None,
-        curve=_parquet(run / "curve.parquet"),
+        curve=None if (curve := _parquet(run / "curve.parquet")) is None else without_repeats(curve),
         predictions=predictions,
         store=PixelStore.open(run.pixels) if (run.pixels / "pixels.json").exists() else None,
         embeddings=embeddings,
         predictor=json.loads(predictor.read_text(encoding="utf-8")) if predictor.exists() else None,
     )
+
+
+def without_repeats(curve: pd.DataFrame) -> pd.DataFrame:
+    """The curve up to the first budget that takes every label there is; those beyond repeat it."""
+    labels = curve.groupby("n_per_class")["n_labels"].max()
+    last = int(labels.index[labels == labels.max()].min())
+    return curve.loc[curve["n_per_class"] <= last]
 
 
 def as_evaluated(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from hundredfold.data.duplicates import exact_duplicates
 from hundredfold.data.table import ImageTable
+from hundredfold.metrics import Resamples, group_codes, paired_difference
 from hundredfold.report.words import shown
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "confusion",
     "counts",
     "curve_points",
+    "gain",
     "headline",
     "listed",
     "points_of",
@@ -33,6 +35,8 @@ __all__ = [
 METRIC = "balanced_accuracy"
 TINY = 20  # test images of a class; below, one image moves its recall by more than .05
 USUAL_BUDGET = 100
+RESAMPLES = 1000
+EXACT_COPIES = "images that are an exact copy of another (near-copies are not looked for)"
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def counts(images: ImageTable, rejects: pd.DataFrame | None) -> pd.DataFrame:
         ("groups (patients, slides)", int(usable["group"].nunique())),
         ("groups on the test side", int(usable.loc[tested, "group"].nunique())),
         ("images without a group", int((~grouped).sum())),
-        ("images that are an exact copy of another", len(clusters) - clusters["cluster"].nunique()),
+        (EXACT_COPIES, len(clusters) - clusters["cluster"].nunique()),
     ]
     flags = usable["note"].dropna().str.split("; ").explode().value_counts()
     rows += [(f"images noted as {shown(flag)}", int(number)) for flag, number in flags.items()]
@@ -186,6 +190,26 @@ def recall_points(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) 
     table["n_test"] = chosen.groupby(chosen["label"].astype(str))["id"].nunique()
     table = table.rename_axis("label").reset_index()
     return table.sort_values(["value", "label"], ascending=[False, True], ignore_index=True)
+
+
+def gain(
+    predictions: pd.DataFrame, images: ImageTable, at: Headline, other: str, seed: int = 0
+) -> tuple[float, float, float]:
+    """By how much the headline's encoder beats ``other`` at its point, and the ends of the interval.
+
+    In balanced accuracy, paired: see :func:`~hundredfold.metrics.paired_difference`.
+    """
+    both = [at_point(predictions, replace(at, encoder=name)) for name in (at.encoder, other)]
+    answers = [side.astype(str).pivot(index="id", columns="repeat", values="predicted") for side in both]
+    truth = both[0].astype(str).drop_duplicates("id").set_index("id")["label"].reindex(answers[0].index)
+    classes = pd.Index(np.unique([*truth, *(name for side in answers for name in np.unique(side))]))
+    first, second = (
+        np.stack([classes.get_indexer(pd.Index(side[draw])) for draw in answers[0]])
+        for side in (answers[0], answers[1].reindex(truth.index))
+    )
+    groups = group_codes(images.by_id(truth.index).frame["group"].tolist(), len(truth))
+    resamples = Resamples.draw(groups, len(first), RESAMPLES, seed)
+    return paired_difference(classes.get_indexer(pd.Index(truth)), first, second, len(classes), resamples)
 
 
 def without_tiny(recall: pd.DataFrame) -> tuple[float, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -79,6 +80,7 @@ def choose_precision(
 
 def create_fabric(precision: Precision) -> Fabric:
     """One process on the best device, or one rank of those that torchrun started."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision, and so do we
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     return Fabric(
         accelerator="auto", devices="auto" if ranks > 1 else 1,

@@ -81,6 +81,7 @@ def pretrain_encoder(
     plan = _noted_plan(noted, settings, run) if noted else None
     trainer = _trainer(dino, pool, settings, run, plan=plan or _plan(backbone, pool, settings), seed=seed)
     if plan is None and settings.minutes is not None:
+        say("Timing a few steps …")
         steps = _steps_in(settings.minutes, seconds_a_step(trainer))
         trainer = _trainer(dino, pool, settings, run, plan=replace(trainer.plan, steps=steps), seed=seed)
     plan = trainer.plan
@@ -97,10 +98,12 @@ def pretrain_encoder(
     }
     warned = _warned_of(plan, backbone)
     run.record(pretrain={**facts, "alarms": warned})
+    usual = settings.modality == PretrainChoices.model_fields["modality"].default
+    hint = "; --modality names another kind" if usual else ""
     say(
         f"Pre-training {backbone.name} on {len(pool):,} images: {plan.steps:,} steps of {plan.batch_size} "
         f"({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px, {plan.precision}.\n"
-        f"Views for {settings.modality} images: --modality names another kind."
+        f"Views for {settings.modality} images{hint}."
     )
     for sentence in warned:
         say(f"Warning: {sentence}.")
@@ -152,9 +155,11 @@ def _plan(backbone: Backbone, pool: Pool, settings: PretrainChoices) -> Plan:
 def _noted_plan(noted: Mapping[str, object], settings: PretrainChoices, run: RunDirectory) -> Plan:
     before, now = noted["settings"], _essential(settings)
     if isinstance(before, dict) and before != now:
-        name = next(key for key in now if before.get(key) != now[key])
+        other = [
+            f"{name} = {before.get(name)}, found {now[name]}" for name in now if before.get(name) != now[name]
+        ]
         raise SettingsError(
-            f"this run was begun with {name} = {before.get(name)}, found {now[name]}", where=run.path,
+            f"this run was begun with {'; '.join(other)}", where=run.path,
             remedy="Resume with the settings in config.yaml, or choose another --out.",
         )
     return Plan(**{name: noted[name] for name in Plan.__dataclass_fields__})  # type: ignore[arg-type]
@@ -196,14 +201,15 @@ def _trainer(
 
 def _warned_of(plan: Plan, backbone: Backbone) -> list[str]:
     """What can be said against the plan before the first step."""
-    if plan.steps >= FEW_STEPS or backbone.source == "random":
+    if plan.steps >= FEW_STEPS:
         return []
-    sentence = (
-        f"{plan.steps} steps are few: while the head is untrained it pulls good weights astray, so below "
-        f"some {FEW_STEPS} steps expect an encoder worse than its initial weights. Give more --minutes or "
-        "--epochs"
+    harm = (
+        "an encoder that has learned next to nothing" if backbone.source == "random"
+        else "an encoder worse than its initial weights, which the untrained head pulls astray"
     )
-    return [sentence]
+    return [
+        f"{plan.steps} steps are few: below some {FEW_STEPS} expect {harm}. Give more --minutes or --epochs"
+    ]
 
 
 def _steps_in(minutes: float, seconds: float) -> int:

@@ -60,9 +60,9 @@ def _conclude(run: RunDirectory, found: LearningCurve) -> None:
     for name, count in found.facts["unconverged"].items():
         _tell(run, f"Warning: {count:,} fits of {name} stopped before they converged.")
     if (capped := found.frame.loc[found.frame["capped"] & found.frame["class"].notna()]).size:
-        names = sorted(capped["class"].unique())
-        least = int(capped["n_per_class"].min())
-        _tell(run, f"Capped: from {least:,} labels a class on, all there are of {', '.join(names)}.")
+        first = capped.groupby("class")["n_per_class"].min().sort_values()
+        parts = [f"{name} from {budget:,} a class on" for name, budget in first.items()]
+        _tell(run, f"All labels there are: {', '.join(parts)}.")
     say("Balanced accuracy, mean over the draws:")
     say(found.table().round(3).to_string())
 

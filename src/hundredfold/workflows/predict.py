@@ -87,7 +87,7 @@ def _predicted(table: ImageTable, store: PixelStore, predictor: Predictor, batch
             labels[some], scores[some] = predictor.predict(store[places[some]])
             progress.advance(len(places[some]))
     columns = [f"score:{name}" for name in predictor.classes]
-    known = pd.DataFrame(scores, index=ids, columns=columns)
+    known = pd.DataFrame(scores.round(4), index=ids, columns=columns)
     known["label"] = pd.Series(labels, index=ids, dtype="str")
     rows = known.reindex(table.ids)[["label", *columns]]
     rows.insert(0, "image", table.ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hundredfold.config import PretrainSettings, ScanSettings, verb
 from hundredfold.errors import InputError
+from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
 __all__ = ["pretrain"]
@@ -80,3 +81,4 @@ def _pretrain(settings: PretrainSettings, run: RunDirectory) -> None:
         backbone, pool, settings, run, seed=settings.seed, resume=settings.resume
     )
     encoder.save(run / "encoder")
+    say(f"Encoder: {run / 'encoder'}")

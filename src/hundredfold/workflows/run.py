@@ -17,7 +17,7 @@ from hundredfold.config import (
     Settings,
     verb,
 )
-from hundredfold.errors import SettingsError
+from hundredfold.errors import RunExistsError, SettingsError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -81,7 +81,21 @@ def _stages(settings: RunSettings) -> dict[str, tuple[Settings, Callable[[], obj
 
 
 def _check_before_anything_is_written(settings: RunSettings) -> None:
-    """Look up every name and load the weights once: an hour's training must not end in a typing error."""
+    """Look up every name and load the weights once: an hour's training must not end in a typing error.
+
+    What takes no time to look up comes first.
+    """
+    from hundredfold.data.rows import existing
+
+    if not settings.resume:
+        existing(settings.images, "a folder of images, or a table that lists them")
+        existing(settings.labels, "a CSV or Parquet table")
+        if RunDirectory.is_run(settings.out):
+            raise RunExistsError(
+                "there is a run already", where=settings.out,
+                remedy="Continue it with --resume, or choose another --out; nothing was changed.",
+            )
+
     from hundredfold.backbones.backbone import create_backbone
     from hundredfold.learn.classifiers import CLASSIFIERS
     from hundredfold.views.modalities import MODALITIES
@@ -106,12 +120,15 @@ def _is_done(stage: str, settings: Settings, of: RunSettings) -> bool:
     if not directory.done(stage):
         return False
     noted = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8")).get(stage, {})
-    for name, now in settings.model_dump(mode="json", exclude=set(FREE)).items():
-        if name in noted and noted[name] != now:
-            raise SettingsError(
-                f"{stage} was done with {name} = {noted[name]}, found {now}", where=of.out,
-                remedy="Resume with the settings in config.yaml, or choose another --out.",
-            )
+    asked = settings.model_dump(mode="json", exclude=set(FREE)).items()
+    other = [
+        f"{name} = {noted[name]}, found {now}" for name, now in asked if name in noted and noted[name] != now
+    ]
+    if other:
+        raise SettingsError(
+            f"{stage} was done with {'; '.join(other)}", where=of.out,
+            remedy="Resume with the settings in config.yaml, or choose another --out.",
+        )
     return True
 
 
