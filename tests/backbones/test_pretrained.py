@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -54,10 +55,11 @@ def test_a_hub_model_must_be_allowed_too() -> None:
 
 
 @pytest.mark.parametrize("name", [NAME, "hf-hub:some/model"])
-def test_a_failed_download_is_an_error_not_random_weights(name: str, capsys: pytest.CaptureFixture) -> None:
+def test_a_failed_download_is_an_error_not_random_weights_and_comes_at_once(name: str) -> None:
+    began = time.monotonic()
     with pytest.raises(WeightsError, match=r"could not be downloaded.*Check the network"):
         create_backbone(name, download=True)
-    assert f"Downloading the weights of {name}" in capsys.readouterr().err
+    assert time.monotonic() - began < 20  # the hub's client alone tries for a minute
 
 
 def test_a_model_without_pretrained_weights_says_so() -> None:
