@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from hundredfold.report.style import CYCLE, MUTED, apart, colour_of, drawn, plain_axes
 from hundredfold.report.words import compact, share
@@ -173,6 +173,7 @@ def over_steps(
     low, high = axes.get_ylim()
     _name_ends(axes, ends, gap=(high - low) * 0.09)
     axes.set_xlabel("training step")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
     axes.set_ylabel(ylabel)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return figure

@@ -15,6 +15,7 @@ from hundredfold.report.tables import (
     confusion,
     curve_points,
     gain,
+    labels_words,
     listed,
     points_of,
     recall_points,
@@ -66,9 +67,9 @@ def _point(points: Sequence[Point], at: Headline) -> Point:
 
 
 def _result(point: Point) -> str:
-    labels = f"{point.n_per_class:,} {'label' if point.n_per_class == 1 else 'labels'} per class"
+    labels = labels_words(point.n_per_class, capped=point.capped)
     if point.capped:
-        labels = f"up to {labels} ({point.n_labels:,.0f} in all)"
+        labels = f"{labels} ({point.n_labels:,.0f} in all)"
     method = METHODS.get(point.classifier, shown(point.classifier))
     return (
         f"With {labels}, {method} on {_features(point.encoder)} reaches a balanced accuracy of "

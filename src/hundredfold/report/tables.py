@@ -24,6 +24,7 @@ __all__ = [
     "curve_points",
     "gain",
     "headline",
+    "labels_words",
     "listed",
     "points_of",
     "recall_points",
@@ -63,6 +64,17 @@ class Point:
     n_test: int
     capped: bool
     draws: int
+
+
+def labels_words(n_per_class: int, *, capped: bool) -> str:
+    """How many labels, in words; ``capped``: a class has fewer.
+
+    Examples:
+        >>> labels_words(1, capped=False), labels_words(1000, capped=True)
+        ('1 label per class', 'up to 1,000 labels per class')
+    """
+    labels = "1 label" if n_per_class == 1 else f"{n_per_class:,} labels"
+    return f"{'up to ' if capped else ''}{labels} per class"
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

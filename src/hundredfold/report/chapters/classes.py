@@ -10,7 +10,15 @@ from hundredfold.report.embedding_map import map_points
 from hundredfold.report.examples import errors_with_neighbours, typical_errors
 from hundredfold.report.material import Material
 from hundredfold.report.sheets import error_sheet
-from hundredfold.report.tables import TINY, Headline, confusion, recall_points, rows_of
+from hundredfold.report.tables import (
+    TINY,
+    Headline,
+    at_point,
+    confusion,
+    labels_words,
+    recall_points,
+    rows_of,
+)
 from hundredfold.report.words import interval, share, shown
 
 __all__ = ["classes_chapter", "errors_chapter", "map_chapter"]
@@ -27,8 +35,8 @@ def classes_chapter(material: Material, at: Headline) -> Chapter | None:
     recall = recall_points(material.curve, material.predictions, at)
     if recall.empty:
         return None
-    labels = "1 label" if at.n_per_class == 1 else f"{at.n_per_class:,} labels"
-    where = f"{method_words(at.classifier)}, {encoder_words(at.encoder)}, {labels} per class"
+    labels = labels_words(at.n_per_class, capped=bool(at_point(material.curve, at)["capped"].any()))
+    where = f"{method_words(at.classifier)}, {encoder_words(at.encoder)}, {labels}"
     matrix = _confusion(confusion(material.predictions, at), where)
     return Chapter("classes", "The classes", (), [_recall(recall, where), _recall_listing(recall), matrix])
 

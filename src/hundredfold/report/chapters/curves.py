@@ -8,7 +8,7 @@ import pandas as pd
 
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing, encoder_words, method_words
 from hundredfold.report.figures import learning_curves
-from hundredfold.report.tables import Headline, Point, curve_points, points_of
+from hundredfold.report.tables import Headline, Point, curve_points, labels_words, points_of
 from hundredfold.report.words import in_lines, interval, share
 
 __all__ = ["curve_exhibit", "curves_chapter"]
@@ -43,6 +43,8 @@ def curves_chapter(curve: pd.DataFrame, at: Headline, resampled: str | None = No
     items += [_numbers(points, name, tested) for name in (at.classifier, *others)]
     items += [_other_metric(curve, metric, at) for metric in METRICS if (curve["metric"] == metric).any()]
     sentences = (
+        "Balanced accuracy: the share of a class's images that are found, averaged over the classes.",
+        f"A classifier that guesses reaches {share(chance)}.",
         "Each point is the mean over draws of the labelled images; the test set is always the same.",
         "Hollow points: some classes have fewer labels than asked for, and give all they have.",
         *([f"Intervals: {resampled}."] if resampled else []),
@@ -109,10 +111,10 @@ def _other_metric(curve: pd.DataFrame, metric: str, at: Headline) -> Listing:
         [method_words(name), *_values(points_of(lines[lines["classifier"] == name]), encoders)]
         for name in _ordered(lines["classifier"])
     ]
-    labels = "1 label" if at.n_per_class == 1 else f"{at.n_per_class:,} labels"
+    labels = labels_words(at.n_per_class, capped=bool(lines["capped"].any()))
     return Listing(
         metric,
-        f"{METRICS[metric]}, {labels} per class",
+        f"{METRICS[metric]}, {labels}",
         NOTES[_band(lines)],
         ["classifier", *(encoder_words(name) for name in encoders)],
         rows,

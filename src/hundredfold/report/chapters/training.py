@@ -145,7 +145,7 @@ def _curves(metrics: pd.DataFrame) -> list[Exhibit]:
             {"learning_rate": "learning rate"},
             title="Learning rate",
             ylabel="learning rate",
-            caption="Warm-up, then a cosine.",
+            caption="As it was set: it rises during warm-up, then falls along a cosine.",
             floor=0.0,
         ),
     ]
