@@ -87,8 +87,8 @@ def _other_budgets(points: Sequence[Point], at: Headline) -> list[str]:
         less = min(fewer, key=lambda budget: abs(budget - at.n_per_class / 10))
         parts.append(f"{share(line[less].value)} with {less:,} per class")
     if (most := line[max(line)]).n_per_class > at.n_per_class:
-        labels = f"all {most.n_labels:,.0f} labels" if most.capped else f"{most.n_per_class:,} per class"
-        parts.append(f"{share(most.value)} with {labels}")
+        labels = f"up to {most.n_per_class:,}" if most.capped else f"{most.n_per_class:,}"
+        parts.append(f"{share(most.value)} with {labels} per class ({most.n_labels:,.0f} labels)")
     return [f"It is {' and '.join(parts)}."] if parts else []
 
 
