@@ -266,11 +266,12 @@ def test_an_alarm_is_kept_by_a_resume_and_not_raised_again(
         train(pool, tmp_path / "run", **hot)
     train(pool, tmp_path / "run", resume=True, **hot)  # a warning would be an error
     alarms = RunDirectory.open(tmp_path / "run").state["pretrain"]["alarms"]
-    assert len(alarms) == 1
-    assert "step 150: the teacher says nothing" in alarms[0]
+    few, uniform = alarms
+    assert "180 steps are few" in few
+    assert "step 150: the teacher says nothing" in uniform
 
 
-def test_too_few_steps_from_good_weights_are_warned_of(
+def test_too_few_steps_are_warned_of(
     pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
@@ -284,6 +285,8 @@ def test_too_few_steps_from_good_weights_are_warned_of(
     run = RunDirectory.create(tmp_path / "run")
     pretrain_encoder(backbone, pool, settings, run, seed=0, resume=False)
     assert "Warning: 5 steps are few" in capsys.readouterr().err
-    assert "5 steps are few" in run.state["pretrain"]["alarms"][0]
+    assert "worse than its initial weights" in run.state["pretrain"]["alarms"][0]
     train(pool, tmp_path / "random")
+    assert "learned next to nothing" in capsys.readouterr().err
+    train(pool, tmp_path / "long", epochs=40, monitor_every=1000)
     assert "are few" not in capsys.readouterr().err

@@ -60,9 +60,9 @@ def _conclude(run: RunDirectory, found: LearningCurve) -> None:
     for name, count in found.facts["unconverged"].items():
         _tell(run, f"Warning: {count:,} fits of {name} stopped before they converged.")
     if (capped := found.frame.loc[found.frame["capped"] & found.frame["class"].notna()]).size:
-        first = capped.groupby("class")["n_per_class"].min().sort_values()
-        parts = [f"{name} from {budget:,} a class on" for name, budget in first.items()]
-        _tell(run, f"All labels there are: {', '.join(parts)}.")
+        first = capped.groupby("class")["n_per_class"].min()
+        parts = [f"{budget:,}: {', '.join(names.index)}" for budget, names in first.groupby(first)]
+        _tell(run, f"Classes with fewer labels give all they have, from {'; from '.join(parts)}.")
     say("Balanced accuracy, mean over the draws:")
     say(found.table().round(3).to_string())
 

@@ -1,4 +1,4 @@
-"""The faster gradient of depthwise layers is the library's, and nothing else changes."""
+"""The faster and safer gradients are those of the library in float32, and nothing else changes."""
 
 import copy
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hundredfold.backbones.backbone import create_backbone
-from hundredfold.backbones.depthwise import DepthwiseConv2d, use_fast_depthwise
+from hundredfold.backbones.convolutions import DepthwiseConv2d, StridedConv2d, use_cpu_convolutions
 
 
 def gradients(layer: nn.Module, maps: Tensor) -> list[Tensor]:
@@ -29,7 +29,7 @@ def test_outputs_and_gradients_are_the_librarys(
     torch.manual_seed(0)
     plain = nn.Conv2d(6, 6, kernel, stride, kernel // 2, groups=6, bias=bias).double()
     fast = nn.Sequential(copy.deepcopy(plain))
-    assert use_fast_depthwise(fast) == 1
+    assert use_cpu_convolutions(fast) == 1
     maps = torch.randn(4, 6, *shape, dtype=torch.float64)
     for layout in (torch.contiguous_format, torch.channels_last):
         given = maps.contiguous(memory_format=layout)
@@ -44,7 +44,7 @@ def test_in_bfloat16_the_gradient_is_nearer_to_the_exact_one_than_the_librarys(
     torch.manual_seed(0)
     plain = nn.Conv2d(6, 6, kernel, 2, kernel // 2, groups=6)
     fast = copy.deepcopy(plain)
-    use_fast_depthwise(nn.Sequential(fast))
+    use_cpu_convolutions(nn.Sequential(fast))
     maps = torch.randn(16, 6, *shape)
     exact = gradients(plain, maps)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -70,10 +70,32 @@ def test_only_plain_depthwise_layers_are_changed_and_names_stay() -> None:
         nn.Conv2d(4, 4, 1),
     )
     names = list(module.state_dict())
-    assert use_fast_depthwise(module) == 1
+    assert use_cpu_convolutions(module) == 1
     assert [type(layer) for layer in module] == [DepthwiseConv2d, *[nn.Conv2d] * 5]
     assert list(module.state_dict()) == names
 
 
 def test_a_real_backbone_has_them() -> None:
-    assert use_fast_depthwise(create_backbone("efficientnet_lite0", weights="none")) >= 10
+    assert use_cpu_convolutions(create_backbone("efficientnet_lite0", weights="none")) >= 10
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (7, 2), (1, 2), (3, 3)])
+def test_a_strided_gradient_in_bfloat16_never_holds_what_lay_in_memory(
+    side: int, kernel: int, stride: int
+) -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(16, 24, kernel, stride, kernel // 2, bias=False)
+    safe = nn.Sequential(copy.deepcopy(plain))
+    use_cpu_convolutions(safe)
+    assert type(safe[0]) is StridedConv2d
+    maps = torch.randn(4, 16, side, side)
+    exact = gradients(plain, maps)
+    for _ in range(5):
+        litter = [torch.full((2**power,), torch.nan, dtype=torch.bfloat16) for power in range(8, 20)]
+        del litter  # what a new tensor then finds in its memory
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = gradients(safe, maps)
+        for ours, expected in zip(found, exact, strict=True):
+            size = float(expected.abs().max())
+            torch.testing.assert_close(ours.float(), expected, rtol=0.05, atol=0.05 * size)

@@ -1,10 +1,14 @@
-"""The gradient of depthwise convolutions, on a CPU several times faster than the library's.
+"""Convolutions on a CPU where the library's gradients are slow, or wrong: the same values, found otherwise.
 
-Two of the library's kernels were not made for what a multi-crop training ends in. Its weight gradient of
-5x5 layers does the same work on maps of 3x3 or 2x2 positions as on large ones, most of it on padding:
-written as one product a kernel offset over the positions where kernel and map overlap, it takes 1.6 to 4 ms
-in place of 8 to 15 (256 images, two cores). And its bfloat16 gradients of strided and of 5x5 layers are five
-to ninety times slower than its float32 ones: they are taken in float32, which is more exact as well.
+Slow: two kernels for depthwise layers were not made for what a multi-crop training ends in. The weight
+gradient of 5x5 layers does the same work on maps of 3x3 or 2x2 positions as on large ones, most of it on
+padding: written as one product a kernel offset over the positions where kernel and map overlap, it takes 1.6
+to 4 ms in place of 8 to 15 (256 images, two cores). And the bfloat16 gradients of strided and of 5x5 layers
+are five to ninety times slower than the float32 ones: they are taken in float32, which is more exact as well.
+
+Wrong: where the map is smaller than the stride (1x1 positions, stride 2: what local crops of 32 px end in),
+the bfloat16 weight gradient of torch 2.14.1 on processors with AMX holds what happened to lie in memory,
+infinities and NaN among it. Such a layer is computed in float32.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["DepthwiseConv2d", "use_fast_depthwise"]
+__all__ = ["DepthwiseConv2d", "StridedConv2d", "use_cpu_convolutions"]
 
 
 #: stride and padding of a convolution
@@ -89,8 +93,20 @@ def _overlap(length: int, positions: int, stride: int, padding: int, offset: int
     return slice(start, start + count * stride, stride), slice(first, first + count)
 
 
-def use_fast_depthwise(module: nn.Module) -> int:
-    """Give every plain depthwise convolution in ``module`` the faster backward pass, in place.
+class StridedConv2d(nn.Conv2d):
+    """A strided ``Conv2d`` with the same parameters, computed in float32 on maps smaller than its stride."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 -- torch's name
+        """Convolve [b, c, h, w]."""
+        smaller = any(size < step for size, step in zip(input.shape[-2:], self.stride, strict=True))
+        if input.device.type != "cpu" or not smaller:
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.to(self.weight.dtype))
+
+
+def use_cpu_convolutions(module: nn.Module) -> int:
+    """Let every plain depthwise or strided convolution in ``module`` be computed as above, in place.
 
     Names, parameters and outputs stay the same.
 
@@ -98,14 +114,20 @@ def use_fast_depthwise(module: nn.Module) -> int:
         how many layers were changed.
 
     Examples:
-        >>> use_fast_depthwise(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 8, 1)))
-        1
+        >>> use_cpu_convolutions(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 8, 1, stride=2)))
+        2
     """
     changed = 0
     for layer in module.modules():
-        if type(layer) is nn.Conv2d and _is_plain_depthwise(layer):
+        if type(layer) is not nn.Conv2d:
+            continue
+        if _is_plain_depthwise(layer):
             layer.__class__ = DepthwiseConv2d
-            changed += 1
+        elif max(layer.stride) > 1:
+            layer.__class__ = StridedConv2d
+        else:
+            continue
+        changed += 1
     return changed
 
 
