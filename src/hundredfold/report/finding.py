@@ -122,7 +122,11 @@ def _gained(point: Point, other: Point, ends: tuple[float, float]) -> str:
             "Thumbnails do as well or better: as they are, the pre-trained features are not worth their cost."
         )
     if round(more, 2) <= 0:
-        return f"Pre-training brought nothing here ({share(more)}): do not rely on it before you know why."
+        return (
+            f"Pre-training brought nothing here ({share(more)}): do not rely on it before you know why. The "
+            "run's predictor uses its features all the same; one on the features before is made by "
+            "`hundredfold fit RUN/embeddings/initial --labels CSV --out PREDICTOR`."
+        )
     return f"Pre-training brought {share(more)}{_chance(ends)}."
 
 
@@ -130,7 +134,7 @@ def _chance(ends: tuple[float, float]) -> str:
     low, high = ends
     if isnan(low):
         return ""
-    doubt = "; it may be chance" if low <= 0 else ""
+    doubt = "; it may be chance" if low <= 0 <= high else ""
     return f" (95\u00a0%\u00a0interval of the difference {interval(low, high)}){doubt}"
 
 
