@@ -125,7 +125,7 @@ def _gained(point: Point, other: Point, ends: tuple[float, float]) -> str:
         return (
             f"Pre-training brought nothing here ({share(more)}): do not rely on it before you know why. The "
             "run's predictor uses its features all the same; one on the features before is made by "
-            "`hundredfold fit RUN/embeddings/initial --labels CSV --out PREDICTOR`."
+            "hundredfold fit RUN/embeddings/initial --labels CSV --out PREDICTOR."
         )
     return f"Pre-training brought {share(more)}{_chance(ends)}."
 
