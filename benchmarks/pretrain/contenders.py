@@ -111,7 +111,9 @@ def reference(given: Given) -> None:
         def _get_image_label_pair(self, index: int) -> tuple[Image.Image, int]:
             return Image.open(paths[index]).convert("RGB"), 0
 
-    backbone = timm.create_model(given["backbone"], num_classes=0)
+    # Two sizes of crops: a vision transformer of timm must be told, as its authors' own takes any size.
+    any_size = {"dynamic_img_size": True} if given["backbone"].startswith("vit") else {}
+    backbone = timm.create_model(given["backbone"], num_classes=0, **any_size)
     backbone.embed_dim = backbone.num_features
     create_dino_gym(
         unalabeled_train_set=Images(), backbone_model=backbone, device="cpu", n_trainings_epochs=1000,
