@@ -1,4 +1,4 @@
-"""Trains a few steps of DINO with one of the programs that are compared, and prints what they took as JSON.
+"""Trains a few steps of DINO with one of the programs that are compared, and writes what they took as JSON.
 
 ::
 

@@ -6,7 +6,7 @@ r repeats (draws of the labels), g groups (patients, slides), b bootstrap resamp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -236,15 +236,14 @@ def paired_difference(
     value = float(np.mean(values[0]) - np.mean(values[1]))
     if _groups(resamples, truth, None) < MIN_GROUPS:
         return value, np.nan, np.nan
-    one, other = (_nanmean(_recall(truth, rows, classes, resamples)) for rows in pairs)  # [b, r]
+    one, other = (_nanmean(_divide(*_hits(truth, rows, classes, resamples))) for rows in pairs)  # [b, r]
     return value, *_interval(one - other, resamples.repeat_counts)
 
 
-def _recall(truth: Integers, predicted: Integers, classes: int, resamples: Resamples) -> Floats:
-    """Recall of each class in each resample and repeat, ``[b, r, c]``."""
-    true = _per_group(truth, np.ones(len(truth), bool), resamples, classes)[:, None, :]  # [b, 1, c]
+def _hits(truth: Integers, predicted: Integers, classes: int, resamples: Resamples) -> tuple[Floats, Floats]:
+    """How many images of each class are recognised ``[b, r, c]``, and how many there are ``[b, 1, c]``."""
     hit = np.stack([_per_group(truth, row == truth, resamples, classes) for row in predicted], axis=1)
-    return _divide(hit, np.broadcast_to(true, hit.shape))
+    return hit, _per_group(truth, np.ones(len(truth), bool), resamples, classes)[:, None, :]
 
 
 def _statistics(
@@ -253,14 +252,9 @@ def _statistics(
     """Every metric for every resample and repeat: ``[b, r]``, recall ``[b, r, c]``."""
     repeats, _, classes = scores.shape
     every = np.ones(len(truth), bool)
-
-    def stacked(counts: Iterable[Floats]) -> Floats:
-        return np.stack(list(counts), axis=1)  # [b, r, c]
-
-    true = _per_group(truth, every, resamples, classes)[:, None, :]  # [b, 1, c]
-    hit = stacked(_per_group(truth, row == truth, resamples, classes) for row in predicted)
-    called = stacked(_per_group(row, every, resamples, classes) for row in predicted)
-    recall = _divide(hit, np.broadcast_to(true, hit.shape))
+    hit, true = _hits(truth, predicted, classes, resamples)
+    called = np.stack([_per_group(row, every, resamples, classes) for row in predicted], axis=1)  # [b, r, c]
+    recall = _divide(hit, true)
     weights = resamples.weights  # [n, b]
     area = np.stack([_auroc(truth, scores[repeat], weights) for repeat in range(repeats)], axis=1)
     return {

@@ -181,6 +181,18 @@ class RunDirectory:
             )
         return path
 
+    def check_not_begun(self, name: str) -> None:
+        """Make sure that a stage is new.
+
+        Raises:
+            RunExistsError: it was begun before.
+        """
+        if (before := self.state["stages"].get(name)) is not None:
+            raise RunExistsError(
+                f"{name} is already in this run (status: {before['status']})", where=self.path,
+                remedy="Continue it with --resume, or choose another --out.",
+            )
+
     @contextmanager
     def stage(self, name: str, *, settings: Settings | None, resume: bool) -> Iterator[None]:
         """Do one verb's work: refuse to overwrite, note its settings, its status and its seconds.
@@ -188,12 +200,9 @@ class RunDirectory:
         Raises:
             RunExistsError: the stage was begun before and ``resume`` is not set.
         """
+        if not resume:
+            self.check_not_begun(name)
         before = self.state["stages"].get(name)
-        if before is not None and not resume:
-            raise RunExistsError(
-                f"{name} is already in this run (status: {before['status']})", where=self.path,
-                remedy="Continue it with --resume, or choose another --out.",
-            )
         if settings is not None:
             self._note_settings(name, settings)
         spent = (before or {}).get("seconds") or 0.0

@@ -107,7 +107,7 @@ def test_a_finished_run_is_refused_without_resume_and_stays_as_it_is(
     finished: hundredfold.RunDirectory, given: dict[str, Any]
 ) -> None:
     before = (finished / "run.json").read_bytes()
-    with pytest.raises(RunExistsError, match=r"there is a run already.*--resume"):
+    with pytest.raises(RunExistsError, match=r"scan is already in this run.*--resume"):
         hundredfold.run(**given, out=finished.path)
     assert (finished / "run.json").read_bytes() == before
 

@@ -1,6 +1,6 @@
 """Every setting of every verb, written once."""
 
-from hundredfold.config.base import ResumableSettings, Settings, Verb, verb
+from hundredfold.config.base import ResumableSettings, Settings, Verb, check_unchanged, verb
 from hundredfold.config.curve import CurveChoices, CurveSettings
 from hundredfold.config.embed import EmbedChoices, EmbedSettings
 from hundredfold.config.fit import FitChoices, FitSettings, PredictSettings
@@ -26,5 +26,6 @@ __all__ = [
     "ScanSettings",
     "Settings",
     "Verb",
+    "check_unchanged",
     "verb",
 ]

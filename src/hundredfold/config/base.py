@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from hundredfold.errors import SettingsError
 
-__all__ = ["ResumableSettings", "Settings", "Verb", "verb"]
+__all__ = ["ResumableSettings", "Settings", "Verb", "check_unchanged", "verb"]
 
 R = TypeVar("R")
 S = TypeVar("S", bound="Settings")
@@ -123,6 +123,28 @@ def verb(settings: type[S]) -> Callable[[Callable[[S], R]], Verb[S, R]]:
         ('Hello there', 'Hello you')
     """
     return lambda function: Verb(settings, function)
+
+
+def check_unchanged(begun: str, noted: Mapping[str, Any], asked: Mapping[str, Any], *, where: Path) -> None:
+    """Make sure that a run is continued with the settings it was begun with.
+
+    Args:
+        begun: what was begun or done with them, as the start of a sentence.
+        noted: the settings of the run; one that is missing counts as ``None``.
+        asked: those of now.
+        where: the run.
+
+    Raises:
+        SettingsError: some differ; the message names all of them.
+    """
+    other = [
+        f"{name} = {noted.get(name)}, found {now}" for name, now in asked.items() if noted.get(name) != now
+    ]
+    if other:
+        raise SettingsError(
+            f"{begun} with {'; '.join(other)}", where=where,
+            remedy="Resume with the settings in config.yaml, or choose another --out.",
+        )
 
 
 def _parameter(settings: type[Settings], name: str) -> inspect.Parameter:

@@ -205,7 +205,7 @@ def recall_points(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) 
 
 
 def gain(
-    predictions: pd.DataFrame, images: ImageTable, at: Headline, other: str, seed: int = 0
+    predictions: pd.DataFrame, images: ImageTable, at: Headline, other: str
 ) -> tuple[float, float, float]:
     """By how much the headline's encoder beats ``other`` at its point, and the ends of the interval.
 
@@ -220,7 +220,7 @@ def gain(
         for side in (answers[0], answers[1].reindex(truth.index))
     )
     groups = group_codes(images.by_id(truth.index).frame["group"].tolist(), len(truth))
-    resamples = Resamples.draw(groups, len(first), RESAMPLES, seed)
+    resamples = Resamples.draw(groups, len(first), RESAMPLES, seed=0)
     return paired_difference(classes.get_indexer(pd.Index(truth)), first, second, len(classes), resamples)
 
 

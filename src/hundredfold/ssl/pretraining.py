@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from hundredfold.backbones.backbone import Backbone
-from hundredfold.config import PretrainChoices
+from hundredfold.config import PretrainChoices, check_unchanged
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder, Symmetry
 from hundredfold.encode.neighbours import knn_accuracy
 from hundredfold.encode.protocol import resize
-from hundredfold.errors import InputError, SettingsError
+from hundredfold.errors import InputError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.batches import BatchOrder
@@ -153,15 +153,8 @@ def _plan(backbone: Backbone, pool: Pool, settings: PretrainChoices) -> Plan:
 
 
 def _noted_plan(noted: Mapping[str, object], settings: PretrainChoices, run: RunDirectory) -> Plan:
-    before, now = noted["settings"], _essential(settings)
-    if isinstance(before, dict) and before != now:
-        other = [
-            f"{name} = {before.get(name)}, found {now[name]}" for name in now if before.get(name) != now[name]
-        ]
-        raise SettingsError(
-            f"this run was begun with {'; '.join(other)}", where=run.path,
-            remedy="Resume with the settings in config.yaml, or choose another --out.",
-        )
+    if isinstance(before := noted["settings"], dict):
+        check_unchanged("this run was begun", before, _essential(settings), where=run.path)
     return Plan(**{name: noted[name] for name in Plan.__dataclass_fields__})  # type: ignore[arg-type]
 
 

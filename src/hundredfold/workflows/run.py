@@ -15,9 +15,9 @@ from hundredfold.config import (
     RunSettings,
     ScanSettings,
     Settings,
+    check_unchanged,
     verb,
 )
-from hundredfold.errors import RunExistsError, SettingsError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -91,10 +91,7 @@ def _check_before_anything_is_written(settings: RunSettings) -> None:
         existing(settings.images, "a folder of images, or a table that lists them")
         existing(settings.labels, "a CSV or Parquet table")
         if RunDirectory.is_run(settings.out):
-            raise RunExistsError(
-                "there is a run already", where=settings.out,
-                remedy="Continue it with --resume, or choose another --out; nothing was changed.",
-            )
+            RunDirectory.open(settings.out).check_not_begun("scan")
 
     from hundredfold.backbones.backbone import create_backbone
     from hundredfold.learn.classifiers import CLASSIFIERS
@@ -120,15 +117,8 @@ def _is_done(stage: str, settings: Settings, of: RunSettings) -> bool:
     if not directory.done(stage):
         return False
     noted = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8")).get(stage, {})
-    asked = settings.model_dump(mode="json", exclude=set(FREE)).items()
-    other = [
-        f"{name} = {noted[name]}, found {now}" for name, now in asked if name in noted and noted[name] != now
-    ]
-    if other:
-        raise SettingsError(
-            f"{stage} was done with {'; '.join(other)}", where=of.out,
-            remedy="Resume with the settings in config.yaml, or choose another --out.",
-        )
+    asked = settings.model_dump(mode="json", include=noted.keys() - FREE)
+    check_unchanged(f"{stage} was done", noted, asked, where=of.out)
     return True
 
 
