@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -213,7 +214,7 @@ def test_values_that_are_not_finite_stop_it(data, tmp_path: Path) -> None:
 
 def test_pixels_of_another_range_are_refused(data, tmp_path: Path) -> None:
     table, store = data
-    deep = PixelStore(store.folder, store.ids, store.size, store.fit, ValueRange(0, 4095))
+    deep = replace(store, value_range=ValueRange(0, 4095))
     encoder = ThumbnailEncoder()
     encoder.value_range = ValueRange(0, 65535)
     with pytest.raises(SettingsError, match="Embed the folder of images"):

@@ -140,6 +140,9 @@ class PretrainChoices(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the backbone; auto follows a measured table."
     )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass: less memory, more time."
+    )
     workers: int | None = Field(
         None, ge=0, le=256,
         description="Processes that draw views [default: 0 on a CPU, else the cores less one].",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from hundredfold.data.image import Pixels
 from hundredfold.data.journal import HEADER_BYTES
@@ -65,14 +66,14 @@ class PixelStore:
 
     Args:
         folder: holds ``pixels.npy`` [n,size,size,3] and ``pixels.json``.
-        ids: of the rows [n].
+        count: how many images there are.
         size: side of an image in px.
         fit: how images that are not square were made so.
         value_range: what deep images were scaled by; ``None`` where there were none.
     """
 
     folder: Path
-    ids: NDArray[np.object_]
+    count: int
     size: int
     fit: Fit
     value_range: ValueRange | None
@@ -91,29 +92,40 @@ class PixelStore:
                 "expected a finished pixel store, found no pixels.json", where=folder,
                 remedy="Run `hundredfold scan` (with --resume, if it was interrupted).",
             )
-        checked = pd.read_parquet(folder / "images.parquet")
-        ids = checked.loc[checked["problem"].isna(), "id"].to_numpy(dtype=object)
         limits = facts["value_range"]
-        store = cls(folder, ids, facts["size"], facts["fit"], None if limits is None else ValueRange(*limits))
-        expected = HEADER_BYTES + len(ids) * store.size**2 * 3
+        value_range = None if limits is None else ValueRange(*limits)
+        store = cls(folder, facts["count"], facts["size"], facts["fit"], value_range)
         path = folder / "pixels.npy"
-        if not path.is_file() or path.stat().st_size != expected or facts["count"] != len(ids):
+        # A store that another scan adds to is longer than it says it is.
+        if not path.is_file() or path.stat().st_size < HEADER_BYTES + store.count * store.size**2 * 3:
             raise InputError(
-                f"the pixel store is damaged: expected {len(ids):,} images of {store.size} px", where=folder,
-                remedy="Delete the folder and run `hundredfold scan --resume`.",
+                f"the pixel store is damaged: expected {store.count:,} images of {store.size} px",
+                where=folder, remedy="Delete the folder and run `hundredfold scan --resume`.",
             )
         return store
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return self.count
+
+    @cached_property
+    def ids(self) -> NDArray[np.object_]:
+        """The ids of the rows [n]."""
+        return np.array([*self.each_id()], dtype=object)
+
+    def each_id(self) -> Iterator[str]:
+        """The ids of the rows one after the other; few are in memory at a time."""
+        with parquet.ParquetFile(self.folder / "images.parquet") as file:
+            for batch in file.iter_batches(LOOKED_AT, columns=["id", "problem"]):
+                frame = batch.to_pandas()
+                yield from frame.loc[frame["problem"].isna(), "id"]
 
     @cached_property
     def array(self) -> NDArray[np.uint8]:
         """The pixels [n,size,size,3], memory-mapped and read-only."""
         if not len(self):  # an empty file cannot be mapped
             return np.empty((0, self.size, self.size, 3), np.uint8)
-        pixels: NDArray[np.uint8] = np.load(self.folder / "pixels.npy", mmap_mode="r")
-        return pixels
+        shape = (self.count, self.size, self.size, 3)
+        return np.memmap(self.folder / "pixels.npy", np.uint8, "r", HEADER_BYTES, shape)
 
     def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
         """The rows [k] of the images.
@@ -138,7 +150,8 @@ class PixelStore:
 
     def __getstate__(self) -> dict[str, Any]:
         # a worker process maps the file itself; pickled, the map would carry all the pixels
-        return {name: value for name, value in self.__dict__.items() if name not in ("array", "_index")}
+        cached = ("array", "ids", "_index")
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
 
     @cached_property
     def _index(self) -> pd.Index:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,15 +10,18 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from hundredfold.errors import TableError
 from hundredfold.rundir import atomic_write
 
-__all__ = ["COLUMNS", "SPLITS", "ImageTable"]
+__all__ = ["COLUMNS", "SPLITS", "ImageTable", "TableFile"]
 
 COLUMNS = ("id", "path", "label", "group", "site", "split", "width", "height", "sha256", "problem", "note")
 NUMBERS = ("width", "height")
 SPLITS = ("train", "test", "audit")
+#: Rows of a file that are in memory at a time.
+PART = 4096
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,7 @@ class ImageTable:
         try:
             return cls.of(_known(pd.read_parquet(path)))
         except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors or OSErrors
-            raise TableError(
-                f"cannot read the image table: {str(error).splitlines()[0]}", where=path,
-                remedy="Run `hundredfold scan` again.",
-            ) from error
+            raise _unreadable(path, error) from error
 
     def write(self, path: Path) -> None:
         """Write the table to ``path`` as Parquet, whole or not at all."""
@@ -109,6 +109,10 @@ class ImageTable:
     def assign(self, **columns: Any) -> Self:
         """The same table with some columns replaced."""
         return type(self).of(self.frame.assign(**columns))
+
+    def parts(self, *names: str) -> Iterator[pd.DataFrame]:
+        """The named columns, in parts that follow each other: one here, many from a :class:`TableFile`."""
+        yield self.frame[list(names)]
 
     def by_id(self, ids: Iterable[str]) -> Self:
         """The rows of ``ids``, in that order.
@@ -159,6 +163,36 @@ class ImageTable:
         return self.select(frame["problem"].isna() & frame["label"].notna() & (frame["split"] == split))
 
 
+@dataclass(frozen=True)
+class TableFile:
+    """What pre-training may see of an image table on disk, of which a few thousand rows are read at a time.
+
+    Args:
+        path: the file that :meth:`ImageTable.write` wrote.
+        transductive: all usable images, not only those of the training side.
+
+    Raises:
+        TableError: there is no such file, or it is no image table.
+    """
+
+    path: Path
+    transductive: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            _known(pd.DataFrame(columns=parquet.read_schema(self.path).names))
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
+
+    def parts(self, *names: str) -> Iterator[pd.DataFrame]:
+        """The named columns of the images that may be seen, in parts that follow each other."""
+        with parquet.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(PART, columns=[*{*names, "problem", "split"}]):
+                frame = batch.to_pandas()
+                fine = frame["problem"].isna() & (self.transductive | (frame["split"] == "train"))
+                yield frame.loc[fine, list(names)]
+
+
 def _column(given: pd.DataFrame, name: str) -> pd.Series:
     dtype: Any = "Int32" if name in NUMBERS else "str"
     if name in given:
@@ -172,3 +206,10 @@ def _known(frame: pd.DataFrame) -> pd.DataFrame:
     if missing := [name for name in COLUMNS if name not in frame]:
         raise ValueError(f"no column {', '.join(missing)}")
     return frame
+
+
+def _unreadable(path: Path, error: Exception) -> TableError:
+    return TableError(
+        f"cannot read the image table: {str(error).splitlines()[0]}", where=path,
+        remedy="Run `hundredfold scan` again.",
+    )

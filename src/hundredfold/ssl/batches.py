@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Self
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hundredfold.data.store import PixelStore
-from hundredfold.views.multicrop import MultiCrop, image_key
+from hundredfold.ssl.pool import Pool
+from hundredfold.views.multicrop import MultiCrop
 
 __all__ = ["Batch", "BatchOrder", "ViewBatches"]
 
@@ -49,8 +52,7 @@ class BatchOrder:
     def rows(self, step: int) -> np.ndarray:
         """The positions of the images of ``step``, int64 [batch_size]."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((self.seed, epoch))))
-        order = generator.permutation(self.images)
+        order = _permutation(self.images, self.seed, epoch)
         return order[place * self.batch_size : (place + 1) * self.batch_size]
 
 
@@ -63,13 +65,16 @@ class Batch:
     large: Tensor  # [2, b, g, g, 3]
     small: Tensor  # [l, b, m, m, 3]
 
+    def pin_memory(self) -> Self:
+        """The same in page-locked memory, from which a GPU copies while it computes."""
+        return replace(self, large=self.large.pin_memory(), small=self.small.pin_memory())
+
 
 class ViewBatches(Dataset[Batch]):
     """The batches of a run by their step.
 
     Args:
-        pixels: the stored images.
-        ids: the ids of the pool that is learned from; a view depends on the id, not on the row.
+        pool: the images that are learned from; a view depends on the image's id, not on its row.
         order: which of them a step sees.
         views: draws the crops.
         rank: of this process.
@@ -77,12 +82,11 @@ class ViewBatches(Dataset[Batch]):
     """
 
     def __init__(
-        self, pixels: PixelStore, ids: Sequence[str], order: BatchOrder, views: MultiCrop,
-        *, rank: int = 0, world_size: int = 1,
+        self, pool: Pool, order: BatchOrder, views: MultiCrop, *, rank: int = 0, world_size: int = 1
     ) -> None:
-        self.pixels, self.order, self.views = pixels, order, views
-        self.stored = pixels.rows(ids)
-        self.keys = [image_key(name) for name in ids]
+        # Of the pool only these: a worker process gets a copy of what is here.
+        self.pixels, self.stored, self.keys = pool.pixels, pool.rows, pool.keys
+        self.order, self.views = order, views
         self.rank, self.world_size = rank, world_size
 
     def __getitem__(self, step: int) -> Batch:
@@ -90,17 +94,37 @@ class ViewBatches(Dataset[Batch]):
         epoch = self.order.epoch(step)
         images = self.pixels[self.stored[rows]]
         drawn = [
-            self.views(image, self.keys[row], epoch) for image, row in zip(images, rows, strict=True)
+            self.views(image, int(self.keys[row]), epoch) for image, row in zip(images, rows, strict=True)
         ]
         large = np.stack([views[0] for views in drawn], axis=1)
         small = np.stack([views[1] for views in drawn], axis=1)
         return Batch(step, rows, torch.from_numpy(large), torch.from_numpy(small))
 
-    def steps(self, start: int, stop: int, *, workers: int) -> Iterator[Batch]:
-        """Yield the batches of the steps ``start`` … ``stop - 1``."""
+    def steps(self, start: int, stop: int, *, workers: int, pinned: bool = False) -> Iterator[Batch]:
+        """Yield the batches of the steps ``start`` … ``stop - 1``.
+
+        Args:
+            start: the first step.
+            stop: the one behind the last.
+            workers: processes that draw views ahead of the step, two batches each; 0: this process does.
+            pinned: bring the batches to page-locked memory, for a GPU.
+        """
         return iter(
             DataLoader(
-                self, batch_size=None, sampler=range(start, stop), num_workers=workers,
-                multiprocessing_context="spawn" if workers else None,
+                self, batch_size=None, sampler=range(start, stop), num_workers=workers, pin_memory=pinned,
+                multiprocessing_context="spawn" if workers else None, worker_init_fn=_one_thread,
             )
         )
+
+
+def _one_thread(_worker: int) -> None:
+    """A worker keeps to one core; torch does so by itself."""
+    cv2.setNumThreads(1)
+
+
+@lru_cache(maxsize=1)
+def _permutation(images: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of an epoch; drawn once, as its steps follow each other."""
+    order = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch)))).permutation(images)
+    order.setflags(write=False)
+    return order

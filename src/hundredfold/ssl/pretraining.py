@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -11,8 +11,6 @@ from torch import Tensor
 
 from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import PretrainChoices, check_unchanged
-from hundredfold.data.store import PixelStore
-from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder, Symmetry
 from hundredfold.encode.neighbours import knn_accuracy
 from hundredfold.encode.protocol import resize
@@ -23,6 +21,8 @@ from hundredfold.ssl.batches import BatchOrder
 from hundredfold.ssl.batchnorm import has_batchnorm, reestimate_batchnorm
 from hundredfold.ssl.device import arrange, choose_precision, create_fabric, default_image_size, device_type
 from hundredfold.ssl.dino import DINO
+from hundredfold.ssl.pool import Pool
+from hundredfold.ssl.recompute import recompute_activations
 from hundredfold.ssl.trainer import RESERVE, Plan, Trainer, seconds_a_step
 from hundredfold.views.modalities import MODALITIES
 from hundredfold.views.multicrop import MultiCrop
@@ -38,22 +38,6 @@ ESTIMATED = 2048
 
 #: Most that an encoder's images may be larger than the crops it was trained on.
 ENLARGED = 1.4
-
-
-@dataclass(frozen=True)
-class Pool:
-    """What pre-training may see.
-
-    Args:
-        images: the rows of the table it may see; labels, where there are any, only watch kNN accuracy.
-        pixels: the store that holds them.
-    """
-
-    images: ImageTable
-    pixels: PixelStore
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 def pretrain_encoder(
@@ -77,6 +61,8 @@ def pretrain_encoder(
     torch.manual_seed(seed)
     arrange(backbone, device_type())
     dino = DINO(backbone, settings)
+    if settings.gradient_checkpointing:
+        recompute_activations(dino.student.backbone)
     noted = run.state.get("pretrain") if resume else None
     plan = _noted_plan(noted, settings, run) if noted else None
     trainer = _trainer(dino, pool, settings, run, plan=plan or _plan(backbone, pool, settings), seed=seed)
@@ -160,7 +146,7 @@ def _noted_plan(noted: Mapping[str, object], settings: PretrainChoices, run: Run
 
 def _essential(settings: PretrainChoices) -> dict[str, object]:
     """The settings that a resume may not change."""
-    free = {"download", "monitor_every", "checkpoint_minutes", "workers"}
+    free = {"download", "monitor_every", "checkpoint_minutes", "workers", "gradient_checkpointing"}
     names = [name for name in PretrainChoices.model_fields if name not in free]
     return settings.model_dump(mode="json", include=set(names))
 
@@ -179,8 +165,7 @@ def _trainer(
     )
     return Trainer(
         dino=dino,
-        pixels=pool.pixels,
-        ids=list(pool.images.ids),
+        pool=pool,
         views=views,
         settings=settings,
         plan=plan,
@@ -211,12 +196,13 @@ def _steps_in(minutes: float, seconds: float) -> int:
 
 def _watch(pool: Pool, size: int) -> Callable[[Backbone], dict[str, float]] | None:
     """Leave-one-out kNN accuracy on training labels, with neighbours of other groups only."""
-    labelled = pool.images.train
+    labelled = pool.labelled()
     if len(labelled) < 20:
         return None
     chosen = np.random.default_rng(0).permutation(len(labelled))[:WATCHED]
-    frame = labelled.frame.iloc[np.sort(chosen)]
-    pixels = pool.pixels[pool.pixels.rows(frame["id"].to_numpy())]
+    places = labelled[np.sort(chosen)]
+    frame = pool.take(places, "label", "group")
+    pixels = pool.pixels[pool.rows[places]]
     labels = frame["label"].to_numpy()
     groups = None if frame["group"].isna().all() else frame["group"].to_numpy()
 
@@ -239,14 +225,13 @@ def _export(
         value_range=pool.pixels.value_range,
         fit=pool.pixels.fit,
         provenance={"method": "DINO", **facts},
-        seen=frozenset(pool.images.frame["sha256"]),
+        seen=pool.seen(),
         symmetry=symmetry,
     )
 
 
 def _plain_batches(pool: Pool, size: int, batch_size: int) -> Iterator[Tensor]:
-    ids = pool.images.ids
-    chosen = np.sort(np.random.default_rng(0).permutation(len(ids))[:ESTIMATED])
-    rows = pool.pixels.rows(ids[np.random.default_rng(1).permutation(chosen)])
+    chosen = np.sort(np.random.default_rng(0).permutation(len(pool))[:ESTIMATED])
+    rows = pool.rows[np.random.default_rng(1).permutation(chosen)]
     for part in np.array_split(rows, max(1, len(rows) // batch_size)):
         yield torch.from_numpy(resize(pool.pixels[part], size))

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,6 @@ from torch import Tensor
 
 from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import PretrainChoices
-from hundredfold.data.store import PixelStore
 from hundredfold.errors import TrainingError
 from hundredfold.progress import Progress, bar
 from hundredfold.rundir import write_text
@@ -30,6 +29,8 @@ from hundredfold.ssl.checkpoints import load_newest, save_checkpoint
 from hundredfold.ssl.dino import DINO, Outputs
 from hundredfold.ssl.monitor import Alarms, Vitals, look
 from hundredfold.ssl.optimiser import clip_gradients, create_optimiser, prepare_step
+from hundredfold.ssl.pool import Pool
+from hundredfold.ssl.recompute import forward_statistics_only
 from hundredfold.ssl.schedules import Schedule, StepValues
 from hundredfold.views.multicrop import MultiCrop
 
@@ -59,8 +60,7 @@ class Trainer:
 
     Args:
         dino: student, teacher and centre.
-        pixels: the stored images.
-        ids: those that may be seen.
+        pool: the images that may be seen.
         views: draws the crops.
         settings: of the run.
         plan: what was fixed for it.
@@ -72,8 +72,7 @@ class Trainer:
     """
 
     dino: DINO
-    pixels: PixelStore
-    ids: Sequence[str]
+    pool: Pool
     views: MultiCrop
     settings: PretrainChoices
     plan: Plan
@@ -85,10 +84,10 @@ class Trainer:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self.order = BatchOrder(len(self.ids), self.plan.batch_size, self.seed)
+        self.order = BatchOrder(len(self.pool), self.plan.batch_size, self.seed)
         self.schedule = Schedule(self.settings, self.plan.steps, self.plan.batch_size)
         self.batches = ViewBatches(
-            self.pixels, self.ids, self.order, self.views,
+            self.pool, self.order, self.views,
             rank=self.fabric.global_rank, world_size=self.fabric.world_size,
         )
         optimiser = create_optimiser(self.dino.student)
@@ -107,7 +106,9 @@ class Trainer:
                 self.alarms.check(row["step"], vitals)
         saved = time.monotonic()
         with bar("Pre-training", self.plan.steps, "steps", start=start) as progress, _stop_signal() as stop:
-            for batch in self.batches.steps(start, self.plan.steps, workers=self.plan.workers):
+            pinned = self.fabric.device.type == "cuda"
+            workers = self.plan.workers
+            for batch in self.batches.steps(start, self.plan.steps, workers=workers, pinned=pinned):
                 began = time.monotonic()
                 values = self.schedule.at(batch.step)
                 outputs = self.step(batch, values)
@@ -134,12 +135,13 @@ class Trainer:
             self._move(batch.large), self._move(batch.small), values.teacher_temperature
         )
         if not torch.isfinite(outputs.loss):
-            names = [self.ids[row] for row in batch.rows]
+            names = self.pool.take(batch.rows, "id")["id"]
             raise TrainingError(
                 f"the loss is {outputs.loss.item()} at step {batch.step}", where=", ".join(names[:8]) + " …",
                 remedy="The last checkpoint is good. Look at these images, or lower --learning-rate.",
             )
-        self.fabric.backward(outputs.loss)
+        with forward_statistics_only(self.dino.student):
+            self.fabric.backward(outputs.loss)
         clip_gradients(self.dino, values, self.settings.clip)
         self.optimiser.step()
         self.dino.update_teacher(values.momentum)

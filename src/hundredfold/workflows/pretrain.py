@@ -59,14 +59,15 @@ def _pretrain(settings: PretrainSettings, run: RunDirectory) -> None:
 
     from hundredfold.backbones.backbone import create_backbone
     from hundredfold.data.store import PixelStore
-    from hundredfold.data.table import ImageTable
+    from hundredfold.data.table import TableFile
     from hundredfold.encode.encoder import Encoder
     from hundredfold.ssl.device import default_image_size, device_type
-    from hundredfold.ssl.pretraining import Pool, encoder_size, encoder_symmetry, pretrain_encoder
+    from hundredfold.ssl.pool import Pool
+    from hundredfold.ssl.pretraining import encoder_size, encoder_symmetry, pretrain_encoder
 
-    table = ImageTable.read(run.require("images.parquet", made_by="scan"))
+    table = TableFile(run.require("images.parquet", made_by="scan"), settings.transductive)
     pixels = PixelStore.open(run.pixels)
-    pool = Pool(table.usable if settings.transductive else table.pool, pixels)
+    pool = Pool(table, pixels)
     torch.manual_seed(settings.seed)
     backbone = create_backbone(
         settings.backbone, weights=settings.weights, download=settings.download, drop_path=settings.drop_path
