@@ -542,3 +542,80 @@ def test_opencv_has_its_threads_back_afterwards(images: Path, tmp_path: Path) ->
     before = cv2.getNumThreads()
     fill(table_of(images), tmp_path / "pixels", size=24, fit="pad")
     assert cv2.getNumThreads() == before
+
+
+def told(folder: Path, table: ImageTable, **options: Any) -> tuple[ImageTable, PixelStore, tuple[int, int]]:
+    """What a filling gives, and how many images it says it decoded and found there."""
+    counts: list[tuple[int, int]] = []
+    filled, store = fill(table, folder, fit="pad", tell=lambda *pair: counts.append(pair), **options)
+    (pair,) = counts
+    return filled, store, pair
+
+
+def test_only_what_is_new_is_decoded_and_old_rows_stay_where_they_are(
+    images: Path, tmp_path: Path, counted: SimpleNamespace
+) -> None:
+    before, old, pair = told(tmp_path / "pixels", table_of(images), size=None)
+    assert pair == (15, 0)
+    kept = old.array.copy()
+    write(images / "05a.png", noise(77, 30, 30))
+    (images / "99.png").write_bytes(b"")
+    (images / "00.png").unlink()
+    write(images / "05b.png", noise(55))  # was cut short, and came whole
+    counted.count = 0
+    filled, store, pair = told(tmp_path / "pixels", table_of(images), size=None)
+    assert pair == (3, 13)
+    assert counted.count == 3
+    assert store.size == old.size == 24
+    assert np.array_equal(store.array[:12], kept)
+    assert np.array_equal(store[store.rows(["05b.png"])][0], noise(55))
+    assert "05a.png" in filled.usable.ids
+    assert list(filled.rejects["reason"]) == ["not_image", "empty", "empty"]
+    _, fresh, _ = told(tmp_path / "fresh", table_of(images), size=24)
+    assert np.array_equal(store[store.rows(filled.usable.ids)], fresh[fresh.rows(filled.usable.ids)])
+    assert filled.frame.equals(fill(table_of(images), tmp_path / "fresh", size=24, fit="pad")[0].frame)
+    # the store as the first run opened it, and as it opens it again
+    for seen in (old, PixelStore.open(tmp_path / "pixels")):
+        assert np.array_equal(seen[seen.rows(before.usable.ids)], kept)
+    assert np.array_equal(np.load(store.folder / "pixels.npy"), store.array)
+    assert told(tmp_path / "pixels", table_of(images), size=None)[2] == (0, 16)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3])
+def test_an_addition_that_was_interrupted_harms_no_one_and_goes_on(
+    images: Path, tmp_path: Path, counted: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    first, old, _ = told(tmp_path / "pixels", table_of(images), size=24)
+    kept = old.array.copy()
+    for number in range(20, 24):
+        write(images / f"{number}.png", noise(number))
+    counted.count, counted.stop = 0, stop
+    with monkeypatch.context() as patch:
+        if stop == 3:  # all are decoded; the last file, which makes it count, is not written
+            counted.stop = -1
+            patch.setattr(pixels_module, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            fill(table_of(images), tmp_path / "pixels", size=24, fit="pad")
+    counted.stop = -1
+    between = PixelStore.open(tmp_path / "pixels")
+    assert list(between.ids) == list(first.usable.ids)
+    assert np.array_equal(between.array, kept)
+    _, store, pair = told(tmp_path / "pixels", table_of(images), size=24)
+    assert sum(pair) == 19
+    assert counted.count == 4
+    assert np.array_equal(store[store.rows(["22.png"])][0], noise(22))
+    assert {path.name for path in store.folder.iterdir()} == {"pixels.npy", "pixels.json", "images.parquet"}
+
+
+def test_deep_images_may_come_to_plain_ones_but_not_to_deep_ones(images: Path, tmp_path: Path) -> None:
+    fill(table_of(images), tmp_path / "pixels", size=24, fit="pad")
+    ramp = np.arange(24 * 24, dtype=np.uint16).reshape(24, 24)
+    write(images / "20.tif", ramp * 100)
+    _, store = fill(table_of(images), tmp_path / "pixels", size=24, fit="pad")
+    _, fresh = fill(table_of(images), tmp_path / "fresh", size=24, fit="pad")
+    assert store.value_range == fresh.value_range
+    assert np.array_equal(store[store.rows(["20.tif"])], fresh[fresh.rows(["20.tif"])])
+    assert np.array_equal(store.array[:12], [noise(number) for number in range(12)])
+    write(images / "21.tif", ramp)
+    with pytest.raises(RunExistsError, match="share one range"):
+        fill(table_of(images), tmp_path / "pixels", size=24, fit="pad")

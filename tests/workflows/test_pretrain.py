@@ -94,3 +94,15 @@ def test_a_wrong_name_is_said_before_the_images_are_read(
     with pytest.raises(error):
         pretrain(smear, tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_second_run_on_the_same_images_decodes_nothing(smear: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "pixels"
+    first = pretrain(smear, tmp_path / "first", pixels=shared)
+    assert first.state["decoding"] == {"decoded": 60, "reused": 0}
+    second = pretrain(smear, tmp_path / "second", pixels=shared)
+    assert second.state["decoding"] == {"decoded": 0, "reused": 60}
+    assert "Pixels: decoded 0, reused 60." in (second / "log.txt").read_text(encoding="utf-8")
+    assert not (second / "pixels").exists()
+    hashes = {Encoder.load(run / "encoder").hash for run in (first, second)}
+    assert len(hashes) == 1

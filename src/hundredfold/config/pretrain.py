@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from hundredfold.config.base import ResumableSettings, Settings
+from hundredfold.config.scan import PixelChoices
 
 __all__ = ["PretrainChoices", "PretrainSettings"]
 
@@ -168,7 +169,7 @@ class PretrainChoices(Settings):
         return self
 
 
-class PretrainSettings(PretrainChoices, ResumableSettings):
+class PretrainSettings(PretrainChoices, PixelChoices, ResumableSettings):
     """The settings of ``pretrain``."""
 
     positional: ClassVar[tuple[str, ...]] = ("images",)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hundredfold.config.base import ResumableSettings, Settings
 
-__all__ = ["LeakChoices", "ScanChoices", "ScanSettings"]
+__all__ = ["LeakChoices", "PixelChoices", "ScanChoices", "ScanSettings"]
 
 
 class LeakChoices(Settings):
@@ -20,21 +20,30 @@ class LeakChoices(Settings):
     )
 
 
-class ScanChoices(LeakChoices):
-    """How images are read, stored and split."""
+class PixelChoices(Settings):
+    """Where the decoded images are kept, and how."""
 
-    max_bad: float = Field(0.01, ge=0, le=1, description="Stop if more than this share is unusable.")
-    test_size: float = Field(
-        1 / 3, gt=0, lt=1,
-        description="Share of the labelled images (of each class) held out as the test set.",
+    pixels: Path | None = Field(
+        None,
+        description="Folder of the pixel store, which several runs may share: images that it holds are not "
+        "decoded again [default: OUT/pixels].",
     )
-    pixels: Path | None = Field(None, description="Folder of the pixel store [default: OUT/pixels].")
     pixel_size: int | None = Field(
         None, ge=16, le=2048,
         description="Side of the stored images in px [default: the images' own, at most 256].",
     )
     fit: Literal["pad", "crop", "squash"] = Field(
         "pad", description="An image that is not square: reflect its borders, cut it, or squash it."
+    )
+
+
+class ScanChoices(PixelChoices, LeakChoices):
+    """How images are read and split."""
+
+    max_bad: float = Field(0.01, ge=0, le=1, description="Stop if more than this share is unusable.")
+    test_size: float = Field(
+        1 / 3, gt=0, lt=1,
+        description="Share of the labelled images (of each class) held out as the test set.",
     )
 
 

@@ -32,7 +32,8 @@ class Journal:
 
     Args:
         folder: of the pixel store.
-        head: what the pixels depend on; a journal with another head is begun anew.
+        head: what the pixels depend on, and ``rows``, how many of a finished store they follow; a journal
+            with another head is begun anew.
         size: side of an image in px.
         records: what was noted before, as :meth:`found` reads it.
     """
@@ -46,8 +47,8 @@ class Journal:
         if not records:
             write_text(folder / "journal.jsonl", json.dumps({"head": head, "size": size}) + "\n")
         self._lines = (folder / "journal.jsonl").open("a", encoding="utf-8")
-        rows = sum(record["problem"] is None for record in records)
-        self._pixels = _cut(folder / "pixels.npy", HEADER_BYTES + rows * size * size * 3)
+        self.first = int(head["rows"])
+        self._pixels = _cut(folder / "pixels.npy", _pixel_bytes(self.first, records, size))
         self._deep = _cut(folder / "deep.part", sum(_deep_bytes(record, size) for record in records))
 
     @classmethod
@@ -64,7 +65,7 @@ class Journal:
         if first["head"] != head:
             return None
         size = int(first["size"])
-        records = _on_disk(folder, [json.loads(line) for line in whole[1:]], size)
+        records = _on_disk(folder, int(head["rows"]), [json.loads(line) for line in whole[1:]], size)
         kept = [whole[0], *(json.dumps(record) for record in records)]
         write_text(path, "\n".join(kept) + "\n")
         return cls(folder, head, size, records)
@@ -108,7 +109,7 @@ class Journal:
         """(record, row, pixels) of each committed image that waits for a range; pixels are memory-mapped."""
         path = self.folder / "deep.part"
         values = np.memmap(path, np.float32, "r") if path.stat().st_size else np.empty(0, np.float32)
-        found, row, offset = [], 0, 0
+        found, row, offset = [], self.first, 0
         for number, record in enumerate(self.records):
             if channels := record.get("deep"):
                 count = channels * self.size**2
@@ -135,6 +136,11 @@ def _deep_bytes(record: Mapping[str, Any], size: int) -> int:
     return int(record.get("deep") or 0) * size * size * np.dtype(np.float32).itemsize
 
 
+def _pixel_bytes(first: int, records: list[dict[str, Any]], size: int) -> int:
+    rows = first + sum(record["problem"] is None for record in records)
+    return HEADER_BYTES + rows * size * size * 3
+
+
 def _cut(path: Path, size: int) -> Any:
     """Open for writing behind the first ``size`` bytes; what lies beyond is dropped."""
     path.touch()
@@ -144,11 +150,10 @@ def _cut(path: Path, size: int) -> Any:
     return file
 
 
-def _on_disk(folder: Path, records: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+def _on_disk(folder: Path, first: int, records: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
     """The records, or none of them where the pixels they speak of are gone."""
-    rows = sum(record["problem"] is None for record in records)
     deep = sum(_deep_bytes(record, size) for record in records)
-    for name, least in (("pixels.npy", HEADER_BYTES + rows * size * size * 3), ("deep.part", deep)):
+    for name, least in (("pixels.npy", _pixel_bytes(first, records, size)), ("deep.part", deep)):
         path = folder / name
         if not path.is_file() or path.stat().st_size < least:
             return []

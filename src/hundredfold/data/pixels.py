@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from hundredfold.data.decode import decode, measure, quiet_decoders
 from hundredfold.data.image import MAX_BYTES, Pixels
 from hundredfold.data.journal import HEADER_BYTES, Journal
+from hundredfold.data.kept import KNOWN, Kept, Waiting, stamp
 from hundredfold.data.resize import Fit, scaled_size, to_square
-from hundredfold.data.store import PixelStore, ValueRange, stored_facts
+from hundredfold.data.store import PixelStore, ValueRange
 from hundredfold.data.table import ImageTable
-from hundredfold.errors import ImageError, InputError, RunExistsError
+from hundredfold.errors import ImageError, InputError
 from hundredfold.progress import bar
 from hundredfold.rundir import atomic_write, write_json
 
@@ -38,7 +39,6 @@ LARGEST_OWN_SIZE = 256
 SMALLEST_SIZE = 16
 MEASURED = 2_000
 AHEAD = 8
-CHECKED = ("id", "width", "height", "sha256", "problem", "note")
 
 #: table → which of its rows [n] may define the range of deep images.
 Pool: TypeAlias = Callable[[ImageTable], NDArray[np.bool_]]
@@ -46,13 +46,14 @@ Pool: TypeAlias = Callable[[ImageTable], NDArray[np.bool_]]
 
 def fill(
     table: ImageTable, folder: Path, *, size: int | None, fit: Fit, value_range: ValueRange | None = None,
-    pool: Pool | None = None,
+    pool: Pool | None = None, tell: Callable[[int, int], None] | None = None,
 ) -> tuple[ImageTable, PixelStore]:
     """Decode every image of ``table`` once, check it, and keep it as a square of ``size`` px.
 
-    Images are decoded on all cores. An interrupted filling is continued by the next call; a finished
-    one is reused if the ids, the files (size and time), ``size`` and ``fit`` are the same. Images
-    that already have a problem are passed over; those that turn out unusable get one and no row.
+    Images are decoded on all cores. An interrupted filling is continued by the next call. What a finished
+    store made with the same ``size`` and ``fit`` holds is not decoded again while the files are as they were
+    (size and time); images that it lacks are added at its own size. Images that already have a problem are
+    passed over; those that turn out unusable get one and no row.
 
     Args:
         table: the images.
@@ -63,91 +64,110 @@ def fill(
         value_range: that of an earlier data set (``predict``); else deep images get the .1–99.9
             percentile of those that ``pool`` names.
         pool: called once with the filled table; by default the images that are not on the test side.
+        tell: called with how many images were decoded, and how many needed no decoding.
 
     Returns:
         the table with ``width``, ``height``, ``sha256``, ``problem`` and ``note``, and the store.
 
     Raises:
-        RunExistsError: ``folder`` holds a finished store of other images or settings.
+        RunExistsError: ``folder`` holds a finished store of changed images or with other settings, or one
+            with deep images and not just these.
         InputError: the disk is too small.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    head = _head(table, size, fit, value_range)
-    if (facts := stored_facts(folder)) is not None:
-        return _reused(table, folder, facts, head, pool or _training_side)
-    with quiet_decoders(), _one_thread_a_core():
-        journal = Journal.found(folder, head)
-        if journal is None:
-            side = size or _own_size(table)
-            _check_space(folder, len(table), side)
-            journal = Journal(folder, head, side, [])
-        with journal:
-            _decode(table, journal, fit, value_range)
-    return _finish(table, journal, head, value_range, pool or _training_side)
-
-
-def _decode(table: ImageTable, journal: Journal, fit: Fit, value_range: ValueRange | None) -> None:
-    todo = _waiting(table)
-    done = len(journal.records)
-    prepare = partial(_prepare, size=journal.size, fit=fit, value_range=value_range)
-    with bar("Decoding", len(todo), start=done) as progress:
-        for result in _in_order(prepare, todo[done:]):
-            if isinstance(result, ImageError):
-                journal.reject(result.reason, result.sentence)
-            else:
-                journal.accept(*result)
-            progress.advance()
-
-
-def _finish(
-    table: ImageTable, journal: Journal, head: dict[str, Any], value_range: ValueRange | None, pool: Pool
-) -> tuple[ImageTable, PixelStore]:
-    """Scale the deep images, complete the array's header, and say that the store is finished."""
-    filled = _filled(table, journal.records)
-    folder, size = journal.folder, journal.size
-    pooled = None
-    if deep := journal.deep_images():
-        chosen = pool(filled)
-        pooled = _pool_hash(filled, chosen)
-        positions = np.flatnonzero(table.frame["problem"].isna())
-        inside = [pixels for record, _, pixels in deep if chosen[positions[record]]]
-        value_range = ValueRange.of(inside or [pixels for _, _, pixels in deep])
-        _write_deep(journal, [(row, pixels) for _, row, pixels in deep], value_range)
-    count = sum(record["problem"] is None for record in journal.records)
-    with (folder / "pixels.npy").open("r+b") as file:
-        file.write(_header((count, size, size, 3)))
-        file.flush()
-        os.fsync(file.fileno())
-    with atomic_write(folder / "images.parquet") as path:
-        filled.frame[list(CHECKED)].to_parquet(path, index=False)
-    limits = None if value_range is None else list(asdict(value_range).values())
-    write_json(folder / "pixels.json", {
-        "schema_version": VERSION, "count": count, "size": size, "fit": head["fit"], "value_range": limits,
-        "pool": pooled, "head": head,
-    })
-    journal.remove()
+    head = _head(size, fit, value_range)
+    kept, waiting = Kept.found(folder, head), _waiting(table)
+    todo = kept.lacking(waiting)
+    pool, decoded = pool or _training_side, 0
+    if begun := bool(todo or not kept.facts):
+        decoded = _Filling(table, todo, kept, head, value_range).add(pool)
+        kept = Kept.found(folder, head)
+    filled = _filled(table, kept, waiting)
+    if not begun and kept.facts["pool"] not in (None, _pool_hash(filled, pool(filled))):
+        raise kept.other(", and its deep ones by the range of another training side")
+    if tell:
+        tell(decoded, len(waiting) - decoded)
     return filled, PixelStore.open(folder)
 
 
-def _reused(
-    table: ImageTable, folder: Path, facts: dict[str, Any], head: dict[str, Any], pool: Pool
-) -> tuple[ImageTable, PixelStore]:
-    checked = pd.read_parquet(folder / "images.parquet")
-    same = facts["head"] == head
-    filled = table.assign(**{name: checked[name] for name in CHECKED[1:]}) if same else table
-    if not same or facts["pool"] not in (None, _pool_hash(filled, pool(filled))):
-        raise RunExistsError(
-            "the folder holds the pixels of other images, or made with other settings", where=folder,
-            remedy="Choose another folder with --pixels, or delete this one.",
-        )
-    return filled, PixelStore.open(folder)
+@dataclass(frozen=True)
+class _Filling:
+    """The images of a table that a store lacks, and the store."""
+
+    table: ImageTable
+    todo: list[Waiting]
+    kept: Kept
+    head: dict[str, Any]
+    value_range: ValueRange | None
+
+    def add(self, pool: Pool) -> int:
+        """Decode the images and add them to the store; gives how many were decoded now."""
+        digest = hashlib.sha256(json.dumps([image[1:] for image in self.todo]).encode()).hexdigest()
+        begun = {**self.head, "images": digest, "rows": self.kept.rows}
+        with quiet_decoders(), _one_thread_a_core():
+            journal = Journal.found(self.kept.folder, begun)
+            if journal is None:
+                side = self.kept.facts.get("size") or self.head["size"] or _own_size(self.todo)
+                _check_space(self.kept.folder, len(self.todo), side)
+                journal = Journal(self.kept.folder, begun, side, [])
+            done = len(journal.records)
+            with journal:
+                self._decode(journal)
+        self._finish(journal, pool)
+        return len(self.todo) - done
+
+    def _decode(self, journal: Journal) -> None:
+        done = len(journal.records)
+        prepare = partial(_prepare, size=journal.size, fit=self.head["fit"], value_range=self.value_range)
+        with bar("Decoding", len(self.todo), start=done) as progress:
+            for result in _in_order(prepare, self.todo[done:]):
+                if isinstance(result, ImageError):
+                    journal.reject(result.reason, result.sentence)
+                else:
+                    journal.accept(*result)
+                progress.advance()
+
+    def _finish(self, journal: Journal, pool: Pool) -> None:
+        """Scale the deep images, complete the array's header, and say, last, that the store is finished."""
+        folder, size = journal.folder, journal.size
+        records = _joined(self.kept, self.todo, journal)
+        count = int(records["problem"].isna().sum())
+        shape, value_range, pooled = (count, size, size, 3), self.value_range, None
+        if deep := journal.deep_images():
+            filled = _filled(self.table, Kept(folder, {}, records), _waiting(self.table))
+            chosen = pool(filled)
+            pooled = _pool_hash(filled, chosen)
+            inside = [pixels for record, _, pixels in deep if chosen[self.todo[record].place]]
+            value_range = ValueRange.of(inside or [pixels for _, _, pixels in deep])
+            _write_deep(folder, [(row, pixels) for _, row, pixels in deep], value_range, shape)
+        with (folder / "pixels.npy").open("r+b") as file:
+            file.write(_header(shape))
+            file.flush()
+            os.fsync(file.fileno())
+        with atomic_write(folder / "images.parquet") as path:
+            records.to_parquet(path, index=False)
+        limits = None if value_range is None else list(asdict(value_range).values())
+        write_json(folder / "pixels.json", {
+            "schema_version": VERSION, "count": count, "images": len(records), "size": size,
+            "fit": self.head["fit"], "value_range": limits, "pool": pooled, "head": self.head,
+        })
+        journal.remove()
+
+
+def _joined(kept: Kept, todo: list[Waiting], journal: Journal) -> pd.DataFrame:
+    """The records of the store with those of the journal behind them."""
+    new = pd.DataFrame(journal.records, columns=[*KNOWN])
+    new["id"], new["stamp"] = [image.name for image in todo], [image.stamp for image in todo]
+    both = pd.concat([kept.records, new], ignore_index=True) if len(kept.records) else new
+    texts, sides = dict.fromkeys(("id", "stamp", "sha256", "problem", "note"), "str"), ("width", "height")
+    return both.astype({**texts, **dict.fromkeys(sides, "Int32")})
 
 
 def _prepare(
-    image: tuple[str, str], *, size: int, fit: Fit, value_range: ValueRange | None
+    image: Waiting, *, size: int, fit: Fit, value_range: ValueRange | None
 ) -> tuple[Pixels, dict[str, Any]] | ImageError:
-    """Read, decode and resize one image (id, path): its square and what the table keeps of it."""
-    name, path = image
+    """Read, decode and resize one image: its square and what the table keeps of it."""
+    name, path = image.name, image.path
     try:
         decoded = decode(
             _read(path), path, frame=_frame(name, path), target=partial(scaled_size, size=size, fit=fit)
@@ -182,7 +202,7 @@ def _frame(name: str, path: str) -> int | None:
 
 
 def _in_order(
-    function: Callable[[tuple[str, str]], Any], items: Sequence[tuple[str, str]]
+    function: Callable[[Waiting], Any], items: Sequence[Waiting]
 ) -> Iterator[Any]:
     """Apply ``function`` on all cores; results come in order, and few wait in memory."""
     workers = _cores()
@@ -216,13 +236,10 @@ def _one_thread_a_core() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _own_size(table: ImageTable) -> int:
-    images = _waiting(table)
-
-    def longer(image: tuple[str, str]) -> int | None:
-        name, path = image
+def _own_size(images: list[Waiting]) -> int:
+    def longer(image: Waiting) -> int | None:
         try:
-            return max(measure(_read(path), path, frame=_frame(name, path)))
+            return max(measure(_read(image.path), image.path, frame=_frame(image.name, image.path)))
         except ImageError:
             return None
 
@@ -233,18 +250,24 @@ def _own_size(table: ImageTable) -> int:
     return int(np.clip(np.percentile(sides, 90), SMALLEST_SIZE, LARGEST_OWN_SIZE))
 
 
-def _waiting(table: ImageTable) -> list[tuple[str, str]]:
-    frame = table.frame[table.frame["problem"].isna()]
-    return list(zip(frame["id"].astype(str), frame["path"].astype(str), strict=True))
+def _waiting(table: ImageTable) -> list[Waiting]:
+    """The images without a problem, with the fingerprints of their files."""
+    frame = table.frame
+    places = np.flatnonzero(frame["problem"].isna())
+    names, paths = frame["id"].iloc[places].astype(str), frame["path"].iloc[places].astype(str)
+    return [
+        Waiting(int(place), name, path, stamp(path))
+        for place, name, path in zip(places, names, paths, strict=True)
+    ]
 
 
-def _filled(table: ImageTable, records: list[dict[str, Any]]) -> ImageTable:
+def _filled(table: ImageTable, kept: Kept, images: list[Waiting]) -> ImageTable:
     """The table with what was found out about the images that had no problem before."""
     frame = table.frame.copy()
     waiting = frame["problem"].isna()
-    found = pd.DataFrame(records, index=frame.index[waiting], columns=[*CHECKED[1:]])
+    found = kept.of([image.name for image in images]).set_axis(frame.index[waiting])
     before = frame.loc[waiting, "note"].fillna("")
-    for name in CHECKED[1:-1]:
+    for name in ("width", "height", "sha256", "problem"):
         frame.loc[waiting, name] = found[name].astype(frame[name].dtype)
     notes = [
         new if problem else "; ".join(dict.fromkeys(filter(None, f"{old}; {new}".split("; "))))
@@ -265,10 +288,10 @@ def _pool_hash(table: ImageTable, chosen: NDArray[np.bool_]) -> str:
 
 
 def _write_deep(
-    journal: Journal, images: Sequence[tuple[int, NDArray[np.float32]]], value_range: ValueRange
+    folder: Path, images: Sequence[tuple[int, NDArray[np.float32]]], value_range: ValueRange,
+    shape: tuple[int, ...],
 ) -> None:
-    shape = (sum(record["problem"] is None for record in journal.records), journal.size, journal.size, 3)
-    array = np.memmap(journal.folder / "pixels.npy", np.uint8, "r+", HEADER_BYTES, shape)
+    array = np.memmap(folder / "pixels.npy", np.uint8, "r+", HEADER_BYTES, shape)
     for row, pixels in images:
         eight = value_range.to_uint8(pixels)
         array[row] = eight if eight.ndim == 3 else eight[..., None]
@@ -282,19 +305,10 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def _head(table: ImageTable, size: int | None, fit: Fit, value_range: ValueRange | None) -> dict[str, Any]:
-    """What the store depends on: a store or a journal with another head is of no use."""
-    digest = hashlib.sha256()
-    frame = table.frame
-    for name, path, problem in zip(frame["id"], frame["path"], frame["problem"].fillna(""), strict=True):
-        try:
-            state = Path(path).stat()
-            stamp = f"{state.st_size} {state.st_mtime_ns}"
-        except (OSError, TypeError):  # absent, or a row without a path
-            stamp = "absent"
-        digest.update(json.dumps([name, stamp, problem]).encode())
+def _head(size: int | None, fit: Fit, value_range: ValueRange | None) -> dict[str, Any]:
+    """The settings that the pixels depend on: a store with others is of no use."""
     return {
-        "version": VERSION, "images": digest.hexdigest(), "size": size, "fit": fit,
+        "version": VERSION, "size": size, "fit": fit,
         "value_range": None if value_range is None else list(asdict(value_range).values()),
     }
 

@@ -114,10 +114,14 @@ class PixelStore:
 
     def each_id(self) -> Iterator[str]:
         """The ids of the rows one after the other; few are in memory at a time."""
+        told = 0
         with parquet.ParquetFile(self.folder / "images.parquet") as file:
             for batch in file.iter_batches(LOOKED_AT, columns=["id", "problem"]):
                 frame = batch.to_pandas()
-                yield from frame.loc[frame["problem"].isna(), "id"]
+                names = frame.loc[frame["problem"].isna(), "id"].tolist()
+                # A kill while images are added may leave names beyond the rows there are.
+                yield from names[: max(0, self.count - told)]
+                told += len(names)
 
     @cached_property
     def array(self) -> NDArray[np.uint8]:

@@ -90,9 +90,13 @@ def _fill(table: ImageTable, run: RunDirectory, settings: ScanSettings) -> tuple
 
     folder = settings.pixels or run / "pixels"
 
+    def tell(decoded: int, reused: int) -> None:
+        run.record(decoding={"decoded": decoded, "reused": reused})
+        run.log(f"Pixels: decoded {decoded:,}, reused {reused:,}.")
+
     def filled() -> tuple[ImageTable, PixelStore]:
         return fill(
-            table, folder, size=settings.pixel_size, fit=settings.fit,
+            table, folder, size=settings.pixel_size, fit=settings.fit, tell=tell,
             # Only now are all pixels known, and with them the copies that belong to the test side.
             pool=lambda known: (
                 known.frame["problem"].isna() & (_split(known, settings).frame["split"] == "train")
