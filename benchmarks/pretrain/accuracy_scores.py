@@ -1,0 +1,87 @@
+"""Balanced accuracy of the SVM at 100 labels per class, for weights of any origin, by our protocol.
+
+The weights of another program are looked at in three ways, so that none is held against it: as it left them
+(images at the size of its crops), by our encoder's protocol (our size, vectors averaged over the turned and
+mirrored images), and so with BatchNorm's statistics re-estimated on plain training images, as our export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+import hundredfold
+from hundredfold.backbones.backbone import create_backbone
+from hundredfold.config import PretrainSettings
+from hundredfold.data.store import PixelStore
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.encoder import Encoder
+from hundredfold.encode.protocol import resize
+from hundredfold.rundir import RunDirectory
+from hundredfold.ssl.batchnorm import reestimate_batchnorm
+from hundredfold.ssl.device import default_image_size
+from hundredfold.ssl.pretraining import encoder_size, encoder_symmetry
+
+__all__ = ["WAYS", "crop_sizes", "encoder_of", "score"]
+
+LABELS, DRAWS = 100, 5
+WAYS = ("as it is", "our protocol", "our protocol, statistics re-estimated")
+ESTIMATED, BATCH = 2048, 64  # as our export
+
+
+def crop_sizes(split: RunDirectory) -> tuple[int, int]:
+    """Sides in px of the global and the local crops: our default for these images on a CPU."""
+    size = default_image_size(PixelStore.open(split.pixels).size, "cpu")
+    return size, size // 2
+
+
+def encoder_of(weights: Path, way: str, split: RunDirectory, backbone_name: str, start: Path) -> Encoder:
+    """The encoder that ``weights`` make, looked at in one of the ``WAYS``.
+
+    Args:
+        weights: timm's names; a file without a normalisation is given that of ``start``.
+        way: one of ``WAYS``.
+        split: the scanned run.
+        backbone_name: timm's.
+        start: the start weights.
+    """
+    backbone = create_backbone(backbone_name, weights=str(start))
+    if weights != start:
+        other = create_backbone(backbone_name, weights=str(weights))
+        backbone.model.load_state_dict(other.model.state_dict())
+    store, pool = PixelStore.open(split.pixels), ImageTable.read(split / "images.parquet").pool
+    size = crop_sizes(split)[0]
+    ours = way != WAYS[0]
+    if ours:
+        size = encoder_size(size, store.size)
+    if way == WAYS[2]:
+        reestimate_batchnorm(backbone, _plain(store, pool, size))
+    settings = PretrainSettings(images=Path(), out=Path())
+    return Encoder(
+        backbone, size=size, value_range=store.value_range, fit=store.fit, provenance={"way": way},
+        seen=frozenset() if weights == start else frozenset(pool.frame["sha256"]),
+        symmetry=encoder_symmetry(settings) if ours else "none",
+    )
+
+
+def score(encoder: Path, split: RunDirectory, labels: Path, out: Path) -> list[float]:
+    """Balanced accuracy on the test images, a number a draw; what was done before is kept."""
+    hundredfold.embed(split.path, encoder=str(encoder), out=out, resume=True)
+    hundredfold.curve(
+        out, labels=labels, out=out, budgets=(LABELS,), classifiers=("svm",), repeats=DRAWS, bootstrap=0,
+        resume=True,
+    )
+    rows = pd.read_parquet(out / "curve.parquet")
+    rows = rows[(rows["metric"] == "balanced_accuracy") & rows["class"].isna()].sort_values("repeat")
+    return [round(float(value), 5) for value in rows["value"]]
+
+
+def _plain(store: PixelStore, pool: ImageTable, size: int) -> Iterator[Tensor]:
+    chosen = np.random.default_rng(0).permutation(pool.ids)[:ESTIMATED]
+    for part in np.array_split(store.rows(chosen), max(1, len(chosen) // BATCH)):
+        yield torch.from_numpy(resize(store[part], size))
