@@ -47,10 +47,11 @@ def lightly_train(given: Given) -> None:
 
     an_epoch = max(1, sum(1 for _ in Path(given["images"]).iterdir()) // BATCH)
     resume = Path(given["out"], "checkpoints", "last.ckpt").exists()
+    # The steps end it; the epochs only have to be enough, also where a continued run counts one twice.
     program.pretrain(
         out=given["out"], data=given["images"], model=Wrapper(given["backbone"], given["weights"]),
         method="dino", batch_size=BATCH, accelerator="cpu", overwrite=not resume, resume_interrupted=resume,
-        epochs=given["steps"] // an_epoch + 1, trainer_args={"max_steps": given["steps"]},
+        epochs=2 * (given["steps"] // an_epoch + 1), trainer_args={"max_steps": given["steps"]},
         transform_args={
             "image_size": (given["image_size"],) * 2,
             "local_view": {"view_size": (given["local_size"],) * 2},
