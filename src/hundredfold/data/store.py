@@ -115,7 +115,7 @@ class PixelStore:
     def each_id(self) -> Iterator[str]:
         """The ids of the rows one after the other; few are in memory at a time."""
         told = 0
-        with parquet.ParquetFile(self.folder / "images.parquet") as file:
+        with parquet.ParquetFile(self.folder / "images.parquet", memory_map=True) as file:
             for batch in file.iter_batches(LOOKED_AT, columns=["id", "problem"]):
                 frame = batch.to_pandas()
                 names = frame.loc[frame["problem"].isna(), "id"].tolist()

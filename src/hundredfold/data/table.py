@@ -186,7 +186,7 @@ class TableFile:
 
     def parts(self, *names: str) -> Iterator[pd.DataFrame]:
         """The named columns of the images that may be seen, in parts that follow each other."""
-        with parquet.ParquetFile(self.path) as file:
+        with parquet.ParquetFile(self.path, memory_map=True) as file:
             for batch in file.iter_batches(PART, columns=[*{*names, "problem", "split"}]):
                 frame = batch.to_pandas()
                 fine = frame["problem"].isna() & (self.transductive | (frame["split"] == "train"))
