@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hundredfold.config import PretrainSettings, ScanSettings, verb
 from hundredfold.errors import InputError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from hundredfold.backbones.backbone import Backbone
 
 __all__ = ["pretrain"]
 
@@ -22,23 +27,29 @@ def pretrain(settings: PretrainSettings) -> RunDirectory:
         WeightsError: the initial weights cannot be had.
         TrainingError: the loss is not finite.
     """
-    if not settings.resume:
-        _check_names(settings)
+    begun = settings.resume and RunDirectory.is_run(settings.out)
+    done = begun and RunDirectory.open(settings.out).done("pretrain")
+    backbone = None if done else _backbone(settings)
     run = _scanned(settings)
-    if run.done("pretrain") and settings.resume:
+    if backbone is None:
         return run
     with run.stage("pretrain", settings=settings, resume=settings.resume):
-        _pretrain(settings, run)
+        _pretrain(backbone, settings, run)
     return run
 
 
-def _check_names(settings: PretrainSettings) -> None:
-    """Find a wrong name before an hour's scan, not after it."""
+def _backbone(settings: PretrainSettings) -> Backbone:
+    """The backbone to start from; built first, as a wrong name must not be found after an hour's scan."""
+    import torch
+
     from hundredfold.backbones.backbone import create_backbone
     from hundredfold.views.modalities import MODALITIES
 
     MODALITIES[settings.modality]
-    create_backbone(settings.backbone, weights=settings.weights, download=settings.download)
+    torch.manual_seed(settings.seed)
+    return create_backbone(
+        settings.backbone, weights=settings.weights, download=settings.download, drop_path=settings.drop_path
+    )
 
 
 def _scanned(settings: PretrainSettings) -> RunDirectory:
@@ -54,10 +65,7 @@ def _scanned(settings: PretrainSettings) -> RunDirectory:
     return scan(settings.part(ScanSettings))
 
 
-def _pretrain(settings: PretrainSettings, run: RunDirectory) -> None:
-    import torch
-
-    from hundredfold.backbones.backbone import create_backbone
+def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory) -> None:
     from hundredfold.data.store import PixelStore
     from hundredfold.data.table import TableFile
     from hundredfold.encode.encoder import Encoder
@@ -68,10 +76,6 @@ def _pretrain(settings: PretrainSettings, run: RunDirectory) -> None:
     table = TableFile(run.require("images.parquet", made_by="scan"), settings.transductive)
     pixels = PixelStore.open(run.pixels)
     pool = Pool(table, pixels)
-    torch.manual_seed(settings.seed)
-    backbone = create_backbone(
-        settings.backbone, weights=settings.weights, download=settings.download, drop_path=settings.drop_path
-    )
     size = settings.image_size or default_image_size(pixels.size, device_type())
     Encoder(
         backbone, size=encoder_size(size, pixels.size), value_range=pixels.value_range, fit=pixels.fit,
