@@ -36,8 +36,9 @@ from hundredfold.views.multicrop import MultiCrop
 
 __all__ = ["Plan", "Trainer", "seconds_a_step"]
 
-#: Steps that are timed for ``--minutes``, after one that is not.
+#: Steps that are timed for ``--minutes``, after one that is not; fewer where a few seconds have gone by.
 TIMED_STEPS = 4
+TIMED_SECONDS = 4.0
 #: Share of ``--minutes`` kept back for checkpoints, the monitor and the export.
 RESERVE = 0.05
 
@@ -229,6 +230,8 @@ def seconds_a_step(trainer: Trainer) -> float:
         began = time.monotonic()
         trial.step(batch, trainer.schedule.at(trainer.plan.steps // 2))
         times.append(time.monotonic() - began)
+        if len(times) > 2 and sum(times) > TIMED_SECONDS:
+            break
     timed = sorted(times[1:] or times)
     return timed[len(timed) // 2]
 
