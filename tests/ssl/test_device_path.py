@@ -27,7 +27,7 @@ class WaitingError(AssertionError):
 
 
 class NeverWait(TorchDispatchMode):
-    """Refuses what would make the host wait for a GPU: reading values, and copies to other memory."""
+    """Refuses to read values of tensors, for which the host would wait. Copies to the host are not seen."""
 
     def __torch_dispatch__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = function.__name__.split(".")[0]
