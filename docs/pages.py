@@ -36,10 +36,12 @@ view may only change what does not change the diagnosis; `--modality NAME` says 
 views of your own images in the report before you trust them.
 
 Flips are probabilities; the rotation goes to either side; brightness, contrast and saturation are factors
-from 1 − x to 1 + x; hue is in turns. Another package adds a modality by the entry point `hundredfold.modality`.
+from 1 − x to 1 + x; hue is in turns; blur and solarise are probabilities, of the first global, the second global and
+the local crops; stretch is the greatest width by height, or height by width. Another package adds a modality by the
+entry point `hundredfold.modality`.
 
-| modality | flip left–right | flip up–down | rotation | perspective | brightness, contrast | saturation, hue | greyscale |
-|---|---|---|---|---|---|---|---|
+| modality | flip left–right | flip up–down | rotation | perspective | brightness, contrast | saturation, hue | greyscale | blur | stretch | solarise |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -51,7 +53,7 @@ def settings_page() -> str:
 def modalities_page() -> str:
     """The page of all modalities."""
     rows = "".join(_modality(modality) for modality in MODALITIES.values())
-    reasons = "".join(f"- **{modality.name}**: {modality.reason}\n" for modality in MODALITIES.values())
+    reasons = "".join(f"- **{modality.name}**: {modality.reason} {modality.left_out}\n" for modality in MODALITIES.values())
     return f"{MODALITIES_HEAD}{rows}\n## Why\n\n{reasons}"
 
 
@@ -60,8 +62,13 @@ def _modality(modality: Modality) -> str:
         modality.name, f"{modality.flip_horizontal:g}", f"{modality.flip_vertical:g}", f"±{modality.rotation:g}°",
         f"{modality.perspective:g}", f"{modality.brightness:g}, {modality.contrast:g}",
         f"{modality.saturation:g}, {modality.hue:g}", f"{modality.greyscale_p:g}",
+        _by_view(modality.blur_p), f"{modality.aspect:.2f}", _by_view(modality.solarise_p),
     ]
     return f"| {' | '.join(cells)} |\n"
+
+
+def _by_view(shares: tuple[float, float, float]) -> str:
+    return " / ".join(f"{share:g}" for share in shares) if any(shares) else "0"
 
 
 def _section(verb: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -227,11 +227,21 @@ class RunDirectory:
         with (self.path / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {line}\n")
 
+    def explain(self, stage: str, lines: Sequence[str]) -> None:
+        """Say on top of ``config.yaml``, as comments, what became of settings that ``stage`` left open."""
+        path = self / "config.yaml"
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        kept = [line for line in _comments(before) if not line.startswith(f"# {stage}: ")]
+        head = [*kept, *(f"# {stage}: {line}" for line in lines)]
+        body = [line for line in before.splitlines() if not line.startswith("#")]
+        write_text(path, "".join(f"{line}\n" for line in [*head, *body]))
+
     def _note_settings(self, stage: str, settings: Settings) -> None:
         path = self / "config.yaml"
-        noted = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-        noted[stage] = settings.model_dump(mode="json")
-        write_text(path, yaml.safe_dump(noted, sort_keys=False, allow_unicode=True))
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        noted = {**(yaml.safe_load(before) or {}), stage: settings.model_dump(mode="json")}
+        head = "".join(f"{line}\n" for line in _comments(before))
+        write_text(path, head + yaml.safe_dump(noted, sort_keys=False, allow_unicode=True))
 
     def _set_stage(self, name: str, **facts: object) -> None:
         state = self.state
@@ -240,6 +250,10 @@ class RunDirectory:
 
     def _write(self, state: Mapping[str, object]) -> None:
         write_json(self.path / "run.json", state)
+
+
+def _comments(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("#")]
 
 
 def software() -> dict[str, str]:

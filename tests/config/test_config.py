@@ -164,7 +164,8 @@ def test_the_paper_preset_is_the_reference_of_method_md() -> None:
 
 def test_epochs_and_minutes_exclude_each_other() -> None:
     required = REQUIRED[PretrainSettings]
-    assert PretrainSettings.of(**required).epochs == 100
+    assert PretrainSettings.of(**required).epochs is None  # decided when the images are known
+    assert PretrainSettings.of(**required, preset="paper", minutes=30).epochs is None
     timed = PretrainSettings.of(**required, minutes=30)
     assert (timed.epochs, timed.minutes) == (None, 30)
     with pytest.raises(SettingsError, match="epochs and minutes exclude each other"):

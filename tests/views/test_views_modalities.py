@@ -120,3 +120,48 @@ def test_a_strength_out_of_range_is_refused_by_name(field, value):
 )
 def test_its_symmetry_is_what_it_may_do(name, symmetry):
     assert MODALITIES[name].symmetry == symmetry
+
+
+#: what DINO does to photographs, or the paper to all: whether a modality does as much, and the word for it
+CHANGES = {
+    "solarisation": lambda modality: any(modality.solarise_p),
+    "greyscale": lambda modality: modality.greyscale_p >= 0.05 and modality.saturation,
+    "flip": lambda modality: modality.flip_vertical,
+    "blur": lambda modality: modality.blur_p >= (0.5, 0.1, 0.3),
+    "perspective": lambda modality: modality.perspective or modality.frame == "image",
+    "hue": lambda modality: modality.hue >= 0.05,
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(MODALITIES) - {"paper", "natural"}))
+def test_it_names_what_is_left_out(name):
+    modality = MODALITIES[name]
+    silent = [word for word, does in CHANGES.items() if not does(modality) and word not in modality.left_out]
+    assert silent == []
+    assert modality.left_out.endswith(".")
+    claimed = [
+        word for word, does in CHANGES.items() if does(modality) and f"o {word}" in modality.left_out
+    ]  # "No greyscale", "no greyscale"
+    assert claimed == []
+
+
+@pytest.mark.parametrize("name", ["dermoscopy", "endoscopy", "fundus"])
+def test_where_colour_is_a_finding_no_view_loses_it(name):
+    modality = MODALITIES[name]
+    green, red = np.full((48, 48, 3), (60, 160, 60), np.uint8), np.full((48, 48, 3), (200, 60, 60), np.uint8)
+    views = MultiCrop(modality, image_size=32, local_size=16, local_crops=4, seed=0)
+    for key in range(60):
+        for image, channel in ((green, 1), (red, 0)):
+            for crops in views(image, key, 0):
+                others = [other for other in range(3) if other != channel]
+                assert (crops[..., channel].astype(int) > crops[..., others].max(axis=-1)).all()
+
+
+def test_an_x_ray_is_never_blurred():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 1), dtype=np.uint8).repeat(3, axis=2)
+    plain = replace(MODALITIES["xray"], rotation=0.0, brightness=0.0, contrast=0.0, aspect=1.0)
+    whole = MultiCrop(
+        plain, image_size=64, local_size=32, local_crops=0, global_scale=(1.0, 1.0), seed=0
+    )
+    for key in range(40):
+        assert np.abs(whole(noise, key, 0)[0].astype(int) - noise).max() <= 2

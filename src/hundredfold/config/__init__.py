@@ -4,7 +4,7 @@ from hundredfold.config.base import ResumableSettings, Settings, Verb, check_unc
 from hundredfold.config.curve import CurveChoices, CurveSettings
 from hundredfold.config.embed import EmbedChoices, EmbedSettings
 from hundredfold.config.fit import FitChoices, FitSettings, PredictSettings
-from hundredfold.config.pretrain import PretrainChoices, PretrainSettings
+from hundredfold.config.pretrain import FittedChoices, PretrainChoices, PretrainSettings
 from hundredfold.config.run import DemoSettings, ReportSettings, RunSettings
 from hundredfold.config.scan import ScanChoices, ScanSettings
 
@@ -16,6 +16,7 @@ __all__ = [
     "EmbedSettings",
     "FitChoices",
     "FitSettings",
+    "FittedChoices",
     "PredictSettings",
     "PretrainChoices",
     "PretrainSettings",

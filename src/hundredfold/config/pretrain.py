@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from hundredfold.config.base import ResumableSettings, Settings
 from hundredfold.config.scan import PixelChoices
 
-__all__ = ["PretrainChoices", "PretrainSettings"]
+__all__ = ["FittedChoices", "PretrainChoices", "PretrainSettings"]
 
 Unit = Field(ge=0, le=1)
 
@@ -67,7 +67,8 @@ class PretrainChoices(Settings):
         "microscopy", description="What may be done to the images; see docs/modalities.md."
     )
     epochs: float | None = Field(
-        None, gt=0, description="Passes over the images [default: 100; paper: 300]."
+        None, gt=0,
+        description="Passes over the images [default: 100, within 2,000 and 100,000 steps; paper: 300]."
     )
     minutes: float | None = Field(
         None, gt=0, description="Instead of epochs: as many steps as fit in this wall-clock time."
@@ -82,7 +83,9 @@ class PretrainChoices(Settings):
     local_size: int | None = Field(
         None, ge=8, le=1024, description="Side of a local crop in px [default: half of image_size]."
     )
-    local_crops: int = Field(4, ge=0, le=16, description="Local crops an image.")
+    local_crops: int | None = Field(
+        None, ge=0, le=16, description="Local crops an image; 0 for none [default: 4, none below 24 px]."
+    )
     global_scale: tuple[float, float] = Field(
         (0.4, 1.0), description="Share of the image's area in a global crop, from and to."
     )
@@ -90,14 +93,24 @@ class PretrainChoices(Settings):
         (0.1, 0.4), description="Share of the image's area in a local crop, from and to."
     )
 
-    batch_size: int = Field(64, ge=2, description="Images a step.")
-    learning_rate: float = Field(
-        2e-3, gt=0, description="Peak learning rate at batch 256; scaled by batch/256."
+    batch_size: int | None = Field(
+        None, ge=2, description="Images a step [default: by images and memory, 16…64 on a CPU, else …256]."
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate at batch 256.")
+    learning_rate_rule: Literal["linear", "sqrt"] = Field(
+        "linear", description="How it follows the batch: times batch/256, or times the square root of that."
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1,
+        description="Learning rate of each layer of the backbone as a share of the next one's; 1: all alike.",
     )
     learning_rate_end: float = Field(1e-6, ge=0, description="Learning rate of the last step.")
     weight_decay: float = Field(0.04, ge=0, description="Weight decay at the start.")
     weight_decay_end: float = Field(0.4, ge=0, description="Weight decay at the end.")
-    warmup: float = Field(0.05, ge=0, le=1, description="Share of the steps the learning rate rises.")
+    warmup: float | None = Field(
+        None, ge=0, le=1,
+        description="Share of the steps the learning rate rises [default: .05, or 50 steps up to .2].",
+    )
     clip: float = Field(0.32, ge=0, description="Adaptive gradient clipping; 0 switches it off.")
     drop_path: float = Field(0.0, ge=0, lt=1, description="Stochastic depth of the student.")
 
@@ -118,7 +131,9 @@ class PretrainChoices(Settings):
     centre_momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the EMA centre.")
     koleo: float = Field(0.0, ge=0, description="Weight of the KoLeo spread regulariser.")
 
-    prototypes: int = Field(1024, ge=2, description="Outputs of the projection head.")
+    prototypes: int | None = Field(
+        None, ge=2, description="Outputs of the projection head [default: by number of images, 256…65,536]."
+    )
     head_layers: int = Field(3, ge=1, le=8, description="Linear layers before the last one.")
     head_hidden: int = Field(2048, ge=8, description="Width of the head.")
     head_bottleneck: int = Field(256, ge=4, description="Width before the last layer.")
@@ -154,8 +169,9 @@ class PretrainChoices(Settings):
     @model_validator(mode="before")
     @classmethod
     def _length(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("epochs") is None and given.get("minutes") is None:
-            return {**given, "epochs": 300 if given.get("preset") == "paper" else 100}
+        paper = isinstance(given, dict) and given.get("preset") == "paper"
+        if paper and given.get("epochs") is None and given.get("minutes") is None:
+            return {**given, "epochs": 300}
         return given
 
     @model_validator(mode="after")
@@ -167,6 +183,16 @@ class PretrainChoices(Settings):
             if not 0 < low <= high <= 1:
                 raise ValueError(f"{name} must be two shares 0 < from <= to <= 1, found {low} and {high}")
         return self
+
+
+class FittedChoices(PretrainChoices):
+    """Choices in which every default that depends on the data has its value (``ssl/defaults.py``)."""
+
+    image_size: int = Field(description="As in the choices.")
+    local_size: int = Field(description="As in the choices.")
+    local_crops: int = Field(description="As in the choices.")
+    batch_size: int = Field(description="As in the choices.")
+    prototypes: int = Field(description="As in the choices.")
 
 
 class PretrainSettings(PretrainChoices, PixelChoices, ResumableSettings):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hundredfold.backbones.backbone import Backbone
-from hundredfold.config import PretrainChoices
+from hundredfold.config import FittedChoices
 from hundredfold.ssl.head import ProjectionHead
 from hundredfold.ssl.loss import Centre, dino_loss, koleo, sinkhorn
 
@@ -25,9 +25,10 @@ class Branch(nn.Module):
         self.backbone = backbone
         self.head = head
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Uint8 crops [n, h, w, 3] → features [n, d] and logits [n, k]."""
-        features = self.backbone(self.backbone.normalise(crops))
+    def forward(self, crops: Tensor, *, frozen: bool = False) -> tuple[Tensor, Tensor]:
+        """Uint8 crops [n, h, w, 3] → features [n, d] and logits [n, k]; ``frozen``: no gradient below."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            features = self.backbone(self.backbone.normalise(crops))
         return features, self.head(features)
 
 
@@ -56,7 +57,7 @@ class DINO(nn.Module):
         Caron et al. 2021, arXiv 2104.14294, algorithm 1.
     """
 
-    def __init__(self, backbone: Backbone, settings: PretrainChoices) -> None:
+    def __init__(self, backbone: Backbone, settings: FittedChoices) -> None:
         super().__init__()
         self.settings = settings
         head = ProjectionHead(
@@ -77,13 +78,16 @@ class DINO(nn.Module):
         _set_teacher_mode(self.teacher, self.settings.teacher_batchnorm if mode else "running")
         return self
 
-    def forward(self, large: Tensor, small: Tensor, teacher_temperature: float) -> Outputs:
+    def forward(
+        self, large: Tensor, small: Tensor, teacher_temperature: float, *, backbone_frozen: bool = False
+    ) -> Outputs:
         """Compare the views of a batch.
 
         Args:
             large: uint8 global crops [2, b, g, g, 3].
             small: uint8 local crops [l, b, m, m, 3]; l may be 0.
             teacher_temperature: of this step.
+            backbone_frozen: leave out the student's backward pass below the head.
         """
         images = large.shape[1]
         with torch.no_grad():
@@ -94,10 +98,11 @@ class DINO(nn.Module):
             else:
                 targets = self.centre.targets(teacher_logits, teacher_temperature)
                 self.centre.update(teacher_logits)
-        features, logits = self.student(large.flatten(0, 1))
+        features, logits = self.student(large.flatten(0, 1), frozen=backbone_frozen)
         parts = [logits.unflatten(0, (2, images))]
         if len(small):
-            parts.append(self.student(small.flatten(0, 1))[1].unflatten(0, (len(small), images)))
+            local = self.student(small.flatten(0, 1), frozen=backbone_frozen)[1]
+            parts.append(local.unflatten(0, (len(small), images)))
         student_logits = torch.cat(parts)  # [2 + l, b, k]
         loss = dino_loss(student_logits, targets, self.settings.student_temperature)
         if self.settings.koleo:

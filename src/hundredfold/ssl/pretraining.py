@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hundredfold.backbones.backbone import Backbone
-from hundredfold.config import PretrainChoices, check_unchanged
+from hundredfold.config import FittedChoices, PretrainChoices, check_unchanged
 from hundredfold.encode.encoder import Encoder, Symmetry
 from hundredfold.encode.neighbours import knn_accuracy
 from hundredfold.encode.protocol import resize
@@ -19,8 +20,10 @@ from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.batches import BatchOrder
 from hundredfold.ssl.batchnorm import has_batchnorm, reestimate_batchnorm
-from hundredfold.ssl.device import arrange, choose_precision, create_fabric, default_image_size, device_type
+from hundredfold.ssl.defaults import Circumstances, Fitted, fit_settings, fit_to_steps, warnings_of
+from hundredfold.ssl.device import arrange, choose_precision, create_fabric, device_type
 from hundredfold.ssl.dino import DINO
+from hundredfold.ssl.footprint import bytes_an_image, device_memory
 from hundredfold.ssl.pool import Pool
 from hundredfold.ssl.recompute import recompute_activations
 from hundredfold.ssl.trainer import RESERVE, Plan, Trainer, seconds_a_step
@@ -29,8 +32,6 @@ from hundredfold.views.multicrop import MultiCrop
 
 __all__ = ["Pool", "encoder_size", "encoder_symmetry", "pretrain_encoder"]
 
-#: Fewer steps than this leave good initial weights worse than they were.
-FEW_STEPS = 200
 #: Images the monitor's kNN and the BatchNorm statistics are taken from, at most.
 WATCHED = 1000
 ESTIMATED = 2048
@@ -58,32 +59,43 @@ def pretrain_encoder(
             f"expected at least 2 images to pre-train on, found {len(pool)}", where=run.path,
             remedy="Check splits.csv: test and audit images are left out unless --transductive is given.",
         )
-    torch.manual_seed(seed)
     arrange(backbone, device_type())
-    dino = DINO(backbone, settings)
-    if settings.gradient_checkpointing:
-        recompute_activations(dino.student.backbone)
     noted = run.state.get("pretrain") if resume else None
     plan = _noted_plan(noted, settings, run) if noted else None
-    trainer = _trainer(dino, pool, settings, run, plan=plan or _plan(backbone, pool, settings), seed=seed)
-    if plan is None and settings.minutes is not None:
-        say("Timing a few steps …")
-        steps = _steps_in(settings.minutes, seconds_a_step(trainer))
-        trainer = _trainer(dino, pool, settings, run, plan=replace(trainer.plan, steps=steps), seed=seed)
-    plan = trainer.plan
+    fitted = Fitted.of_note(settings, noted["defaults"]) if noted else _fit(backbone, pool, settings)
+    torch.manual_seed(seed)
+    dino = DINO(backbone, fitted.settings)
+    if settings.gradient_checkpointing:
+        recompute_activations(dino.student.backbone)
+    build = partial(_trainer, dino, pool, run=run, seed=seed)
+    if plan is None:
+        plan = _plan(backbone, pool, fitted.settings)
+        if settings.minutes is not None:
+            say("Timing a few steps …")
+            seconds = seconds_a_step(build(settings=fitted.settings, plan=plan))
+            plan = replace(plan, steps=_steps_in(settings.minutes, seconds))
+        fitted = fit_to_steps(fitted, plan.steps)
+    trainer = build(settings=fitted.settings, plan=plan)
     facts = {
         **asdict(plan),
         "epochs": round(plan.steps / trainer.order.steps_per_epoch, 2),
         "images": len(pool),
         "backbone": backbone.name,
         "weights": backbone.source,
+        "local_crops": fitted.settings.local_crops,
+        "prototypes": fitted.settings.prototypes,
         "momentum": trainer.schedule.momentum,
         "minutes": settings.minutes,
         "transductive": settings.transductive,
         "settings": _essential(settings),
+        "defaults": fitted.note(),
     }
-    warned = _warned_of(plan, backbone)
+    warned = warnings_of(
+        fitted.settings, steps=plan.steps, batch_size=plan.batch_size, images=len(pool),
+        random=backbone.source == "random",
+    )
     run.record(pretrain={**facts, "alarms": warned})
+    run.explain("pretrain", fitted.lines())
     usual = settings.modality == PretrainChoices.model_fields["modality"].default
     hint = "; --modality names another kind" if usual else ""
     say(
@@ -91,6 +103,8 @@ def pretrain_encoder(
         f"({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px, {plan.precision}.\n"
         f"Views for {settings.modality} images{hint}."
     )
+    if fitted.reasons:
+        say("\n  ".join(["By the data:", *fitted.lines()]))
     for sentence in warned:
         say(f"Warning: {sentence}.")
     trainer.fit(resume=resume)
@@ -119,9 +133,18 @@ def encoder_symmetry(settings: PretrainChoices) -> Symmetry:
     return MODALITIES[settings.modality].symmetry if settings.symmetry == "auto" else settings.symmetry
 
 
-def _plan(backbone: Backbone, pool: Pool, settings: PretrainChoices) -> Plan:
+def _fit(backbone: Backbone, pool: Pool, settings: PretrainChoices) -> Fitted:
+    """The settings with their defaults; the footprint is counted only where the batch was left open."""
     device = device_type()
-    image_size = settings.image_size or default_image_size(pool.pixels.size, device)
+    found = Circumstances(
+        images=len(pool), stored_size=pool.pixels.size, device=device, memory=device_memory(device),
+        footprint=partial(bytes_an_image, backbone),
+    )
+    return fit_settings(settings, found)
+
+
+def _plan(backbone: Backbone, pool: Pool, settings: FittedChoices) -> Plan:
+    device = device_type()
     batch_size = min(settings.batch_size, len(pool))
     epochs = settings.epochs or 1
     steps = max(1, round(epochs * BatchOrder(len(pool), batch_size, 0).steps_per_epoch))
@@ -131,8 +154,8 @@ def _plan(backbone: Backbone, pool: Pool, settings: PretrainChoices) -> Plan:
     return Plan(
         steps=steps,
         batch_size=batch_size,
-        image_size=image_size,
-        local_size=settings.local_size or image_size // 2,
+        image_size=settings.image_size,
+        local_size=settings.local_size,
         precision=choose_precision(backbone, device, settings.precision),
         workers=workers,
     )
@@ -152,7 +175,7 @@ def _essential(settings: PretrainChoices) -> dict[str, object]:
 
 
 def _trainer(
-    dino: DINO, pool: Pool, settings: PretrainChoices, run: RunDirectory, *, plan: Plan, seed: int
+    dino: DINO, pool: Pool, *, settings: FittedChoices, run: RunDirectory, plan: Plan, seed: int
 ) -> Trainer:
     views = MultiCrop(
         MODALITIES[settings.modality],
@@ -175,19 +198,6 @@ def _trainer(
         watch=_watch(pool, encoder_size(plan.image_size, pool.pixels.size)),
         seed=seed,
     )
-
-
-def _warned_of(plan: Plan, backbone: Backbone) -> list[str]:
-    """What can be said against the plan before the first step."""
-    if plan.steps >= FEW_STEPS:
-        return []
-    harm = (
-        "an encoder that has learned next to nothing" if backbone.source == "random"
-        else "an encoder worse than its initial weights, which the untrained head pulls astray"
-    )
-    return [
-        f"{plan.steps} steps are few: below some {FEW_STEPS} expect {harm}. Give more --minutes or --epochs"
-    ]
 
 
 def _steps_in(minutes: float, seconds: float) -> int:

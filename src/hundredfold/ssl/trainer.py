@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from hundredfold.backbones.backbone import Backbone
-from hundredfold.config import PretrainChoices
+from hundredfold.config import FittedChoices
 from hundredfold.errors import TrainingError
 from hundredfold.progress import Progress, bar
 from hundredfold.rundir import write_text
@@ -75,7 +75,7 @@ class Trainer:
     dino: DINO
     pool: Pool
     views: MultiCrop
-    settings: PretrainChoices
+    settings: FittedChoices
     plan: Plan
     fabric: Fabric
     checkpoints: Path
@@ -91,7 +91,7 @@ class Trainer:
             self.pool, self.order, self.views,
             rank=self.fabric.global_rank, world_size=self.fabric.world_size,
         )
-        optimiser = create_optimiser(self.dino.student)
+        optimiser = create_optimiser(self.dino.student, self.settings.layer_decay)
         self.forward, self.optimiser = self.fabric.setup(self.dino, optimiser)
 
     def fit(self, *, resume: bool) -> None:
@@ -133,7 +133,9 @@ class Trainer:
         prepare_step(self.optimiser, values)
         self.optimiser.zero_grad(set_to_none=True)
         outputs: Outputs = self.forward(
-            self._move(batch.large), self._move(batch.small), values.teacher_temperature
+            self._move(batch.large), self._move(batch.small), values.teacher_temperature,
+            # over several ranks DDP waits for the gradient of every weight; clip_gradients drops them
+            backbone_frozen=values.backbone_frozen and self.fabric.world_size == 1,
         )
         if not torch.isfinite(outputs.loss):
             names = self.pool.take(batch.rows, "id")["id"]
@@ -224,7 +226,8 @@ def seconds_a_step(trainer: Trainer) -> float:
     """Time a few real steps on copies of everything that a step changes."""
     trial = copy.copy(trainer)
     trial.dino = copy.deepcopy(trainer.dino)
-    trial.forward, trial.optimiser = trainer.fabric.setup(trial.dino, create_optimiser(trial.dino.student))
+    optimiser = create_optimiser(trial.dino.student, trainer.settings.layer_decay)
+    trial.forward, trial.optimiser = trainer.fabric.setup(trial.dino, optimiser)
     times = []
     for batch in trainer.batches.steps(0, min(TIMED_STEPS + 1, trainer.order.steps_per_epoch), workers=0):
         began = time.monotonic()

@@ -26,6 +26,7 @@ class Modality:
     Args:
         name: the name it is registered under.
         reason: why, as one sentence.
+        left_out: what is not done or hardly, and why, as one sentence.
         aspect: how much a crop may be stretched one way: its greatest width / height and height / width.
         flip_horizontal: probability of mirroring left and right.
         flip_vertical: probability of mirroring top and bottom.
@@ -60,6 +61,7 @@ class Modality:
 
     name: str
     reason: str
+    left_out: str = ""
     aspect: float = 4 / 3
     flip_horizontal: float = 0.5
     flip_vertical: float = 0.0
@@ -123,6 +125,10 @@ for _modality in (
             "A cell lies on the slide at any angle and either way round, and lamp and stain vary from day "
             "to day, but roundness and the hue of granules tell cells apart, so both change little."
         ),
+        left_out=(
+            "No solarisation, which turns nuclei bright as no microscope does, little stretch, hue and tilt, and "
+            "greyscale for one view in ten only, against learning the stain alone."
+        ),
         aspect=1.15, flip_vertical=0.5, rotation=180, perspective=0.1,
         saturation=0.2, hue=0.03, greyscale_p=0.1,
     ),
@@ -131,6 +137,10 @@ for _modality in (
         reason=(
             "A section has no up and no mirror side and is flat, so it is turned and flipped but not "
             "tilted, and stain and scanner differ more between laboratories than between classes."
+        ),
+        left_out=(
+            "No perspective, for a slide lies flat, no solarisation, for dark nuclei on a pale ground are the "
+            "image itself, and hue only as far as stains vary, for haematoxylin and eosin must stay apart."
         ),
         flip_vertical=0.5, rotation=180,
         saturation=0.3, hue=0.05, greyscale_p=0.1,
@@ -141,8 +151,12 @@ for _modality in (
             "The scope rolls freely and looks at the wall obliquely under a lamp whose distance varies, "
             "while the redness of the mucosa is a finding."
         ),
+        left_out=(
+            "No greyscale and little hue, for redness, blood and bile are findings, and no solarisation, which "
+            "would invert the gloss that shows the surface."
+        ),
         flip_vertical=0.5, rotation=180, perspective=0.3,
-        brightness=0.4, contrast=0.4, saturation=0.2, hue=0.03, greyscale_p=0.1,
+        brightness=0.4, contrast=0.4, saturation=0.2, hue=0.03,
     ),
     Modality(
         name="dermoscopy",
@@ -150,8 +164,12 @@ for _modality in (
             "A dermatoscope is held at any angle over a flat lesion, and its colours (blue veil, red, white) "
             "are criteria, so they move little."
         ),
-        flip_vertical=0.5, rotation=180, perspective=0.1,
-        saturation=0.2, hue=0.02, greyscale_p=0.05,
+        left_out=(
+            "No greyscale and hardly any hue, for the number of colours is a criterion, no solarisation, and "
+            "little stretch, for asymmetry is one too."
+        ),
+        aspect=1.15, flip_vertical=0.5, rotation=180, perspective=0.1,
+        saturation=0.2, hue=0.02,
     ),
     Modality(
         name="xray",
@@ -159,7 +177,12 @@ for _modality in (
             "A chest X-ray is never mirrored, for the heart's side is a finding, and patients stand upright; "
             "exposure and windowing vary, colour does not exist."
         ),
-        flip_horizontal=0.0, rotation=10, brightness=0.4, contrast=0.4,
+        left_out=(
+            "No flip, for the side and what lies below are findings, no blur, which wipes out nodules and fine "
+            "lines (Sowrirajan et al. 2021, arXiv 2010.05352), no solarisation, which makes bone of air, no "
+            "perspective, little stretch, for the heart's width is measured, and no hue, saturation or greyscale."
+        ),
+        aspect=1.15, flip_horizontal=0.0, rotation=10, brightness=0.4, contrast=0.4, blur_p=(0.0, 0.0, 0.0),
     ),
     Modality(
         name="ultrasound",
@@ -167,13 +190,24 @@ for _modality in (
             "The probe may be held either way round, but the beam comes from above, so shadow and "
             "enhancement stay below a lesion: no vertical flip and only a small tilt."
         ),
-        rotation=8, brightness=0.4, contrast=0.4, blur_p=(0.3, 0.1, 0.2),
+        left_out=(
+            "No flip up and down and no large turn, for depth runs downwards, no perspective, little stretch, for "
+            "taller than wide is a sign of malignancy, less blur, for speckle is texture, no solarisation, which "
+            "makes a cyst solid, and no hue, saturation or greyscale; where sides matter (the heart), register a "
+            "modality without the mirror."
+        ),
+        aspect=1.15, rotation=8, brightness=0.4, contrast=0.4, blur_p=(0.3, 0.1, 0.2),
     ),
     Modality(
         name="oct",
         reason=(
             "Mirroring turns a right eye into a left one, but the order of the retinal layers from top to "
             "bottom is the anatomy."
+        ),
+        left_out=(
+            "No flip up and down, no large turn and no perspective, for they break the order of the layers, less "
+            "blur, for layers are a few px thin, no solarisation, which swaps fluid and tissue, and no hue, "
+            "saturation or greyscale."
         ),
         rotation=10, blur_p=(0.3, 0.1, 0.2),
     ),
@@ -183,7 +217,11 @@ for _modality in (
             "Mirroring turns a right eye into a left one and the head tilts a little, while the colour of "
             "haemorrhage, exudate and disc is a finding."
         ),
-        rotation=30, saturation=0.2, hue=0.02, greyscale_p=0.05,
+        left_out=(
+            "No flip up and down, for the arcades and the disc have their places, no greyscale and hardly any hue, "
+            "for red and yellow lesions differ in colour, no perspective and no solarisation."
+        ),
+        rotation=30, saturation=0.2, hue=0.02,
     ),
     Modality(
         name="paper",
@@ -191,6 +229,7 @@ for _modality in (
             "The settings of Nielsen et al. 2023 as their code has them, black corners and a blur cut at 11 "
             "px included, to stand beside their results."
         ),
+        left_out="Nothing: it is the one set of changes that they used for every modality.",
         flip_vertical=0.5, rotation=180, perspective=0.5, perspective_p=(0.75, 0.5, 0.5),
         frame="image", border="black",
         brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, greyscale_p=0.2,
@@ -200,6 +239,7 @@ for _modality in (
     Modality(
         name="natural",
         reason="The settings of DINO (Caron et al. 2021) for photographs: they have an up but no handedness.",
+        left_out="No flip up and down, no turn and no perspective.",
         brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, greyscale_p=0.2,
         blur_p=(1.0, 0.1, 0.5), solarise_p=(0.0, 0.2, 0.0),
     ),

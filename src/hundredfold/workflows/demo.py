@@ -19,6 +19,7 @@ SETTINGS: Mapping[str, Any] = {
     "backbone": "resnet10t",
     "weights": "none",
     "epochs": 20,
+    "batch_size": 64,
     "image_size": 48,
     "local_size": 24,
     "local_crops": 2,
