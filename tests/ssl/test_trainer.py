@@ -284,7 +284,7 @@ def test_too_few_steps_are_warned_of(
     settings = PretrainSettings.of(images=tmp_path, out=tmp_path, **{**TINY, "epochs": 1})
     run = RunDirectory.create(tmp_path / "run")
     pretrain_encoder(backbone, pool, settings, run, seed=0, resume=False)
-    assert "Warning: 5 steps are few" in capsys.readouterr().err
+    assert "Warning: 5 steps of 40 images are few" in capsys.readouterr().err
     assert "worse than its initial weights" in run.state["pretrain"]["alarms"][0]
     train(pool, tmp_path / "random")
     assert "learned next to nothing" in capsys.readouterr().err

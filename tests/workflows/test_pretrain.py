@@ -1,5 +1,6 @@
 """What pre-training may see, and what it leaves behind (METHOD.md, mistake 6)."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hundredfold.data.smear import draw_smear
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder
 from hundredfold.errors import InputError, RunExistsError, SettingsError, WeightsError
+from hundredfold.ssl import defaults
 
 TINY: dict[str, Any] = {
     "backbone": "test_efficientnet.r160_in1k", "weights": "none", "image_size": 32, "local_crops": 1,
@@ -72,6 +74,32 @@ def test_a_second_call_is_refused_and_names_both_exits(smear: Path, tmp_path: Pa
     before = (run / "encoder" / "encoder.safetensors").read_bytes()
     pretrain(smear, run.path, images=run.path, resume=True)
     assert (run / "encoder" / "encoder.safetensors").read_bytes() == before
+
+
+def test_what_the_data_decided_is_noted_with_reasons_and_not_decided_again(
+    smear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left_open = {"batch_size": None, "prototypes": None, "image_size": None, "local_crops": None}
+    run = pretrain(smear, tmp_path / "run", **left_open)
+    state = run.state["pretrain"]
+    assert state["settings"]["prototypes"] is None
+    said = capsys.readouterr()
+    for name, entry in state["defaults"].items():
+        assert f"  {name} " in said.out + said.err
+        assert entry["reason"] in said.out + said.err
+    assert state["defaults"]["prototypes"]["value"] == state["prototypes"] == 256
+    assert state["batch_size"] == 16
+    written = (run / "config.yaml").read_text()
+    assert "# pretrain: prototypes 256: one for 4 of " in written
+    shutil.rmtree(run / "encoder")
+    run.record(stages={**run.state["stages"], "pretrain": {"status": "failed", "seconds": 0}})
+    # another machine, another rule: the run goes on as it was begun
+    monkeypatch.setattr(defaults, "FEWEST_PROTOTYPES", 512)
+    monkeypatch.setattr(defaults, "SMALLEST_BATCH", 8)
+    pretrain(smear, run.path, resume=True, **left_open)
+    again = run.state["pretrain"]
+    assert {**again, "alarms": []} == {**state, "alarms": []}
+    assert (run / "config.yaml").read_text().replace("resume: true", "resume: false") == written
 
 
 def test_a_run_is_trained_in_place(smear: Path, tmp_path: Path) -> None:

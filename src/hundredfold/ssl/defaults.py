@@ -5,6 +5,7 @@ A setting that the user gave stands. The rules are few and monotone, and each sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -163,9 +164,9 @@ def warnings_of(
     if settings.centring == "sinkhorn" and settings.prototypes > SINKHORN_KNOWN * 2 * batch_size:
         told.append(
             f"{settings.prototypes:,} prototypes are many for Sinkhorn, which shares out the "
-            f"{2 * batch_size} targets of a step evenly: over {SINKHORN_KNOWN} for a target, most get next to "
-            f"nothing. Give --prototypes {_power(SINKHORN_GOOD * 2 * batch_size)}, a larger --batch-size, or "
-            "--centring ema"
+            f"{2 * batch_size} targets of a step evenly: over {SINKHORN_KNOWN} for a target, most get next "
+            f"to nothing. Give --prototypes {_power(SINKHORN_GOOD * 2 * batch_size)}, a larger --batch-size, "
+            "or --centring ema"
         )
     return told
 
@@ -247,9 +248,9 @@ def _epochs(images: int, batch: int) -> Rule[float]:
     small set needs more passes to come to as many steps.
     """
     an_epoch = images // batch
-    fewest, most = -(-FEWEST_STEPS // an_epoch), MOST_STEPS / an_epoch
-    epochs = round(min(max(EPOCHS, fewest), most), 2)
-    return float(epochs), f"{max(1, round(epochs * an_epoch)):,} steps"
+    fewest, most = math.ceil(FEWEST_STEPS / an_epoch), math.floor(100 * MOST_STEPS / an_epoch) / 100
+    epochs = float(min(max(EPOCHS, fewest), most))
+    return epochs, f"{round(epochs * an_epoch):,} steps"
 
 
 def _power(number: int) -> int:

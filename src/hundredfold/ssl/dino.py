@@ -79,7 +79,7 @@ class DINO(nn.Module):
         return self
 
     def forward(
-        self, large: Tensor, small: Tensor, teacher_temperature: float, *, backbone_frozen: bool = False
+        self, large: Tensor, small: Tensor, teacher_temperature: float, backbone_frozen: bool = False
     ) -> Outputs:
         """Compare the views of a batch.
 

@@ -135,7 +135,7 @@ class Trainer:
         outputs: Outputs = self.forward(
             self._move(batch.large), self._move(batch.small), values.teacher_temperature,
             # over several ranks DDP waits for the gradient of every weight; clip_gradients drops them
-            backbone_frozen=values.backbone_frozen and self.fabric.world_size == 1,
+            values.backbone_frozen and self.fabric.world_size == 1,
         )
         if not torch.isfinite(outputs.loss):
             names = self.pool.take(batch.rows, "id")["id"]

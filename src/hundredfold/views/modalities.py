@@ -126,8 +126,8 @@ for _modality in (
             "to day, but roundness and the hue of granules tell cells apart, so both change little."
         ),
         left_out=(
-            "No solarisation, which turns nuclei bright as no microscope does, little stretch, hue and tilt, and "
-            "greyscale for one view in ten only, against learning the stain alone."
+            "No solarisation, which turns nuclei bright as no microscope does, little stretch, hue and "
+            "tilt, and greyscale for one view in ten only, against learning the stain alone."
         ),
         aspect=1.15, flip_vertical=0.5, rotation=180, perspective=0.1,
         saturation=0.2, hue=0.03, greyscale_p=0.1,
@@ -139,8 +139,9 @@ for _modality in (
             "tilted, and stain and scanner differ more between laboratories than between classes."
         ),
         left_out=(
-            "No perspective, for a slide lies flat, no solarisation, for dark nuclei on a pale ground are the "
-            "image itself, and hue only as far as stains vary, for haematoxylin and eosin must stay apart."
+            "No perspective, for a slide lies flat, no solarisation, for dark nuclei on a pale ground are "
+            "the image itself, and hue only as far as stains vary, for haematoxylin and eosin must stay "
+            "apart."
         ),
         flip_vertical=0.5, rotation=180,
         saturation=0.3, hue=0.05, greyscale_p=0.1,
@@ -152,8 +153,8 @@ for _modality in (
             "while the redness of the mucosa is a finding."
         ),
         left_out=(
-            "No greyscale and little hue, for redness, blood and bile are findings, and no solarisation, which "
-            "would invert the gloss that shows the surface."
+            "No greyscale and little hue, for redness, blood and bile are findings, and no solarisation, "
+            "which would invert the gloss that shows the surface."
         ),
         flip_vertical=0.5, rotation=180, perspective=0.3,
         brightness=0.4, contrast=0.4, saturation=0.2, hue=0.03,
@@ -165,8 +166,8 @@ for _modality in (
             "are criteria, so they move little."
         ),
         left_out=(
-            "No greyscale and hardly any hue, for the number of colours is a criterion, no solarisation, and "
-            "little stretch, for asymmetry is one too."
+            "No greyscale and hardly any hue, for the number of colours is a criterion, no solarisation, "
+            "and little stretch, for asymmetry is one too."
         ),
         aspect=1.15, flip_vertical=0.5, rotation=180, perspective=0.1,
         saturation=0.2, hue=0.02,
@@ -178,9 +179,10 @@ for _modality in (
             "exposure and windowing vary, colour does not exist."
         ),
         left_out=(
-            "No flip, for the side and what lies below are findings, no blur, which wipes out nodules and fine "
-            "lines (Sowrirajan et al. 2021, arXiv 2010.05352), no solarisation, which makes bone of air, no "
-            "perspective, little stretch, for the heart's width is measured, and no hue, saturation or greyscale."
+            "No flip, for the side and what lies below are findings, no blur, which wipes out nodules and "
+            "fine lines (Sowrirajan et al. 2021, arXiv 2010.05352), no solarisation, which makes bone of "
+            "air, no perspective, little stretch, for the heart's width is measured, and no hue, "
+            "saturation or greyscale."
         ),
         aspect=1.15, flip_horizontal=0.0, rotation=10, brightness=0.4, contrast=0.4, blur_p=(0.0, 0.0, 0.0),
     ),
@@ -191,10 +193,10 @@ for _modality in (
             "enhancement stay below a lesion: no vertical flip and only a small tilt."
         ),
         left_out=(
-            "No flip up and down and no large turn, for depth runs downwards, no perspective, little stretch, for "
-            "taller than wide is a sign of malignancy, less blur, for speckle is texture, no solarisation, which "
-            "makes a cyst solid, and no hue, saturation or greyscale; where sides matter (the heart), register a "
-            "modality without the mirror."
+            "No flip up and down and no large turn, for depth runs downwards, no perspective, little "
+            "stretch, for taller than wide is a sign of malignancy, less blur, for speckle is texture, no "
+            "solarisation, which makes a cyst solid, and no hue, saturation or greyscale; where sides "
+            "matter (the heart), register a modality without the mirror."
         ),
         aspect=1.15, rotation=8, brightness=0.4, contrast=0.4, blur_p=(0.3, 0.1, 0.2),
     ),
@@ -205,9 +207,9 @@ for _modality in (
             "bottom is the anatomy."
         ),
         left_out=(
-            "No flip up and down, no large turn and no perspective, for they break the order of the layers, less "
-            "blur, for layers are a few px thin, no solarisation, which swaps fluid and tissue, and no hue, "
-            "saturation or greyscale."
+            "No flip up and down, no large turn and no perspective, for they break the order of the "
+            "layers, less blur, for layers are a few px thin, no solarisation, which swaps fluid and "
+            "tissue, and no hue, saturation or greyscale."
         ),
         rotation=10, blur_p=(0.3, 0.1, 0.2),
     ),
@@ -218,8 +220,8 @@ for _modality in (
             "haemorrhage, exudate and disc is a finding."
         ),
         left_out=(
-            "No flip up and down, for the arcades and the disc have their places, no greyscale and hardly any hue, "
-            "for red and yellow lesions differ in colour, no perspective and no solarisation."
+            "No flip up and down, for the arcades and the disc have their places, no greyscale and hardly "
+            "any hue, for red and yellow lesions differ in colour, no perspective and no solarisation."
         ),
         rotation=30, saturation=0.2, hue=0.02,
     ),
