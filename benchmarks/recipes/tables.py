@@ -46,7 +46,7 @@ def compared(trials: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["set", "seed", "budget"]
     default = trials[trials["recipe"] == DEFAULT].set_index(keys)[list(MEASURES)]
-    joined = trials.set_index(keys).join(default, rsuffix="_default", how="inner").reset_index()
+    joined = trials.set_index(keys).join(default, suffixes=("", "_default"), how="inner").reset_index()
     for name in MEASURES:
         joined[name] -= joined[f"{name}_default"]
     means = joined.groupby(["recipe", "set"])[list(MEASURES)].mean()
@@ -76,7 +76,8 @@ def show(path: Path) -> None:
         print(f"\n{budget}: points of balanced accuracy at {LABELS} labels per class, against the default")
         table = compared(part)
         points = (100 * table.drop(columns=[("pairs", "")])).round(1)
-        print(points.assign(pairs=table["pairs", ""]).to_string())
+        points["pairs", ""] = table["pairs", ""]
+        print(points.to_string())
         own = part[part["recipe"] == DEFAULT].groupby("set")[list(MEASURES)].mean()
         before = part.groupby("set")["initial"].first().apply(pd.Series)[list(MEASURES)]
-        print(own.join(before, rsuffix=" before").round(3).to_string())
+        print(own.join(before, suffixes=("", " before")).round(3).to_string())
