@@ -1,0 +1,37 @@
+"""Which attention kernel runs, by the number of tokens it meets: the same values, one kernel or the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+__all__ = ["fuse_attention_from"]
+
+
+def fuse_attention_from(module: nn.Module, tokens: int) -> int:
+    """Let timm's attention layers use torch's fused kernel from so many tokens on, plain products below.
+
+    The global and the local crops of one step meet the same layer with different numbers of tokens, so the
+    choice is made anew in every call. Names, parameters and values stay the same.
+
+    Args:
+        module: changed in place.
+        tokens: the least number for the fused kernel; 0 fuses always.
+
+    Returns:
+        how many layers were changed.
+
+    Examples:
+        >>> from hundredfold.backbones.backbone import create_backbone
+        >>> fuse_attention_from(create_backbone("test_vit.r160_in1k", weights="none"), tokens=100)
+        6
+    """
+    layers = [layer for layer in module.modules() if isinstance(getattr(layer, "fused_attn", None), bool)]
+
+    def choose(layer: nn.Module, given: tuple[Any, ...]) -> None:
+        layer.fused_attn = given[0].shape[-2] >= tokens
+
+    for layer in layers:
+        layer.register_forward_pre_hook(choose)
+    return len(layers)

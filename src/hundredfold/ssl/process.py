@@ -1,0 +1,55 @@
+"""What a process is told before it trains, so that neither its memory nor its dead objects hold it up."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["steady_process"]
+
+# From glibc's malloc.h.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+#: glibc's own values, to go back to.
+USUAL = {M_MMAP_MAX: 65536, M_TRIM_THRESHOLD: 128 * 1024, M_TOP_PAD: 0}
+#: Freed memory is kept for the next step. A step frees and takes tensors of 30 to 150 MB again and again, and by
+#: itself glibc gives each of them back to the system, which then hands it out page by page, filled with zeros:
+#: a fifth of a bfloat16 step of EfficientNet-Lite0, a third of a float32 one (batch 64, 112/56 px, two cores).
+KEPT = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 64 * 2**20}
+
+
+@contextmanager
+def steady_process() -> Iterator[None]:
+    """Keep freed memory, and leave what lives as long as the run out of the search for garbage.
+
+    A full search through the objects of torch and timm took .25 s, every few steps. What the user set in the
+    environment (``MALLOC_…``) stays. Afterwards all is as before, and freed memory goes back.
+    """
+    allocator = _glibc()
+    _tell(allocator, KEPT)
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        _tell(allocator, USUAL)
+        if allocator is not None:
+            allocator.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc and the user has not set its allocator."""
+    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") and hasattr(library, "mallopt") else None
+
+
+def _tell(allocator: ctypes.CDLL | None, values: dict[int, int]) -> None:
+    if allocator is not None:
+        for option, value in values.items():
+            allocator.mallopt(option, value)
