@@ -9,7 +9,7 @@ from torch import nn
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainSettings
 from hundredfold.errors import SettingsError
-from hundredfold.ssl.device import arrange
+from hundredfold.ssl.arrangement import Arrangement, arrange
 from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.recompute import forward_statistics_only, recompute_activations
 
@@ -22,7 +22,7 @@ def trained(name: str, *, recompute: bool, arithmetic: torch.dtype) -> dict[str,
     """The state after a few steps; the same draws whichever way."""
     torch.manual_seed(0)
     backbone = create_backbone(name, weights="none", drop_path=SETTINGS.drop_path)
-    arrange(backbone, "cpu")
+    arrange(backbone, "cpu", Arrangement("float32"))
     dino = DINO(backbone, SETTINGS)
     if recompute:
         recompute_activations(dino.student.backbone)

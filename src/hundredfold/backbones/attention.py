@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["fuse_attention_from"]
+__all__ = ["fuse_attention_from", "has_attention"]
 
 
 def fuse_attention_from(module: nn.Module, tokens: int) -> int:
@@ -27,7 +27,7 @@ def fuse_attention_from(module: nn.Module, tokens: int) -> int:
         >>> fuse_attention_from(create_backbone("test_vit.r160_in1k", weights="none"), tokens=100)
         6
     """
-    layers = [layer for layer in module.modules() if isinstance(getattr(layer, "fused_attn", None), bool)]
+    layers = [layer for layer in module.modules() if _chooses(layer)]
 
     def choose(layer: nn.Module, given: tuple[Any, ...]) -> None:
         layer.fused_attn = given[0].shape[-2] >= tokens
@@ -35,3 +35,12 @@ def fuse_attention_from(module: nn.Module, tokens: int) -> int:
     for layer in layers:
         layer.register_forward_pre_hook(choose)
     return len(layers)
+
+
+def has_attention(module: nn.Module) -> bool:
+    """Whether any layer attends."""
+    return any(_chooses(layer) or isinstance(layer, nn.MultiheadAttention) for layer in module.modules())
+
+
+def _chooses(layer: nn.Module) -> bool:
+    return isinstance(getattr(layer, "fused_attn", None), bool)

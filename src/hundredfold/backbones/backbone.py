@@ -33,7 +33,8 @@ class Backbone(nn.Module):
         source: where the weights come from, in words for reports.
 
     ``architecture`` and ``options`` are what :func:`rebuild_backbone` needs to build the same model without
-    the hub; ``native_size`` is the side in px its weights were trained at.
+    the hub; ``native_size`` is the side in px its weights were trained at; ``memory_format`` is that of the
+    images it is given, for speed alone.
 
     Raises:
         SettingsError: the model takes one image size only, or gives no single vector an image.
@@ -55,13 +56,14 @@ class Backbone(nn.Module):
         self.architecture, self.options = _recipe(model)
         self.native_size = int(cast(Mapping[str, Any], model.pretrained_cfg)["input_size"][-1])
         self.dimension = _probe(name, model)
+        self.memory_format = torch.channels_last
         self.register_buffer("mean_255", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std_255", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 [b,h,w,3] → float32 [b,3,h,w] as the weights expect it."""
-        values = pixels.permute(0, 3, 1, 2).float()  # [b,h,w,3] -> [b,3,h,w]
-        return (values - self.mean_255) / self.std_255
+        values = pixels.permute(0, 3, 1, 2).float()  # [b,h,w,3] -> [b,3,h,w], which is channels last
+        return ((values - self.mean_255) / self.std_255).contiguous(memory_format=self.memory_format)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images, float [b,3,h,w] → features [b,d]."""

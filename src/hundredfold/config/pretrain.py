@@ -44,6 +44,7 @@ PAPER: Mapping[str, Any] = {
     "head_bottleneck": 256,
     "freeze_last_layer": 1 / 300,
     "drop_path": 0.0,
+    "curriculum": 0.0,
     "symmetry": "none",
 }
 
@@ -91,6 +92,10 @@ class PretrainChoices(Settings):
     )
     local_scale: tuple[float, float] = Field(
         (0.1, 0.4), description="Share of the image's area in a local crop, from and to."
+    )
+
+    curriculum: float = Field(
+        0.0, ge=0, lt=1, description="Share of the steps, from the first, on crops of half the size."
     )
 
     batch_size: int | None = Field(
@@ -158,6 +163,10 @@ class PretrainChoices(Settings):
     )
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again in the backward pass: less memory, more time."
+    )
+    autotune: bool = Field(
+        False, description="Time the ways to compute a step (arithmetic, memory format, attention kernel) "
+        "and take the fastest, in place of the table's."
     )
     workers: int | None = Field(
         None, ge=0, le=256,

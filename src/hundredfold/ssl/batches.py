@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hundredfold.ssl.curriculum import Curriculum
 from hundredfold.ssl.pool import Pool
-from hundredfold.views.multicrop import MultiCrop
 
 __all__ = ["Batch", "BatchOrder", "ViewBatches"]
 
@@ -76,13 +76,13 @@ class ViewBatches(Dataset[Batch]):
     Args:
         pool: the images that are learned from; a view depends on the image's id, not on its row.
         order: which of them a step sees.
-        views: draws the crops.
+        views: draws the crops of each step.
         rank: of this process.
         world_size: number of processes that share a batch.
     """
 
     def __init__(
-        self, pool: Pool, order: BatchOrder, views: MultiCrop, *, rank: int = 0, world_size: int = 1
+        self, pool: Pool, order: BatchOrder, views: Curriculum, *, rank: int = 0, world_size: int = 1
     ) -> None:
         # Of the pool only these: a worker process gets a copy of what is here.
         self.pixels, self.stored, self.keys = pool.pixels, pool.rows, pool.keys
@@ -93,9 +93,8 @@ class ViewBatches(Dataset[Batch]):
         rows = self.order.rows(step)[self.rank :: self.world_size]
         epoch = self.order.epoch(step)
         images = self.pixels[self.stored[rows]]
-        drawn = [
-            self.views(image, int(self.keys[row]), epoch) for image, row in zip(images, rows, strict=True)
-        ]
+        draw = self.views.at(step)
+        drawn = [draw(image, int(self.keys[row]), epoch) for image, row in zip(images, rows, strict=True)]
         large = np.stack([views[0] for views in drawn], axis=1)
         small = np.stack([views[1] for views in drawn], axis=1)
         return Batch(step, rows, torch.from_numpy(large), torch.from_numpy(small))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -18,15 +19,19 @@ from hundredfold.encode.protocol import resize
 from hundredfold.errors import InputError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
+from hundredfold.ssl.arrangement import arrange, candidates, choose_arrangement
 from hundredfold.ssl.batches import BatchOrder
 from hundredfold.ssl.batchnorm import has_batchnorm, reestimate_batchnorm
+from hundredfold.ssl.curriculum import Curriculum, low_size
 from hundredfold.ssl.defaults import Circumstances, Fitted, fit_settings, fit_to_steps, warnings_of
-from hundredfold.ssl.device import arrange, choose_precision, create_fabric, device_type
+from hundredfold.ssl.device import create_fabric, device_type
 from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.footprint import bytes_an_image, device_memory
 from hundredfold.ssl.pool import Pool
+from hundredfold.ssl.process import steady_process
 from hundredfold.ssl.recompute import recompute_activations
-from hundredfold.ssl.trainer import RESERVE, Plan, Trainer, seconds_a_step
+from hundredfold.ssl.timing import autotune, seconds_a_step, steps_in
+from hundredfold.ssl.trainer import Plan, Trainer
 from hundredfold.views.modalities import MODALITIES
 from hundredfold.views.multicrop import MultiCrop
 
@@ -37,10 +42,13 @@ WATCHED = 1000
 ESTIMATED = 2048
 
 
+#: Local crops are of whole multiples of so many px where their size is lowered.
+LOCAL_STEP = 8
 #: Most that an encoder's images may be larger than the crops it was trained on.
 ENLARGED = 1.4
 
 
+@steady_process()
 def pretrain_encoder(
     backbone: Backbone, pool: Pool, settings: PretrainChoices, run: RunDirectory, *, seed: int, resume: bool
 ) -> Encoder:
@@ -59,25 +67,24 @@ def pretrain_encoder(
             f"expected at least 2 images to pre-train on, found {len(pool)}", where=run.path,
             remedy="Check splits.csv: test and audit images are left out unless --transductive is given.",
         )
-    arrange(backbone, device_type())
+    build = partial(_trainer, pool=pool, run=run, seed=seed)
     noted = run.state.get("pretrain") if resume else None
-    plan = _noted_plan(noted, settings, run) if noted else None
-    fitted = Fitted.of_note(settings, noted["defaults"]) if noted else _fit(backbone, pool, settings)
-    torch.manual_seed(seed)
-    dino = DINO(backbone, fitted.settings)
-    if settings.gradient_checkpointing:
-        recompute_activations(dino.student.backbone)
-    build = partial(_trainer, dino, pool, run=run, seed=seed)
-    if plan is None:
-        plan = _plan(backbone, pool, fitted.settings)
-        if settings.minutes is not None:
-            say("Timing a few steps …")
-            seconds = seconds_a_step(build(settings=fitted.settings, plan=plan))
-            plan = replace(plan, steps=_steps_in(settings.minutes, seconds))
+    measured: dict[str, object] = {}
+    if noted:
+        plan = _noted_plan(noted, settings, run)
+        fitted = Fitted.of_note(settings, noted["defaults"])
+        measured = {name: noted[name] for name in ("autotuned",) if name in noted}
+    else:
+        fitted = _fit(backbone, pool, settings)
+        plan, measured = _settled(
+            _plan(backbone, pool, fitted.settings), fitted.settings,
+            lambda plan: build(copy.deepcopy(backbone), settings=fitted.settings, plan=plan),
+        )
         fitted = fit_to_steps(fitted, plan.steps)
-    trainer = build(settings=fitted.settings, plan=plan)
+    trainer = build(backbone, settings=fitted.settings, plan=plan)
     facts = {
         **asdict(plan),
+        **measured,
         "epochs": round(plan.steps / trainer.order.steps_per_epoch, 2),
         "images": len(pool),
         "backbone": backbone.name,
@@ -100,7 +107,8 @@ def pretrain_encoder(
     hint = "; --modality names another kind" if usual else ""
     say(
         f"Pre-training {backbone.name} on {len(pool):,} images: {plan.steps:,} steps of {plan.batch_size} "
-        f"({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px, {plan.precision}.\n"
+        f"({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px{_low(plan)}, "
+        f"{plan.arrangement}.\n"
         f"Views for {settings.modality} images{hint}."
     )
     if fitted.reasons:
@@ -109,7 +117,7 @@ def pretrain_encoder(
         say(f"Warning: {sentence}.")
     trainer.fit(resume=resume)
     run.record(pretrain={**facts, "alarms": [*warned, *trainer.alarms.raised.values()]})
-    return _export(dino.teacher.backbone, pool, plan, facts, encoder_symmetry(settings))
+    return _export(trainer.dino.teacher.backbone, pool, plan, facts, encoder_symmetry(settings))
 
 
 def encoder_size(image_size: int, stored: int) -> int:
@@ -148,6 +156,7 @@ def _plan(backbone: Backbone, pool: Pool, settings: FittedChoices) -> Plan:
     batch_size = min(settings.batch_size, len(pool))
     epochs = settings.epochs or 1
     steps = max(1, round(epochs * BatchOrder(len(pool), batch_size, 0).steps_per_epoch))
+    arrangement = choose_arrangement(backbone, device, settings.precision)
     workers = settings.workers
     if workers is None:
         workers = 0 if device == "cpu" else max(1, torch.get_num_threads() - 1)
@@ -156,9 +165,42 @@ def _plan(backbone: Backbone, pool: Pool, settings: FittedChoices) -> Plan:
         batch_size=batch_size,
         image_size=settings.image_size,
         local_size=settings.local_size,
-        precision=choose_precision(backbone, device, settings.precision),
+        precision=arrangement.precision,
         workers=workers,
+        memory_format=arrangement.memory_format,
+        fused_from=arrangement.fused_from,
+        low_steps=round(settings.curriculum * steps),
     )
+
+
+def _settled(
+    plan: Plan, settings: FittedChoices, trial: Callable[[Plan], Trainer]
+) -> tuple[Plan, dict[str, object]]:
+    """The plan with what has to be timed: the arrangement if asked for, the number of steps for minutes."""
+    noted: dict[str, object] = {}
+    if settings.autotune:
+        say("Timing the ways to compute a step …")
+        backbone = trial(plan).dino.student.backbone
+        best, times = autotune(
+            candidates(backbone, device_type(), settings.precision),
+            lambda one: seconds_a_step(trial(replace(plan, **asdict(one)))),
+        )
+        plan, noted["autotuned"] = replace(plan, **asdict(best)), times
+    if settings.minutes is not None:
+        say("Timing a few steps …")
+        timed = trial(replace(plan, steps=100, low_steps=50))
+        steps = steps_in(
+            settings.minutes, lambda low: seconds_a_step(timed, 0 if low else 50), low=settings.curriculum
+        )
+        plan = replace(plan, steps=steps, low_steps=round(settings.curriculum * steps))
+    return plan, noted
+
+
+def _low(plan: Plan) -> str:
+    if not plan.low_steps:
+        return ""
+    low = f"{low_size(plan.image_size)}/{low_size(plan.local_size, LOCAL_STEP)}"
+    return f" (the first {plan.low_steps:,} steps {low} px)"
 
 
 def _noted_plan(noted: Mapping[str, object], settings: PretrainChoices, run: RunDirectory) -> Plan:
@@ -175,21 +217,28 @@ def _essential(settings: PretrainChoices) -> dict[str, object]:
 
 
 def _trainer(
-    dino: DINO, pool: Pool, *, settings: FittedChoices, run: RunDirectory, plan: Plan, seed: int
+    backbone: Backbone, pool: Pool, settings: FittedChoices, run: RunDirectory, *, plan: Plan, seed: int
 ) -> Trainer:
-    views = MultiCrop(
-        MODALITIES[settings.modality],
-        image_size=plan.image_size,
-        local_size=plan.local_size,
-        local_crops=settings.local_crops,
-        global_scale=settings.global_scale,
-        local_scale=settings.local_scale,
-        seed=seed,
-    )
+    arrange(backbone, device_type(), plan.arrangement)
+    torch.manual_seed(seed)  # the head is drawn here, whatever was tried before
+    dino = DINO(backbone, settings)
+    if settings.gradient_checkpointing:
+        recompute_activations(dino.student.backbone)
+
+    def views(size: int, local: int) -> MultiCrop:
+        return MultiCrop(
+            MODALITIES[settings.modality], image_size=size, local_size=local, seed=seed,
+            local_crops=settings.local_crops, global_scale=settings.global_scale,
+            local_scale=settings.local_scale,
+        )
+
     return Trainer(
         dino=dino,
         pool=pool,
-        views=views,
+        views=Curriculum(
+            views(low_size(plan.image_size), low_size(plan.local_size, LOCAL_STEP)),
+            views(plan.image_size, plan.local_size), switch=plan.low_steps,
+        ),
         settings=settings,
         plan=plan,
         fabric=create_fabric(plan.precision),
@@ -200,8 +249,6 @@ def _trainer(
     )
 
 
-def _steps_in(minutes: float, seconds: float) -> int:
-    return max(1, int(minutes * 60 * (1 - RESERVE) / seconds))
 
 
 def _watch(pool: Pool, size: int) -> Callable[[Backbone], dict[str, float]] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import signal
 import threading
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,23 +23,18 @@ from hundredfold.config import FittedChoices
 from hundredfold.errors import TrainingError
 from hundredfold.progress import Progress, bar
 from hundredfold.rundir import write_text
+from hundredfold.ssl.arrangement import Arrangement, MemoryFormat, Precision
 from hundredfold.ssl.batches import Batch, BatchOrder, ViewBatches
 from hundredfold.ssl.checkpoints import load_newest, save_checkpoint
+from hundredfold.ssl.curriculum import Curriculum
 from hundredfold.ssl.dino import DINO, Outputs
 from hundredfold.ssl.monitor import Alarms, Vitals, look
 from hundredfold.ssl.optimiser import clip_gradients, create_optimiser, prepare_step
 from hundredfold.ssl.pool import Pool
 from hundredfold.ssl.recompute import forward_statistics_only
 from hundredfold.ssl.schedules import Schedule, StepValues
-from hundredfold.views.multicrop import MultiCrop
 
-__all__ = ["Plan", "Trainer", "seconds_a_step"]
-
-#: Steps that are timed for ``--minutes``, after one that is not; fewer where a few seconds have gone by.
-TIMED_STEPS = 4
-TIMED_SECONDS = 4.0
-#: Share of ``--minutes`` kept back for checkpoints, the monitor and the export.
-RESERVE = 0.05
+__all__ = ["Plan", "Trainer"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +45,16 @@ class Plan:
     batch_size: int
     image_size: int
     local_size: int
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     workers: int
+    memory_format: MemoryFormat = "channels_last"
+    fused_from: int = 0
+    low_steps: int = 0  # at low resolution, before all others
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """How a step is computed."""
+        return Arrangement(self.precision, self.memory_format, self.fused_from)
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Trainer:
     Args:
         dino: student, teacher and centre.
         pool: the images that may be seen.
-        views: draws the crops.
+        views: draws the crops of each step.
         settings: of the run.
         plan: what was fixed for it.
         fabric: device, precision, ranks.
@@ -74,7 +76,7 @@ class Trainer:
 
     dino: DINO
     pool: Pool
-    views: MultiCrop
+    views: Curriculum
     settings: FittedChoices
     plan: Plan
     fabric: Fabric
@@ -220,23 +222,6 @@ class Trainer:
                 kept.append(row)
         write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
         return kept
-
-
-def seconds_a_step(trainer: Trainer) -> float:
-    """Time a few real steps on copies of everything that a step changes."""
-    trial = copy.copy(trainer)
-    trial.dino = copy.deepcopy(trainer.dino)
-    optimiser = create_optimiser(trial.dino.student, trainer.settings.layer_decay)
-    trial.forward, trial.optimiser = trainer.fabric.setup(trial.dino, optimiser)
-    times = []
-    for batch in trainer.batches.steps(0, min(TIMED_STEPS + 1, trainer.order.steps_per_epoch), workers=0):
-        began = time.monotonic()
-        trial.step(batch, trainer.schedule.at(trainer.plan.steps // 2))
-        times.append(time.monotonic() - began)
-        if len(times) > 2 and sum(times) > TIMED_SECONDS:
-            break
-    timed = sorted(times[1:] or times)
-    return timed[len(timed) // 2]
 
 
 @contextmanager
