@@ -3,12 +3,12 @@
 Three of the library's kernels were not made for what a multi-crop training asks of them (torch 2.14.1, 128
 images, two cores, channels last):
 
-- the bfloat16 gradient of a *strided* layer with respect to its maps takes 30 to 150 ms: the same sum with zeros
-  put between the gradient's places, so that the stride is 1, takes 2 to 10;
-- the gradient of a kernel of 5 with respect to its weights takes 20 to 40 ms in bfloat16 and 6 to 12 in float32,
-  the same on maps of 2x2 as on 14x14, most of it on padding. It is a sum over pairs of places: all pairs
-  of an input's and an output's place are correlated over the images in one batched product, and those that
-  belong to one place of the kernel are added: 1 to 5 ms;
+- the bfloat16 gradient of a *strided* layer with respect to its maps takes 30 to 150 ms: the same sum with
+  zeros put between the gradient's places, so that the stride is 1, takes 2 to 12;
+- the gradient of a kernel of 5 with respect to its weights takes 20 to 40 ms in bfloat16 and 6 to 15 in
+  float32, the same on maps of 2x2 as on 14x14, most of it on padding. It is a sum over pairs of places: all
+  pairs of an input's and an output's place are correlated over the images in one batched product, and
+  those that belong to one place of the kernel are added: 1 to 12 ms;
 - where the map is smaller than the kernel the same holds for kernels of 3, and in float32, where one product a
   place of the kernel, over the positions where kernel and map overlap, takes 2 to 4 ms.
 
@@ -104,12 +104,12 @@ def _to_weight(gradient: Tensor, maps: Tensor, weight: Tensor, places: _Places) 
 
 
 def _by_correlation(gradient: Tensor, maps: Tensor, weight: Tensor, places: _Places) -> Tensor:
-    channels, _, *kernel = weight.shape
     inputs = maps.permute(1, 2, 3, 0).flatten(1, 2)  # [b, c, h, w] -> [c, i, b]
     outputs = gradient.permute(1, 0, 2, 3).flatten(2)  # [b, c, h, w] -> [c, b, o]
     pairs = torch.bmm(inputs, outputs).flatten(1)  # [c, i * o]
     sizes = (*maps.shape[2:], *gradient.shape[2:])
-    return (pairs @ _membership(sizes, (kernel[0], kernel[1]), places, pairs.dtype)).view_as(weight)
+    kernel = (weight.shape[2], weight.shape[3])
+    return (pairs @ _membership(sizes, kernel, places, pairs.dtype)).view_as(weight)
 
 
 @lru_cache(maxsize=128)

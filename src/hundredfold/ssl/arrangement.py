@@ -15,6 +15,7 @@ from hundredfold.backbones.convolutions import use_cpu_convolutions
 __all__ = ["RULES", "Arrangement", "Rule", "arrange", "backbone_kind", "candidates", "choose_arrangement"]
 
 Precision = Literal["float32", "bfloat16"]
+Asked = Literal["auto", "float32", "bfloat16"]
 Kind = Literal["depthwise", "convolutional", "transformer"]
 MemoryFormat = Literal["channels_last", "contiguous"]
 
@@ -55,7 +56,7 @@ class Rule(NamedTuple):
 RULES = (
     Rule("cuda", "transformer", Arrangement("bfloat16"), "tensor cores, flash attention"),
     Rule("cuda", "convolutional", Arrangement("bfloat16"), "tensor cores"),
-    Rule("cuda", "depthwise", Arrangement("bfloat16"), "half the memory traffic, which limits such layers"),
+    Rule("cuda", "depthwise", Arrangement("bfloat16"), "half the traffic to memory"),
     Rule("cpu", "transformer", Arrangement("bfloat16", fused_from=NEVER),
          "2.9x float32 (ViT-tiny, 224/96 px); the fused kernel alone is 2 to 8 times slower up to 400 tokens"),
     Rule("cpu", "convolutional", Arrangement("bfloat16"), "1.9x float32 (ResNet-18, 224/96 px)"),
@@ -80,9 +81,7 @@ def backbone_kind(module: nn.Module) -> Kind:
     return "depthwise" if any(m.groups > 1 for m in convolutions) else "convolutional"
 
 
-def choose_arrangement(
-    module: nn.Module, device: str, asked: Literal["auto", "float32", "bfloat16"]
-) -> Arrangement:
+def choose_arrangement(module: nn.Module, device: str, asked: Asked) -> Arrangement:
     """The table's arrangement for a backbone on a device, in the arithmetic that was asked for."""
     kind = backbone_kind(module)
     found = next((rule.arrangement for rule in RULES if (rule.device, rule.kind) == (device, kind)), PLAIN)
@@ -93,7 +92,7 @@ def choose_arrangement(
     return Arrangement(asked, found.memory_format, found.fused_from)
 
 
-def candidates(module: nn.Module, device: str, asked: Literal["auto", "float32", "bfloat16"]) -> list[Arrangement]:
+def candidates(module: nn.Module, device: str, asked: Asked) -> list[Arrangement]:
     """All arrangements that ``--autotune`` times for a backbone, the table's own first."""
     first = choose_arrangement(module, device, asked)
     precisions: list[Precision] = [asked] if asked != "auto" else ["float32", "bfloat16"]
@@ -107,9 +106,8 @@ def candidates(module: nn.Module, device: str, asked: Literal["auto", "float32",
 
 def arrange(backbone: Backbone, device: str, arrangement: Arrangement) -> None:
     """Lay the weights out, and take the faster and safer kernels, in place."""
-    backbone.memory_format = getattr(torch, {"contiguous": "contiguous_format"}.get(
-        arrangement.memory_format, arrangement.memory_format
-    ))
+    last = arrangement.memory_format == "channels_last"
+    backbone.memory_format = torch.channels_last if last else torch.contiguous_format
     backbone.to(memory_format=backbone.memory_format)
     fuse_attention_from(backbone, arrangement.fused_from)
     if device == "cpu":

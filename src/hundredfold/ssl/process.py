@@ -15,9 +15,9 @@ __all__ = ["steady_process"]
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 #: glibc's own values, to go back to.
 USUAL = {M_MMAP_MAX: 65536, M_TRIM_THRESHOLD: 128 * 1024, M_TOP_PAD: 0}
-#: Freed memory is kept for the next step. A step frees and takes tensors of 30 to 150 MB again and again, and by
-#: itself glibc gives each of them back to the system, which then hands it out page by page, filled with zeros:
-#: a fifth of a bfloat16 step of EfficientNet-Lite0, a third of a float32 one (batch 64, 112/56 px, two cores).
+#: Freed memory is kept for the next step. A step frees and takes tensors of 30 to 150 MB again and again; by
+#: itself glibc gives each of them back to the system, which then hands it out page by page, filled with
+#: zeros: a fifth of a bfloat16 step of EfficientNet-Lite0, a third of a float32 one (batch 64, 112/56 px).
 KEPT = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 64 * 2**20}
 
 

@@ -1,0 +1,130 @@
+"""How a step is computed: by a table for every kind of backbone, by hand, or timed; noted and used again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hundredfold.backbones.backbone import create_backbone
+from hundredfold.encode.encoder import Encoder
+from hundredfold.rundir import RunDirectory
+from hundredfold.ssl import arrangement, pretraining
+from hundredfold.ssl.arrangement import NEVER, RULES, Arrangement, arrange, backbone_kind, candidates
+from hundredfold.ssl.arrangement import choose_arrangement as choose
+from hundredfold.ssl.pool import Pool
+
+Train = Callable[..., Encoder]
+Stop = Callable[[pytest.MonkeyPatch, int], None]
+Rows = Callable[[Path], list[dict[str, Any]]]
+KINDS = {
+    "resnet10t": "convolutional", "test_efficientnet.r160_in1k": "depthwise", "convnext_atto": "depthwise",
+    "test_vit.r160_in1k": "transformer", "xcit_nano_12_p16_224": "transformer",
+}
+
+
+@pytest.fixture
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrangement, "has_bfloat16", lambda device: True)
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
+def test_every_backbone_has_a_kind_and_every_kind_a_rule(name: str, kind: str, bfloat16: None) -> None:
+    backbone = create_backbone(name, weights="none")
+    assert backbone_kind(backbone) == kind
+    for device in ("cpu", "cuda"):
+        (rule,) = [rule for rule in RULES if (rule.device, rule.kind) == (device, kind)]
+        assert choose(backbone, device, "auto") == rule.arrangement
+        assert candidates(backbone, device, "auto")[0] == rule.arrangement
+
+
+def test_what_the_user_asks_for_is_taken_and_no_emulated_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = create_backbone("test_vit.r160_in1k", weights="none")
+    monkeypatch.setattr(arrangement, "has_bfloat16", lambda device: False)
+    assert choose(backbone, "cpu", "auto").precision == "float32"
+    assert {one.precision for one in candidates(backbone, "cpu", "auto")} == {"float32"}
+    assert choose(backbone, "cpu", "bfloat16").precision == "bfloat16"
+    assert {one.precision for one in candidates(backbone, "cpu", "bfloat16")} == {"bfloat16"}
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "test_efficientnet.r160_in1k", "xcit_nano_12_p16_224"])
+def test_an_arrangement_changes_no_feature(name: str) -> None:
+    torch.manual_seed(0)
+    plain = create_backbone(name, weights="none").eval()
+    images = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    expected = plain(plain.normalise(images))
+    for one in (Arrangement("float32", "contiguous", NEVER), Arrangement("float32", "channels_last", 0)):
+        arrange(plain, "cpu", one)
+        found = plain.normalise(images)
+        assert found.is_contiguous() == (one.memory_format == "contiguous")
+        torch.testing.assert_close(plain(found), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_autotune_takes_the_fastest_notes_it_and_a_resume_follows(
+    train: Train, stop_at: Stop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_but_one = iter(range(100, 0, -1))  # the last of the candidates is the fastest
+    with monkeypatch.context() as patch:
+        patch.setattr(pretraining, "seconds_a_step", lambda trainer: float(next(slow_but_one)))
+        stop_at(patch, 4)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, autotune=True)
+    noted = RunDirectory.open(tmp_path).state["pretrain"]
+    chosen = str(Arrangement(noted["precision"], noted["memory_format"], noted["fused_from"]))
+    assert chosen == list(noted["autotuned"])[-1] == min(noted["autotuned"], key=noted["autotuned"].get)
+    train(tmp_path, autotune=True, resume=True)  # timing again would raise StopIteration or choose anew
+    again = RunDirectory.open(tmp_path).state["pretrain"]
+    assert {key: again[key] for key in noted if key != "alarms"} == {k: noted[k] for k in noted if k != "alarms"}
+
+
+def test_autotune_times_real_steps(train: Train, rows: Rows, tmp_path: Path) -> None:
+    train(tmp_path, autotune=True, epochs=0.4)
+    times = RunDirectory.open(tmp_path).state["pretrain"]["autotuned"]
+    assert len(times) >= 2
+    assert all(seconds > 0 for seconds in times.values())
+    assert len(rows(tmp_path)) == 2
+
+
+def test_low_resolution_first_and_a_resume_on_either_side_of_the_switch(
+    pool: Pool, train: Train, stop_at: Stop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    forward = pretraining.DINO.forward
+
+    def looked(self: pretraining.DINO, large: torch.Tensor, *given: object) -> object:
+        sizes.append(large.shape[2])
+        return forward(self, large, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pretraining.DINO, "forward", looked)
+    whole = train(tmp_path / "whole", image_size=48, curriculum=0.7)
+    assert sizes == [32] * 7 + [48] * 3
+    assert whole.size == pretraining.encoder_size(48, pool.pixels.size)
+    for step in (3, 9):
+        run = tmp_path / f"cut-{step}"
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            with pytest.raises(KeyboardInterrupt):
+                train(run, image_size=48, curriculum=0.7)
+        again = train(run, image_size=48, curriculum=0.7, resume=True)
+        assert all(
+            torch.equal(value, again.backbone.state_dict()[key])
+            for key, value in whole.backbone.state_dict().items()
+        )
+
+
+def test_minutes_count_the_cheaper_steps(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def timed(trainer: object, first: int = 0) -> float:
+        asked.append(first)
+        return 1.0 if first else 0.25
+
+    monkeypatch.setattr(pretraining, "seconds_a_step", timed)
+    train(tmp_path, epochs=None, minutes=0.05, curriculum=0.5)
+    plan = RunDirectory.open(tmp_path).state["pretrain"]
+    assert plan["steps"] == int(0.05 * 60 * 0.95 / 0.625)
+    assert plan["low_steps"] == round(plan["steps"] / 2)
+    assert sorted(asked) == [0, 50]
