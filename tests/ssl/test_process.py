@@ -12,8 +12,8 @@ import resource, sys, torch
 from contextlib import nullcontext
 from hundredfold.ssl.process import steady_process
 with steady_process() if sys.argv[1] == "steady" else nullcontext():
-    for turn in range(20):
-        if turn == 2:
+    for turn in range(30):
+        if turn == 15:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         torch.ones(25_000_000)  # 100 MB
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)

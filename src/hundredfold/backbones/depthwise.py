@@ -7,10 +7,10 @@ images, two cores, channels last):
   zeros put between the gradient's places, so that the stride is 1, takes 2 to 12;
 - the gradient of a kernel of 5 with respect to its weights takes 20 to 40 ms in bfloat16 and 6 to 15 in
   float32, the same on maps of 2x2 as on 14x14, most of it on padding. It is a sum over pairs of places: all
-  pairs of an input's and an output's place are correlated over the images in one batched product, and
-  those that belong to one place of the kernel are added: 1 to 12 ms;
-- where the map is smaller than the kernel the same holds for kernels of 3, and in float32, where one product a
-  place of the kernel, over the positions where kernel and map overlap, takes 2 to 4 ms.
+  pairs of a place of the input and one of the output are correlated over the images in one batched
+  product, and those that belong to one place of the kernel are added: 1 to 12 ms;
+- where the map is smaller than the kernel the same holds for kernels of 3, and in float32, where one product
+  a place of the kernel, over the positions where kernel and map overlap, takes 2 to 4 ms.
 
 All other shapes keep the library's kernels, in bfloat16 where that is what flows.
 """

@@ -58,7 +58,7 @@ RULES = (
     Rule("cuda", "convolutional", Arrangement("bfloat16"), "tensor cores"),
     Rule("cuda", "depthwise", Arrangement("bfloat16"), "half the traffic to memory"),
     Rule("cpu", "transformer", Arrangement("bfloat16", fused_from=NEVER),
-         "2.9x float32 (ViT-tiny, 224/96 px); the fused kernel alone is 2 to 8 times slower up to 400 tokens"),
+         "2.9x float32 (ViT-tiny, 224/96 px); the fused kernel is 2 to 8 times slower up to 400 tokens"),
     Rule("cpu", "convolutional", Arrangement("bfloat16"), "1.9x float32 (ResNet-18, 224/96 px)"),
     Rule("cpu", "depthwise", Arrangement("bfloat16"), "1.6x float32 (EfficientNet-Lite0, 112/56 px)"),
 )
