@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics.pairwise import cosine_distances
-from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
 from hundredfold.encode import neighbours
-from hundredfold.encode.neighbours import knn_accuracy, nearest
+from hundredfold.encode.neighbours import knn_balanced_accuracy, nearest
 from hundredfold.errors import InputError
 
 
@@ -43,13 +43,25 @@ def clouds(seed: int, images: int = 60) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])
-def test_accuracy_is_that_of_scikit_learn(k: int) -> None:
+def test_balanced_accuracy_is_that_of_scikit_learn(k: int) -> None:
     vectors, labels = clouds(0)
     classifier = KNeighborsClassifier(k, metric="cosine")
     predicted = cross_val_predict(classifier, vectors, labels, cv=LeaveOneOut())
-    ours = knn_accuracy(vectors, labels, k=k)
+    ours = knn_balanced_accuracy(vectors, labels, k=k)
     # Ties are broken by nearness here and by name there; for one neighbour there are none.
-    assert ours == pytest.approx(accuracy_score(labels, predicted), abs=0 if k == 1 else 0.05)
+    assert ours == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-12 if k == 1 else 0.05)
+
+
+def test_classes_count_the_same_and_groups_are_left_out_as_in_scikit_learn() -> None:
+    vectors, labels = clouds(5, images=90)
+    rare = np.concatenate([np.flatnonzero(labels == "a")[:6], np.flatnonzero(labels != "a")])
+    vectors, labels = vectors[rare], labels[rare]
+    groups = np.arange(len(labels)) // 3
+    classifier = KNeighborsClassifier(1, metric="cosine")
+    predicted = cross_val_predict(classifier, vectors, labels, cv=LeaveOneGroupOut(), groups=groups)
+    assert knn_balanced_accuracy(vectors, labels, groups, k=1) == pytest.approx(
+        balanced_accuracy_score(labels, predicted)
+    )
 
 
 def test_neighbours_of_the_same_group_do_not_vote() -> None:
@@ -58,32 +70,32 @@ def test_neighbours_of_the_same_group_do_not_vote() -> None:
     vectors = np.repeat(rng.normal(size=(30, 8)), 2, axis=0)
     labels = np.repeat(rng.integers(0, 2, 30), 2)
     patients = np.repeat(np.arange(30), 2)
-    assert knn_accuracy(vectors, labels, k=1) == 1
-    assert knn_accuracy(vectors, labels, patients, k=1) < 0.8
+    assert knn_balanced_accuracy(vectors, labels, k=1) == 1
+    assert knn_balanced_accuracy(vectors, labels, patients, k=1) < 0.8
 
 
 @pytest.mark.parametrize("nothing", [None, np.nan])
 def test_images_without_a_group_are_no_kin(nothing: object) -> None:
     vectors, labels = clouds(1)
     groups = np.array([nothing] * len(labels), dtype=object)
-    assert knn_accuracy(vectors, labels, groups) == knn_accuracy(vectors, labels)
+    assert knn_balanced_accuracy(vectors, labels, groups) == knn_balanced_accuracy(vectors, labels)
 
 
 def test_one_group_only_leaves_nobody_to_vote() -> None:
     vectors, labels = clouds(2)
-    assert knn_accuracy(vectors, labels, np.zeros(len(labels))) == 0
+    assert knn_balanced_accuracy(vectors, labels, np.zeros(len(labels))) == 0
 
 
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, labels = clouds(3)
     groups = np.arange(len(labels)) // 4
-    whole = knn_accuracy(vectors, labels, groups)
+    whole = knn_balanced_accuracy(vectors, labels, groups)
     monkeypatch.setattr(neighbours, "BLOCK", 7)
-    assert knn_accuracy(vectors, labels, groups) == whole
+    assert knn_balanced_accuracy(vectors, labels, groups) == whole
 
 
 def test_more_voters_than_images_are_as_many_as_there_are() -> None:
     vectors, labels = clouds(4, images=5)
-    assert 0 <= knn_accuracy(vectors, labels, k=100) <= 1
+    assert 0 <= knn_balanced_accuracy(vectors, labels, k=100) <= 1
     with pytest.raises(InputError, match="at least 2"):
-        knn_accuracy(vectors[:1], labels[:1])
+        knn_balanced_accuracy(vectors[:1], labels[:1])

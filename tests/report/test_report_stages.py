@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from hundredfold.data.table import ImageTable
 from hundredfold.report.cautions import cautions
-from hundredfold.report.chapters.training import _time
+from hundredfold.report.chapters.training import _time, learned, training_chapter
 from hundredfold.report.finding import finding
 from hundredfold.report.material import Material, as_evaluated, gather
 from hundredfold.report.tables import Headline, headline
@@ -195,6 +197,29 @@ def test_settings_of_the_run_are_on_the_page(whole_run: RunDirectory) -> None:
     assert told["images"] == "images"
     assert "Settings of pretrain" in page
     assert json.loads((whole_run / "run.json").read_text())["software"]["numpy"] in page
+
+
+def test_the_chapter_answers_whether_it_learned() -> None:
+    def told(knn: list[float], rank: list[float]) -> str:
+        steps = {"step": [0, 10, 19], "loss": [4.0, 3.0, 2.0]}
+        return " ".join(learned(pd.DataFrame({**steps, "knn_balanced_accuracy": knn, "rankme": rank})))
+
+    better = told([0.5, np.nan, 0.62], [20.0, np.nan, 31.0])
+    assert better.startswith("It learned: the nearest")
+    assert "balanced accuracy of 0.62, at the start 0.50" in better
+    assert "from 20.0 to 31.0: they tell more apart than at the start" in better
+    assert told([0.5, 0.6, 0.3], [20.0, 9.0, 1.1]).startswith("It lost what it knew")
+    assert "the features have collapsed" in told([0.5, 0.6, 0.3], [20.0, 9.0, 1.1])
+    assert "learned nothing that this shows" in told([0.5, 0.6, 0.505], [20.0, 9.0, 10.0])
+
+
+def test_a_run_of_an_older_version_still_gives_its_chapter(whole_run: RunDirectory) -> None:
+    columns = {"loss": [4.0, 3.0, 2.0], "rank": [8.0, None, 9.0], "knn": [None, None, 0.6]}
+    old = pd.DataFrame({"step": [0, 1, 2], **columns})
+    chapter = training_chapter(replace(gather(whole_run), metrics=old))
+    assert chapter is not None
+    assert {"training_rank", "training_knn"} <= {item.name for item in chapter.items}
+    assert learned(old) == []
 
 
 def test_the_time_of_pre_training_is_the_sum_of_its_steps() -> None:

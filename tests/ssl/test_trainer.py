@@ -23,7 +23,6 @@ from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.batches import BatchOrder
 from hundredfold.ssl.checkpoints import load_newest, save_checkpoint
 from hundredfold.ssl.dino import DINO, Outputs
-from hundredfold.ssl.monitor import Alarms, Vitals
 from hundredfold.ssl.pretraining import Pool, pretrain_encoder
 
 TINY = {
@@ -200,6 +199,40 @@ def test_a_loss_that_is_not_finite_stops_with_the_images(
     assert max((tmp_path / "checkpoints").glob("*.pt")).read_bytes() == last
 
 
+def test_numbers_read_from_the_device_now_and_then_are_the_same(pool: Pool, tmp_path: Path) -> None:
+    """As on a GPU: the host looks at every fourth step, and where it must."""
+    each = train(pool, tmp_path / "each", monitor_every=7, checkpoint_minutes=10)
+    seldom = train(pool, tmp_path / "seldom", monitor_every=7, checkpoint_minutes=10, log_every=4)
+    assert all(torch.equal(value, state(seldom)[key]) for key, value in state(each).items())
+    clock = {"seconds", "images_per_second", "watch_seconds"}
+    found, expected = (
+        [{k: v for k, v in row.items() if k not in clock} for row in rows(tmp_path / name)]
+        for name in ("seldom", "each")
+    )
+    assert found == expected
+    assert all(row["seconds"] > 0 for row in rows(tmp_path / "seldom"))
+
+
+@pytest.mark.parametrize("log_every", [1, 3, 50])
+def test_a_loss_that_breaks_is_found_with_its_step_and_no_checkpoint_follows(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_every: int
+) -> None:
+    forward, seen = DINO.forward, [0]
+
+    def broken(self: DINO, *given: object) -> Outputs:
+        outputs = forward(self, *given)  # type: ignore[arg-type]
+        seen[0] += 1
+        return outputs._replace(loss=outputs.loss * (float("nan") if seen[0] == 6 else 1))
+
+    monkeypatch.setattr(DINO, "forward", broken)
+    rare = {"monitor_every": 100, "checkpoint_minutes": 10.0, "log_every": log_every}
+    batch = [pool.images.ids[row] for row in BatchOrder(len(pool), 8, 0).rows(5)]
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 5 \(" + ", ".join(batch)):
+        train(pool, tmp_path, epochs=3, **rare)
+    assert [row["step"] for row in rows(tmp_path)] == [0, 1, 2, 3, 4]
+    assert not list((tmp_path / "checkpoints").glob("*.pt"))
+
+
 def test_minutes_fix_the_steps_before_the_first_one(pool: Pool, tmp_path: Path) -> None:
     train(pool, tmp_path, epochs=None, minutes=0.05)
     plan = RunDirectory.open(tmp_path).state["pretrain"]
@@ -226,34 +259,6 @@ def test_every_image_is_seen_once_an_epoch_in_another_order() -> None:
     other = BatchOrder(images=12, batch_size=4, seed=1)
     assert list(order.rows(0)) != list(other.rows(0))
     assert list(order.rows(5)) == list(order.rows(5))
-
-
-def vitals(**changes: float) -> Vitals:
-    fair = {"teacher_entropy": 3.0, "student_entropy": 4.0, "marginal_entropy": 5.0, "max_entropy": 6.9,
-            "spread": 0.5, "rank": 30.0}
-    return Vitals(**{**fair, **changes})
-
-
-@pytest.mark.parametrize(
-    ("collapse", "word"),
-    [
-        ({"teacher_entropy": 6.85}, "uniform"),
-        ({"marginal_entropy": 0.1}, "one prototype"),
-        ({"spread": 0.0}, "same features"),
-    ],
-)
-def test_a_collapse_is_named_once_and_within_200_steps(collapse: dict[str, float], word: str) -> None:
-    alarms = Alarms()
-    said = {step: alarms.check(step, vitals(**collapse)) for step in range(0, 400, 50)}
-    found = {step: text for step, text in said.items() if text}
-    assert len(found) == 1
-    assert min(found) <= 200
-    assert word in found[min(found)]
-
-
-def test_a_healthy_run_raises_no_alarm() -> None:
-    alarms = Alarms()
-    assert not any(alarms.check(step, vitals()) for step in range(0, 1000, 50))
 
 
 def test_an_alarm_is_kept_by_a_resume_and_not_raised_again(

@@ -173,6 +173,15 @@ class PretrainChoices(Settings):
         description="Processes that draw views [default: 0 on a CPU, else the cores less one].",
     )
     monitor_every: int = Field(50, ge=1, description="Steps between two looks at spread and entropies.")
+    log_every: int | None = Field(
+        None, ge=1,
+        description="Steps between two readings of the loss from the device [default: 1 on a CPU, else 20].",
+    )
+    logger: tuple[str, ...] = Field(
+        (),
+        description="Where to log besides metrics.jsonl: tensorboard, wandb, mlflow, with commas. Offline, "
+        "unless WANDB_MODE or MLFLOW_TRACKING_URI says otherwise.",
+    )
     checkpoint_minutes: float = Field(5.0, gt=0, description="Minutes between two checkpoints.")
 
     @model_validator(mode="before")
@@ -211,5 +220,5 @@ class PretrainSettings(PretrainChoices, PixelChoices, ResumableSettings):
 
     images: Path = Field(description="A folder or table of images, or a run directory that was scanned.")
     labels: Path | None = Field(
-        None, description="Labels, used only to hold out the test images and to watch kNN accuracy."
+        None, description="Labels, used only to hold out the test images and to watch the kNN."
     )

@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hundredfold.errors import InputError
+from hundredfold.metrics import balanced_accuracy
 
-__all__ = ["knn_accuracy", "nearest"]
+__all__ = ["knn_balanced_accuracy", "nearest"]
 
 BLOCK = 1024
 
@@ -48,11 +49,12 @@ def nearest(
     return np.clip(1 - similarities, 0, 2), rows
 
 
-def knn_accuracy(
+def knn_balanced_accuracy(
     vectors: NDArray[np.floating[Any]], labels: NDArray[Any], groups: NDArray[Any] | None = None, k: int = 20
 ) -> float:
-    """Share of images whose k nearest others, by majority, have the same label; leave-one-out.
+    """Balanced accuracy of the majority among an image's k nearest others; leave-one-out.
 
+    Each class counts the same; one whose images are all of one group cannot be found, and counts 0.
     Neighbours of the same group (patient, slide) do not vote; images without a group are a group of their
     own. A tie goes to the label that is nearer on average.
 
@@ -70,7 +72,7 @@ def knn_accuracy(
 
     Examples:
         >>> vectors = np.array([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]])
-        >>> knn_accuracy(vectors, np.array(["a", "a", "b", "b"]), k=1)
+        >>> knn_balanced_accuracy(vectors, np.array(["a", "a", "b", "b"]), k=1)
         1.0
     """
     if len(vectors) < 2:
@@ -78,13 +80,14 @@ def knn_accuracy(
     unit = _unit(vectors)
     classes, truth = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     kin = _numbered(groups, len(vectors))
-    right = 0
+    predicted = np.empty_like(truth)
     for start in range(0, len(unit), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(unit)))
         similarity = unit[rows] @ unit.T  # [b, n]
         similarity[kin[rows][:, None] == kin[None, :]] = -np.inf
-        right += int((_vote(similarity, truth, len(classes), k) == truth[rows]).sum())
-    return right / len(unit)
+        predicted[rows] = _vote(similarity, truth, len(classes), k)
+    # Nobody to vote is an answer of its own, and wrong.
+    return balanced_accuracy(truth, np.where(predicted < 0, len(classes), predicted), len(classes) + 1)
 
 
 def _vote(

@@ -1,11 +1,11 @@
-"""Is it learning? Entropies, spread and rank of a batch, and the alarms they raise."""
+"""Is it learning? Entropies, agreement and spread of a batch, and the alarms that a run's rows raise."""
 
 from __future__ import annotations
 
 import math
+import statistics
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch.nn import functional
 from hundredfold.ssl.dino import Outputs
 from hundredfold.ssl.loss import entropy
 
-__all__ = ["Alarms", "Vitals", "look"]
+__all__ = ["Alarms", "look", "rankme"]
 
 #: A teacher entropy above this share of log k means that every prototype is as likely as another.
 UNIFORM = 0.97
@@ -22,63 +22,62 @@ UNIFORM = 0.97
 SINGLE = 0.05
 #: A spread below this means that all images have one feature vector.
 POINT = 0.02
-
-
-@dataclass(frozen=True)
-class Vitals:
-    """What the monitor saw in one batch. Entropies are in nats, at most ``max_entropy`` = log k.
-
-    ``teacher_entropy`` is that of one image's target, ``marginal_entropy`` that of the batch's mean
-    target (at most log of the batch's targets); ``spread`` is 1 for directions drawn at random and 0 for
-    a single point; ``rank`` is the effective rank of the features.
-    """
-
-    teacher_entropy: float
-    student_entropy: float
-    marginal_entropy: float
-    max_entropy: float
-    spread: float
-    rank: float
-
-    def row(self) -> dict[str, float]:
-        """As a part of a line of ``metrics.jsonl``."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, row: Mapping[str, float]) -> Self | None:
-        """Those of a line of ``metrics.jsonl``, or ``None`` where nothing was measured."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: row[name] for name in names}) if names[0] in row else None
+#: A loss whose mean over so many steps is this share of log k above its lowest has risen for good.
+WINDOW, RISE = 25, 0.1
 
 
 @torch.no_grad()
-def look(outputs: Outputs, student_temperature: float) -> Vitals:
-    """Measure one batch.
+def look(outputs: Outputs, student_temperature: float) -> dict[str, float | Tensor]:
+    """Measure one batch; nothing waits for the device.
+
+    Returns:
+        a part of a row of ``metrics.jsonl``; the tensors hold one number each. Entropies are in nats, at most
+        ``max_entropy`` = log k: ``teacher_entropy`` that of one image's target, ``marginal_entropy`` that
+        of the batch's mean target (at most log of the batch's targets). ``agreement`` is the share of
+        images whose most likely prototype is the same for the student, who saw one global view, and the
+        teacher, who saw the other. ``spread`` is 1 for directions drawn at random and 0 for a single point.
 
     Source:
-        effective rank: Roy and Vetterli 2007, "The effective rank", EUSIPCO.
+        entropies as signs of collapse: Caron et al. 2021, arXiv 2104.14294, section 5.3. Agreement is the
+        student's accuracy at naming the teacher's cluster; the loss (there, equation 3) is its smooth form.
     """
-    features = functional.normalize(outputs.features.float(), dim=-1)  # [b, d]
-    values = torch.linalg.svdvals(features - features.mean(0))
-    share = values / values.sum().clamp_min(1e-12)
-    student = functional.softmax(outputs.student_logits[:2].float() / student_temperature, dim=-1)
-    return Vitals(
-        teacher_entropy=entropy(outputs.targets).mean().item(),
-        student_entropy=entropy(student).mean().item(),
-        marginal_entropy=entropy(outputs.targets.mean((0, 1))).item(),
-        max_entropy=math.log(outputs.targets.shape[-1]),
-        spread=_spread(features),
-        rank=entropy(share).exp().item(),
-    )
+    directions = functional.normalize(outputs.features.float(), dim=-1)  # [b, d]
+    logits = outputs.student_logits[:2]  # [2, b, k]
+    student = functional.softmax(logits.float() / student_temperature, dim=-1)
+    agreed = logits.argmax(-1) == outputs.targets.flip(0).argmax(-1)  # [2, b]
+    return {
+        "teacher_entropy": entropy(outputs.targets).mean(),
+        "student_entropy": entropy(student).mean(),
+        "marginal_entropy": entropy(outputs.targets.mean((0, 1))),
+        "max_entropy": math.log(outputs.targets.shape[-1]),
+        "agreement": agreed.float().mean(),
+        "spread": (1 - directions.mean(0).square().sum()).clamp_min(0).sqrt(),
+    }
 
 
-def _spread(directions: Tensor) -> float:
-    """Square root of one minus the squared length of the mean direction."""
-    return (1 - directions.mean(0).square().sum()).clamp_min(0).sqrt().item()
+@torch.no_grad()
+def rankme(features: Tensor, epsilon: float = 1e-7) -> float:
+    """The effective rank of features [n, d]: from 1 to min(n, d); without labels, it goes with accuracy.
+
+    Exponential of the entropy of the singular values as shares of their sum. The features are neither
+    centred nor scaled. It depends on n, so compare it over the same images only.
+
+    Source:
+        Garrido et al. 2023, "RankMe", arXiv 2210.02885, equations 1 and 2, with their epsilon for float32.
+
+    Examples:
+        >>> round(rankme(torch.eye(5)), 3), round(rankme(torch.ones(5, 3)), 3)
+        (5.0, 1.0)
+    """
+    values = torch.linalg.svdvals(features.float())
+    share = values / values.sum().clamp_min(1e-12) + epsilon
+    return float(entropy(share).exp())
 
 
 class Alarms:
-    """Turns a series of :class:`Vitals` into at most one warning of each kind.
+    """Turns the rows of ``metrics.jsonl`` into at most one warning of each kind.
+
+    It depends on the rows alone, so that a resume that reads them again knows what was said.
 
     Args:
         patience: steps for which a state must last. The start of every run is uniform.
@@ -88,29 +87,45 @@ class Alarms:
         self.patience = patience
         self.raised: dict[str, str] = {}
         self._since: dict[str, int] = {}
+        self._losses: deque[float] = deque(maxlen=WINDOW)
+        self._lowest = math.inf
 
-    def check(self, step: int, vitals: Vitals) -> str | None:
-        """The sentence of an alarm that is raised at this step for the first time, or ``None``."""
+    def check(self, row: Mapping[str, float]) -> str | None:
+        """The sentence of an alarm that is raised by this row for the first time, or ``None``."""
+        self._losses.append(row["loss"])
+        if not row.keys() >= _SIGNS:
+            return None
+        limit = row["max_entropy"]
         states = {
-            "uniform": vitals.teacher_entropy > UNIFORM * vitals.max_entropy,
-            "single": vitals.marginal_entropy < SINGLE * vitals.max_entropy,
-            "point": vitals.spread < POINT,
+            "uniform": row["teacher_entropy"] > UNIFORM * limit,
+            "single": row["marginal_entropy"] < SINGLE * limit,
+            "point": row["spread"] < POINT,
+            "diverging": self._rise() > RISE * limit,
         }
         for name, present in states.items():
             if not present:
                 self._since.pop(name, None)
                 continue
-            since = self._since.setdefault(name, step)
-            if step - since >= self.patience and name not in self.raised:
-                self.raised[name] = _SENTENCES[name].format(step=step, **vitals.row())
+            since = self._since.setdefault(name, int(row["step"]))
+            if row["step"] - since >= self.patience and name not in self.raised:
+                self.raised[name] = _SENTENCES[name].format(**row)
                 return self.raised[name]
         return None
 
+    def _rise(self) -> float:
+        """By how much the mean loss of late is above the lowest that it has been."""
+        late = statistics.fmean(self._losses)
+        if len(self._losses) == WINDOW:
+            self._lowest = min(self._lowest, late)
+        return late - self._lowest
 
+
+#: What an alarm needs besides the loss; rows between two looks at the batch lack it.
+_SIGNS = {"teacher_entropy", "marginal_entropy", "max_entropy", "spread"}
 _SENTENCES = {
     "uniform": (
         "step {step}: the teacher says nothing (entropy {teacher_entropy:.2f} of {max_entropy:.2f}): uniform "
-        "collapse. Lower --teacher-temperature-end, or take fewer --prototypes"
+        "collapse. Lower --teacher-temperature-end or --learning-rate, or take fewer --prototypes"
     ),
     "single": (
         "step {step}: all images share one prototype (entropy of the mean target {marginal_entropy:.2f} of "
@@ -120,4 +135,49 @@ _SENTENCES = {
         "step {step}: all images have nearly the same features (spread {spread:.3f}). Lower --learning-rate, "
         "or add --koleo 0.1"
     ),
+    "diverging": (
+        "step {step}: the loss has risen for good, to {loss:.2f}: the training diverges. Lower "
+        "--learning-rate, or raise --warmup"
+    ),
+}
+
+
+class Pulse:
+    """What the progress line says of the rows so far: the state now and, where it was measured, at the start.
+
+    Examples:
+        >>> pulse = Pulse()
+        >>> pulse.take({"loss": 6.9, "rankme": 31.0, "images_per_second": 60.0})
+        >>> pulse.take({"loss": 5.2, "rankme": 47.0, "images_per_second": 64.0})
+        >>> pulse.facts()
+        {'loss': '5.20', 'images/s': '64', 'RankMe': '47 (start 31)'}
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+
+    def take(self, row: Mapping[str, float]) -> None:
+        """Look at one row."""
+        self._first = {**row, **self._first}
+        self._last |= row
+
+    def facts(self) -> dict[str, str]:
+        """Words and numbers, most telling first."""
+        last, told = self._last, {}
+        for key, (words, form) in _SHOWN.items():
+            if key in last:
+                told[words] = form.format(last[key], last.get("max_entropy"))
+                if key in _COMPARED and last[key] != self._first[key]:
+                    told[words] += f" (start {form.format(self._first[key])})"
+        return told
+
+
+_COMPARED = {"rankme", "knn_balanced_accuracy"}
+_SHOWN = {
+    "loss": ("loss", "{:.2f}"),
+    "images_per_second": ("images/s", "{:.0f}"),
+    "knn_balanced_accuracy": ("kNN", "{:.3f}"),
+    "rankme": ("RankMe", "{:.0f}"),
+    "teacher_entropy": ("teacher entropy", "{:.2f} of {:.2f}"),
 }

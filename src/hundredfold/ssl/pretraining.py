@@ -14,7 +14,6 @@ from torch import Tensor
 from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import FittedChoices, PretrainChoices, check_unchanged
 from hundredfold.encode.encoder import Encoder, Symmetry
-from hundredfold.encode.neighbours import knn_accuracy
 from hundredfold.encode.protocol import resize
 from hundredfold.errors import InputError
 from hundredfold.progress import say
@@ -27,18 +26,19 @@ from hundredfold.ssl.defaults import Circumstances, Fitted, fit_settings, fit_to
 from hundredfold.ssl.device import create_fabric, device_type
 from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.footprint import bytes_an_image, device_memory
+from hundredfold.ssl.logbook import Logbook
 from hundredfold.ssl.pool import Pool
 from hundredfold.ssl.process import steady_process
 from hundredfold.ssl.recompute import recompute_activations
 from hundredfold.ssl.timing import autotune, seconds_a_step, steps_in
 from hundredfold.ssl.trainer import Plan, Trainer
+from hundredfold.ssl.watch import Watch, sample_size
 from hundredfold.views.modalities import MODALITIES
 from hundredfold.views.multicrop import MultiCrop
 
 __all__ = ["Pool", "encoder_size", "encoder_symmetry", "pretrain_encoder"]
 
-#: Images the monitor's kNN and the BatchNorm statistics are taken from, at most.
-WATCHED = 1000
+#: Images the BatchNorm statistics are taken from, at most.
 ESTIMATED = 2048
 
 
@@ -115,6 +115,8 @@ def pretrain_encoder(
         say("\n  ".join(["By the data:", *fitted.lines()]))
     for sentence in warned:
         say(f"Warning: {sentence}.")
+    if trainer.fabric.is_global_zero:
+        trainer.book = Logbook(settings.logger, run / "logs", facts)
     trainer.fit(resume=resume)
     run.record(pretrain={**facts, "alarms": [*warned, *trainer.alarms.raised.values()]})
     return _export(trainer.dino.teacher.backbone, pool, plan, facts, encoder_symmetry(settings))
@@ -211,7 +213,10 @@ def _noted_plan(noted: Mapping[str, object], settings: PretrainChoices, run: Run
 
 def _essential(settings: PretrainChoices) -> dict[str, object]:
     """The settings that a resume may not change."""
-    free = {"download", "monitor_every", "checkpoint_minutes", "workers", "gradient_checkpointing"}
+    free = {
+        "download", "monitor_every", "log_every", "logger", "checkpoint_minutes", "workers",
+        "gradient_checkpointing",
+    }
     names = [name for name in PretrainChoices.model_fields if name not in free]
     return settings.model_dump(mode="json", include=set(names))
 
@@ -244,30 +249,18 @@ def _trainer(
         fabric=create_fabric(plan.precision),
         checkpoints=run / "checkpoints",
         metrics=run / "metrics.jsonl",
-        watch=_watch(pool, encoder_size(plan.image_size, pool.pixels.size)),
+        watch=_watch(pool, plan, settings),
         seed=seed,
     )
 
 
-
-
-def _watch(pool: Pool, size: int) -> Callable[[Backbone], dict[str, float]] | None:
-    """Leave-one-out kNN accuracy on training labels, with neighbours of other groups only."""
-    labelled = pool.labelled()
-    if len(labelled) < 20:
-        return None
-    chosen = np.random.default_rng(0).permutation(len(labelled))[:WATCHED]
-    places = labelled[np.sort(chosen)]
-    frame = pool.take(places, "label", "group")
-    pixels = pool.pixels[pool.rows[places]]
-    labels = frame["label"].to_numpy()
-    groups = None if frame["group"].isna().all() else frame["group"].to_numpy()
-
-    def watch(backbone: Backbone) -> dict[str, float]:
-        encoder = Encoder(backbone, size=size, value_range=None, fit="pad", provenance={}, seen=frozenset())
-        return {"knn": float(knn_accuracy(encoder.encode(pixels), labels, groups))}
-
-    return watch
+def _watch(pool: Pool, plan: Plan, settings: FittedChoices) -> Watch:
+    size = encoder_size(plan.image_size, pool.pixels.size)
+    count = sample_size(
+        plan.steps, plan.batch_size, image_size=plan.image_size, local_size=plan.local_size,
+        local_crops=settings.local_crops, watched_size=size,
+    )
+    return Watch.of(pool, size=size, count=count)
 
 
 def _export(

@@ -30,7 +30,7 @@ def seconds_a_step(trainer: Trainer, first: int = 0) -> float:
     last = min(first + TIMED_STEPS + 1, trainer.plan.steps)
     for batch in trainer.batches.steps(min(first, last - 1), last, workers=0):
         began = time.monotonic()
-        trial.step(batch, trainer.schedule.at(trainer.plan.steps // 2))
+        trial.step(batch, trainer.schedule.at(trainer.plan.steps // 2)).loss.item()  # waits for the device
         times.append(time.monotonic() - began)
         if len(times) > 2 and sum(times) > TIMED_SECONDS:
             break

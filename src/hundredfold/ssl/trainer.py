@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,21 +18,25 @@ from torch import Tensor
 
 from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import FittedChoices
-from hundredfold.errors import TrainingError
-from hundredfold.progress import Progress, bar
-from hundredfold.rundir import write_text
+from hundredfold.progress import bar
 from hundredfold.ssl.arrangement import Arrangement, MemoryFormat, Precision
 from hundredfold.ssl.batches import Batch, BatchOrder, ViewBatches
 from hundredfold.ssl.checkpoints import load_newest, save_checkpoint
 from hundredfold.ssl.curriculum import Curriculum
 from hundredfold.ssl.dino import DINO, Outputs
-from hundredfold.ssl.monitor import Alarms, Vitals, look
+from hundredfold.ssl.ledger import Ledger
+from hundredfold.ssl.logbook import Logbook
+from hundredfold.ssl.monitor import Alarms, Pulse, look
 from hundredfold.ssl.optimiser import clip_gradients, create_optimiser, prepare_step
 from hundredfold.ssl.pool import Pool
 from hundredfold.ssl.recompute import forward_statistics_only
 from hundredfold.ssl.schedules import Schedule, StepValues
+from hundredfold.ssl.watch import is_watched
 
 __all__ = ["Plan", "Trainer"]
+
+#: Steps between two looks of the host at a GPU.
+LOG_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class Trainer:
         fabric: device, precision, ranks.
         checkpoints: the folder for them.
         metrics: the file for one JSON line a step.
-        watch: called with the teacher's backbone at an eighth, two eighths … of the run; what it returns
-            is logged.
+        watch: called with the teacher's backbone before the first step and at an eighth, two eighths … of
+            the run; what it returns is logged.
+        book: the loggers that get each row of ``metrics`` too.
     """
 
     dino: DINO
@@ -83,7 +86,9 @@ class Trainer:
     checkpoints: Path
     metrics: Path
     watch: Callable[[Backbone], dict[str, float]] | None = None
+    book: Logbook | None = None
     alarms: Alarms = field(default_factory=Alarms)
+    pulse: Pulse = field(default_factory=Pulse)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -104,32 +109,39 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C or SIGTERM; the step is finished and a checkpoint written first.
         """
         start = self._restore() if resume else 0
-        for row in self._keep_metrics(start):
-            if (vitals := Vitals.of(row)) is not None:
-                self.alarms.check(row["step"], vitals)
         saved = time.monotonic()
-        with bar("Pre-training", self.plan.steps, "steps", start=start) as progress, _stop_signal() as stop:
-            pinned = self.fabric.device.type == "cuda"
+        pinned = self.fabric.device.type == "cuda"
+        with (
+            self._ledger(start) as ledger,
+            bar("Pre-training", self.plan.steps, "steps", start=start) as progress,
+            _stop_signal() as stop,
+        ):
+            for row in ledger.kept:
+                self.pulse.take(row)
+                self.alarms.check(row)
+            initial = self._measured() if start == 0 else {}  # the backbone as it was given
+            ledger.start_clock()
             workers = self.plan.workers
             for batch in self.batches.steps(start, self.plan.steps, workers=workers, pinned=pinned):
-                began = time.monotonic()
                 values = self.schedule.at(batch.step)
                 outputs = self.step(batch, values)
-                self._log(batch, values, outputs, time.monotonic() - began, progress)
+                ledger.note(self._row(batch.step, values, outputs) | initial)
+                initial = {}
                 done = batch.step + 1
                 due = time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
-                if due or stop.is_set() or done == self.plan.steps:
+                save = due or stop.is_set() or done == self.plan.steps
+                if save or self._is_read(batch.step, len(ledger)):
+                    self._read(ledger, batch.step)
+                progress.advance(1, **self.pulse.facts())
+                if save:
                     self._save(done)
                     saved = time.monotonic()
+                    ledger.start_clock()
                 if stop.is_set() and done < self.plan.steps:
                     raise KeyboardInterrupt
 
     def step(self, batch: Batch, values: StepValues) -> Outputs:
-        """One update of student and teacher.
-
-        Raises:
-            TrainingError: the loss is not finite.
-        """
+        """One update of student and teacher. Nothing in it waits for the device."""
         # Stochastic depth draws from torch's generator: it, too, must be a function of the step.
         torch.manual_seed(_mix(self.seed, batch.step, self.fabric.global_rank))
         prepare_step(self.optimiser, values)
@@ -139,12 +151,6 @@ class Trainer:
             # over several ranks DDP waits for the gradient of every weight; clip_gradients drops them
             values.backbone_frozen and self.fabric.world_size == 1,
         )
-        if not torch.isfinite(outputs.loss):
-            names = self.pool.take(batch.rows, "id")["id"]
-            raise TrainingError(
-                f"the loss is {outputs.loss.item()} at step {batch.step}", where=", ".join(names[:8]) + " …",
-                remedy="The last checkpoint is good. Look at these images, or lower --learning-rate.",
-            )
         with forward_statistics_only(self.dino.student):
             self.fabric.backward(outputs.loss)
         clip_gradients(self.dino, values, self.settings.clip)
@@ -152,41 +158,45 @@ class Trainer:
         self.dino.update_teacher(values.momentum)
         return outputs
 
-    def _log(
-        self, batch: Batch, values: StepValues, outputs: Outputs, seconds: float, progress: Progress
-    ) -> None:
-        step, steps = batch.step, self.plan.steps
-        last = step == steps - 1
-        row: dict[str, Any] = {
+    def _row(self, step: int, values: StepValues, outputs: Outputs) -> dict[str, float | Tensor]:
+        row: dict[str, float | Tensor] = {
             "step": step,
             "epoch": self.order.epoch(step),
-            "loss": outputs.loss.item(),
+            "loss": outputs.loss.detach(),
             "learning_rate": values.learning_rate,
             "weight_decay": values.weight_decay,
             "momentum": values.momentum,
             "teacher_temperature": values.teacher_temperature,
-            "images_per_second": self.plan.batch_size / seconds,
-            "seconds": seconds,
         }
-        facts: dict[str, float | str] = {
-            "loss": row["loss"], "images/s": f"{row['images_per_second']:.0f}",
-        }
-        if step % self.settings.monitor_every == 0 or last:
-            vitals = look(outputs, self.settings.student_temperature)
-            row |= vitals.row()
-            self._teacher_entropy = f"{vitals.teacher_entropy:.2f} of {vitals.max_entropy:.2f}"
-            if alarm := self.alarms.check(step, vitals):
-                warnings.warn(alarm, stacklevel=2)
-        if self.watch is not None and ((step + 1) * 8 % steps < 8 or last):
-            row |= self.watch(self.dino.teacher.backbone)
-            self.dino.train()
-        facts["teacher entropy"] = self._teacher_entropy
-        progress.advance(1, **facts)
-        if self.fabric.is_global_zero:
-            with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row, allow_nan=False) + "\n")
+        return row | look(outputs, self.settings.student_temperature) if self._is_monitored(step) else row
 
-    _teacher_entropy: str = ""
+    def _is_monitored(self, step: int) -> bool:
+        return step % self.settings.monitor_every == 0 or step == self.plan.steps - 1
+
+    def _is_read(self, step: int, waiting: int) -> bool:
+        """Whether the host looks at the device now: always on a CPU, where it costs nothing."""
+        every = self.settings.log_every or (1 if self.fabric.device.type == "cpu" else LOG_EVERY)
+        return waiting >= every or self._is_monitored(step) or is_watched(step, self.plan.steps)
+
+    def _read(self, ledger: Ledger, step: int) -> None:
+        watched = step > 0 and is_watched(step, self.plan.steps)
+        for row in ledger.settle(self._measured if watched else None):
+            self.pulse.take(row)
+            if (alarm := self.alarms.check(row)) and self.fabric.is_global_zero:
+                warnings.warn(alarm, stacklevel=2)
+
+    def _measured(self) -> dict[str, float]:
+        if self.watch is None or not self.fabric.is_global_zero:
+            return {}
+        return self.watch(self.dino.teacher.backbone)
+
+    def _ledger(self, start: int) -> Ledger:
+        return Ledger(
+            self.metrics, start=start, batch_size=self.plan.batch_size,
+            images=lambda step: list(self.pool.take(self.order.rows(step), "id")["id"]),
+            reduce=lambda numbers: self.fabric.all_reduce(numbers, reduce_op="mean"),  # type: ignore[arg-type,return-value]
+            book=self.book, write=self.fabric.is_global_zero,
+        )
 
     def _move(self, views: Tensor) -> Tensor:
         return views.to(self.fabric.device, non_blocking=True)
@@ -207,21 +217,6 @@ class Trainer:
         self.dino.load_state_dict(state["dino"])
         self.optimiser.load_state_dict(state["optimiser"])
         return done
-
-    def _keep_metrics(self, start: int) -> list[dict[str, Any]]:
-        """Drop the lines of steps that are run again, and give the others."""
-        if not self.metrics.exists():
-            return []
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:  # a line cut short by a kill
-                continue
-            if row["step"] < start:
-                kept.append(row)
-        write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
-        return kept
 
 
 @contextmanager

@@ -43,9 +43,11 @@ def _backbone(settings: PretrainSettings) -> Backbone:
     import torch
 
     from hundredfold.backbones.backbone import create_backbone
+    from hundredfold.ssl.logbook import check_loggers
     from hundredfold.views.modalities import MODALITIES
 
     MODALITIES[settings.modality]
+    check_loggers(settings.logger)
     torch.manual_seed(settings.seed)
     return create_backbone(
         settings.backbone, weights=settings.weights, download=settings.download, drop_path=settings.drop_path

@@ -29,7 +29,7 @@ ENCODERS: Mapping[str, str | None] = {"pretrained": "encoder", "initial": "initi
 #: Settings that say how the work is done, not what comes out; a resume may change them.
 FREE = frozenset(
     {
-        "resume", "out", "download", "max_bad", "embed_batch", "workers", "monitor_every",
+        "resume", "out", "download", "max_bad", "embed_batch", "workers", "monitor_every", "log_every", "logger",
         "checkpoint_minutes", "gradient_checkpointing",
     }
 )
@@ -98,6 +98,7 @@ def _check_before_anything_is_written(settings: RunSettings) -> None:
 
     from hundredfold.backbones.backbone import create_backbone
     from hundredfold.learn.classifiers import CLASSIFIERS
+    from hundredfold.ssl.logbook import check_loggers
     from hundredfold.views.modalities import MODALITIES
 
     for name in settings.classifiers:
@@ -105,6 +106,7 @@ def _check_before_anything_is_written(settings: RunSettings) -> None:
     if settings.classifier != "auto":
         CLASSIFIERS[settings.classifier]
     MODALITIES[settings.modality]
+    check_loggers(settings.logger)
     create_backbone(settings.backbone, weights=settings.weights, download=settings.download)
 
 

@@ -14,9 +14,13 @@ from hundredfold.report.sheets import view_sheet, views_of
 from hundredfold.report.words import shown
 from hundredfold.views.multicrop import MultiCrop
 
-__all__ = ["training_chapter"]
+__all__ = ["learned", "training_chapter"]
 
 IMAGES_SHOWN = 6
+#: A smaller change of kNN's balanced accuracy is not called one.
+MARGIN = 0.01
+#: Features of a smaller effective rank are nearly one vector for all images.
+COLLAPSED = 1.5
 
 
 def training_chapter(material: Material) -> Chapter | None:
@@ -45,7 +49,46 @@ def _sentences(facts: Mapping[str, Any], metrics: pd.DataFrame | None) -> list[s
         )
     if facts.get("transductive"):
         told.append("Test images, without their labels, were among them.")
+    return [*told, *learned(metrics)]
+
+
+def learned(metrics: pd.DataFrame | None) -> list[str]:
+    """Whether the monitor saw the encoder become better than it was at the start, in one or two sentences.
+
+    Nothing is said of a run whose start was not measured.
+    """
+    told = []
+    if (knn := _start_and_end(metrics, "knn_balanced_accuracy")) is not None:
+        start, end = knn
+        verdict = (
+            "It learned" if end > start + MARGIN
+            else "It lost what it knew" if end < start - MARGIN
+            else "It learned nothing that this shows"
+        )
+        told.append(
+            f"{verdict}: the nearest labelled training images name an image's class with a balanced accuracy "
+            f"of {end:.2f}, at the start {start:.2f}."
+        )
+    if (rank := _start_and_end(metrics, "rankme")) is not None:
+        start, end = rank
+        verdict = (
+            "the features have collapsed" if end < COLLAPSED
+            else "they tell more apart than at the start" if end > start
+            else "they use fewer directions than at the start"
+        )
+        told.append(
+            f"The effective rank of the features (RankMe) went from {start:.1f} to {end:.1f}: {verdict}."
+        )
     return told
+
+
+def _start_and_end(metrics: pd.DataFrame | None, column: str) -> tuple[float, float] | None:
+    if metrics is None or column not in metrics:
+        return None
+    known = metrics.loc[metrics[column].notna(), ["step", column]]
+    if len(known) < 2 or known["step"].iloc[0] != 0:
+        return None
+    return float(known[column].iloc[0]), float(known[column].iloc[-1])
 
 
 def _time(metrics: pd.DataFrame | None) -> str:
@@ -123,21 +166,32 @@ def _curves(metrics: pd.DataFrame) -> list[Exhibit]:
         ),
         _curve(
             metrics,
+            "agreement",
+            {"agreement": "agreement"},
+            title="Agreement of student and teacher",
+            ylabel="share of images",
+            caption="How often the student, who sees one view, and the teacher, who sees another, choose the "
+            "same prototype. It should rise while the average entropy above stays high.",
+            floor=0.0,
+        ),
+        _curve(
+            metrics,
             "rank",
-            {"rank": "rank"},
+            {"rankme": "RankMe", "rank": "rank"},
             title="Rank of the features",
             ylabel="effective rank",
-            caption="How many independent directions the features use.",
+            caption="How many independent directions the features use (RankMe, Garrido et al. 2023), on the "
+            "same plain images from the start on. Near 1, all images look alike to the network.",
             floor=0.0,
         ),
         _curve(
             metrics,
             "knn",
-            {"knn": "kNN"},
+            {"knn_balanced_accuracy": "balanced", "knn": "accuracy"},
             title="Nearest neighbours, while training",
             ylabel="kNN accuracy",
-            caption="How often an image's nearest labelled training images have its label; test images take "
-            "no part.",
+            caption="How often the nearest labelled training images of other groups name an image's class, "
+            "each class counting the same; step 0 is the network before. Test images take no part.",
         ),
         _curve(
             metrics,

@@ -1,0 +1,157 @@
+"""``metrics.jsonl``: one row a step, read from the device many at a time, and checked before a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import torch
+from torch import Tensor
+
+from hundredfold.errors import TrainingError
+from hundredfold.rundir import write_text
+from hundredfold.ssl.logbook import Logbook
+
+__all__ = ["Ledger"]
+
+Row = dict[str, Any]
+
+
+class Ledger:
+    """Keeps the rows of the steps since the last look at the device, then writes them.
+
+    On a GPU the host runs ahead of the device; reading a number would make it wait. So losses stay on the
+    device until :meth:`settle` reads them all in one copy.
+
+    Args:
+        path: the file.
+        start: the first step of this call; rows from there on are dropped, for they are run again.
+        batch_size: images a step, over all ranks.
+        images: the ids of a step's images; named where its loss is not finite.
+        reduce: the mean over all ranks of a vector.
+        book: the loggers that get the rows too; ``None`` for none.
+        write: whether this rank writes the file.
+
+    ``kept`` holds the rows of the steps before ``start``.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
+        >>> with Ledger(path, start=0, batch_size=8, images=lambda step: ["a.png"]) as ledger:
+        ...     ledger.note({"step": 0, "loss": torch.tensor(6.9)})
+        ...     ledger.note({"step": 1, "loss": torch.tensor(6.8)})
+        ...     rows = ledger.settle()
+        >>> [json.loads(line)["step"] for line in path.read_text().splitlines()]
+        [0, 1]
+    """
+
+    def __init__(
+        self, path: Path, *, start: int, batch_size: int, images: Callable[[int], list[str]],
+        reduce: Callable[[Tensor], Tensor] = lambda numbers: numbers,
+        book: Logbook | None = None, write: bool = True,
+    ) -> None:
+        self.path, self.batch_size, self.images = path, batch_size, images
+        self._reduce, self._book, self._write = reduce, book, write
+        self._pending: list[Row] = []
+        self._file: TextIO | None = None
+        found = _read(path)
+        self.kept = [row for row in found if row["step"] < start]
+        if book is not None:
+            book.begin(self.kept, last=max((row["step"] for row in found), default=-1))
+
+    def __enter__(self) -> Self:
+        if self._write:
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.kept))
+            self._file = self.path.open("a", encoding="utf-8")
+        self.start_clock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._book is not None:
+            self._book.close()
+
+    def __len__(self) -> int:
+        """Rows that are not written yet."""
+        return len(self._pending)
+
+    def start_clock(self) -> None:
+        """Leave the time until now out of the seconds of the next steps."""
+        self._began = time.monotonic()
+
+    def note(self, row: Mapping[str, float | Tensor]) -> None:
+        """Keep a row; its tensors hold one number each and stay where they are."""
+        self._pending.append(dict(row))
+
+    def settle(self, measure: Callable[[], Mapping[str, float]] | None = None) -> list[Row]:
+        """Read, check and write the rows that are kept.
+
+        Each gets ``seconds``, the mean wall-clock time of a step since the last call (the wait for its views
+        included, checkpoints and the monitor's own measurements left out), and ``images_per_second``.
+
+        Args:
+            measure: gives further numbers for the last of these steps.
+
+        Raises:
+            TrainingError: a loss is not finite; names the first such step and its images. The rows before
+                it are written.
+        """
+        rows, self._pending = self._numbers(), []
+        if not rows:
+            return rows
+        seconds = (time.monotonic() - self._began) / len(rows)
+        for row in rows:
+            row |= {"seconds": seconds, "images_per_second": self.batch_size / max(seconds, 1e-9)}
+        bad = next((i for i, row in enumerate(rows) if not math.isfinite(row["loss"])), None)
+        if bad is None and measure is not None:
+            rows[-1] |= measure()
+        self._append(rows[:bad])
+        if bad is not None:
+            raise self._not_finite(rows[bad])
+        self.start_clock()
+        return rows
+
+    def _numbers(self) -> list[Row]:
+        """The pending rows as plain numbers: one copy from the device, whatever their number."""
+        rows = self._pending
+        places = [(row, key) for row in rows for key, value in row.items() if isinstance(value, Tensor)]
+        if places:
+            numbers = self._reduce(torch.stack([row[key].detach() for row, key in places]))
+            for (row, key), number in zip(places, numbers.tolist(), strict=True):
+                row[key] = number
+        return rows
+
+    def _append(self, rows: list[Row]) -> None:
+        if self._file is not None:
+            self._file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+            self._file.flush()
+        if self._book is not None:
+            for row in rows:
+                self._book.log(row)
+
+    def _not_finite(self, row: Row) -> TrainingError:
+        names = self.images(row["step"])
+        shown = ", ".join(names[:8]) + (f" … {len(names)} images" if len(names) > 8 else "")
+        return TrainingError(
+            f"the loss is {row['loss']} at step {row['step']}", where=shown,
+            remedy="The last checkpoint is good. Look at these images, or lower --learning-rate.",
+        )
+
+
+def _read(path: Path) -> list[Row]:
+    """The rows of a metrics file; a line that a kill cut short is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows

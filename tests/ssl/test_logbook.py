@@ -1,0 +1,217 @@
+"""Every logger gets every step once, also over a resume; each is tried for real, without a network."""
+
+import json
+import os
+import signal
+import struct
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+from hundredfold.backbones.backbone import create_backbone
+from hundredfold.config import PretrainSettings
+from hundredfold.data.pixels import fill
+from hundredfold.data.smear import draw_smear
+from hundredfold.data.source import find_images
+from hundredfold.errors import SettingsError
+from hundredfold.rundir import RunDirectory
+from hundredfold.ssl import logbook
+from hundredfold.ssl.dino import DINO, Outputs
+from hundredfold.ssl.logbook import LOGGERS, Logbook, check_loggers
+from hundredfold.ssl.pool import Pool
+from hundredfold.ssl.pretraining import pretrain_encoder
+
+TINY = {
+    "backbone": "test_efficientnet.r160_in1k", "weights": "none", "image_size": 32, "local_crops": 1,
+    "batch_size": 8, "prototypes": 16, "head_hidden": 16, "head_bottleneck": 8, "monitor_every": 3,
+    "epochs": 2,
+}
+STEPS = list(range(10))
+
+
+def needs(name: str) -> Any:
+    packages = logbook._NEEDED[name]
+    return pytest.mark.skipif(
+        any(find_spec(package) is None for package in packages), reason=f"the extra [{name}] is not installed"
+    )
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    folder = tmp_path_factory.mktemp("smear")
+    draw_smear(folder, images=40, size=32, seed=0)
+    table, store = fill(find_images(folder / "images"), folder / "pixels", size=32, fit="pad")
+    return Pool(type(table)(table.frame.assign(split="train")), store)
+
+
+def train(pool: Pool, out: Path, *loggers: str, resume: bool = False) -> None:
+    settings = PretrainSettings.of(images=out, out=out, resume=resume, logger=loggers, **TINY)
+    torch.manual_seed(0)
+    backbone = create_backbone(settings.backbone, weights="none")
+    pretrain_encoder(backbone, pool, settings, RunDirectory.create(out), seed=0, resume=resume)
+
+
+def cut(pool: Pool, out: Path, monkeypatch: pytest.MonkeyPatch, *loggers: str) -> None:
+    """A run that breaks at step 7 with a checkpoint at step 4, and is resumed: steps 4 to 6 run twice."""
+    forward, seen = DINO.forward, [0]
+
+    def interrupted(self: DINO, *given: object) -> Outputs:
+        seen[0] += 1
+        if seen[0] == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        if seen[0] == 8:
+            raise OSError("pulled the plug")
+        return forward(self, *given)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DINO, "forward", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(pool, out, *loggers)
+        with pytest.raises(OSError, match="plug"):
+            train(pool, out, *loggers, resume=True)
+    train(pool, out, *loggers, resume=True)
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(out: Path) -> list[tuple[int, float]]:
+    return [(row["step"], pytest.approx(row["loss"], rel=1e-6)) for row in rows(out)]
+
+
+@needs("tensorboard")
+def test_tensorboard_reads_every_step_once(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    cut(pool, tmp_path, monkeypatch, "tensorboard")
+    events = EventAccumulator(str(tmp_path / "logs" / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == losses(tmp_path)
+    assert next(event.step for event in events.Scalars("rankme")) == 0
+    assert {"spread", "agreement", "teacher_entropy"} <= set(events.Tags()["scalars"])
+
+
+@needs("mlflow")
+def test_mlflow_keeps_every_step_once_in_the_run_directory(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    cut(pool, tmp_path, monkeypatch, "mlflow")
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/logs/mlflow/mlflow.db")
+    found = client.search_runs([client.get_experiment_by_name("hundredfold").experiment_id])
+    assert len(found) == 1
+    history = client.get_metric_history(found[0].info.run_id, "loss")
+    assert sorted((metric.step, metric.value) for metric in history) == losses(tmp_path)
+    assert found[0].info.status == "FINISHED"
+    assert found[0].data.params["batch_size"] == "8"
+
+
+def records(data: bytes, block: int = 32768) -> Iterator[bytes]:
+    """The records of a .wandb file: 7 bytes of its own, then LevelDB's log format."""
+    place, parts = 7, []
+    while place + 7 <= len(data):
+        if block - place % block < 7:  # too little room for a header
+            place += block - place % block
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        parts.append(data[place + 7 : place + 7 + length])
+        place += 7 + length
+        if kind in {1, 4}:  # whole, or the last part
+            yield b"".join(parts)
+            parts = []
+
+
+@needs("wandb")
+def test_weights_and_biases_stays_offline_and_has_every_step_once(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from wandb.proto import wandb_internal_pb2
+
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    cut(pool, tmp_path, monkeypatch, "wandb")
+    assert "Weights & Biases: offline" in capfd.readouterr().err
+    found, names = [], set()
+    for path in sorted((tmp_path / "logs" / "wandb").rglob("*.wandb")):
+        names.add(path.name)
+        for data in records(path.read_bytes()):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(data)
+            if record.WhichOneof("record_type") == "history":
+                items = record.history.item
+                values = {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items}
+                found.append((values["_step"], values["loss"]))
+    assert found == losses(tmp_path)
+    assert names == {f"run-{(tmp_path / 'logs' / 'wandb' / 'run_id').read_text()}.wandb"}
+    told = "".join(path.read_text(errors="ignore") for path in (tmp_path / "logs").rglob("*.json"))
+    assert os.uname().nodename not in told
+
+
+class Memory:
+    """A plug-in that keeps what it gets, over calls, as a place elsewhere would."""
+
+    seen: ClassVar[dict[Path, list[int]]] = {}
+
+    def __init__(self, folder: Path, name: str, facts: object) -> None:
+        self.steps = self.seen.setdefault(folder, [])
+        self.closed = False
+
+    def log(self, row: Any) -> None:
+        assert not self.closed
+        self.steps.append(row["step"])
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(LOGGERS._entries, "memory", Memory)
+    return "memory"
+
+
+def test_a_plug_in_gets_every_step_once(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str
+) -> None:
+    cut(pool, tmp_path, monkeypatch, memory)
+    assert Memory.seen[tmp_path / "logs" / memory] == STEPS
+    assert [row["step"] for row in rows(tmp_path)] == STEPS
+
+
+def test_a_logger_that_comes_late_or_rests_gets_the_rows_before(tmp_path: Path, memory: str) -> None:
+    """Three calls: without, with, without, with; the third falls back behind what was logged."""
+    for names, start, stop in (((), 0, 3), ((memory,), 3, 6), ((), 4, 8), ((memory,), 7, 10)):
+        book = Logbook(names, tmp_path / "run" / "logs", {})
+        last = {0: -1, 3: 2, 4: 5, 7: 7}[start]
+        book.begin([{"step": step} for step in range(start)], last=last)
+        for step in range(start, stop):
+            book.log({"step": step})
+        book.close()
+    assert Memory.seen[tmp_path / "run" / "logs" / memory] == STEPS
+
+
+def test_without_a_logger_nothing_is_written_besides(pool: Pool, tmp_path: Path) -> None:
+    train(pool, tmp_path)
+    assert not (tmp_path / "logs").exists()
+    assert [row["step"] for row in rows(tmp_path)] == STEPS
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
+def test_a_missing_package_names_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(logbook._NEEDED, name, ("no_such_package",))
+    with pytest.raises(SettingsError, match=rf"needs no_such_package.*pip install 'hundredfold\[{name}\]'"):
+        check_loggers([name])
+
+
+def test_a_misspelt_logger_is_refused_with_the_near_one() -> None:
+    with pytest.raises(SettingsError, match="Did you mean 'tensorboard'"):
+        check_loggers(["tensorbord"])
+    assert {"tensorboard", "wandb", "mlflow"} <= set(LOGGERS)

@@ -1,0 +1,224 @@
+"""Planted collapses are named in time, a healthy run is not, and the measures are those of their papers."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score
+
+from hundredfold.backbones.backbone import create_backbone
+from hundredfold.config import PretrainSettings
+from hundredfold.data.pixels import fill
+from hundredfold.data.smear import draw_smear
+from hundredfold.data.source import find_images
+from hundredfold.rundir import RunDirectory
+from hundredfold.ssl.dino import DINO, Outputs
+from hundredfold.ssl.monitor import Alarms, look, rankme
+from hundredfold.ssl.pool import Pool
+from hundredfold.ssl.pretraining import pretrain_encoder
+from hundredfold.ssl.watch import Watch, is_watched, sample_size
+
+TINY = {
+    "backbone": "test_efficientnet.r160_in1k", "weights": "none", "image_size": 32, "local_crops": 1,
+    "batch_size": 8, "prototypes": 64, "head_hidden": 64, "head_bottleneck": 64, "monitor_every": 10,
+    "epochs": 40,
+}
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    folder = tmp_path_factory.mktemp("smear")
+    draw_smear(folder, images=40, size=32, seed=0)
+    table, store = fill(find_images(folder / "images"), folder / "pixels", size=32, fit="pad")
+    labels = np.array(["a", "b"], dtype=object)[np.arange(40) % 2]
+    return Pool(type(table)(table.frame.assign(split="train", label=labels)), store)
+
+
+def train(pool: Pool, out: Path, *, resume: bool = False, **changes: object) -> list[str]:
+    """The alarms of a real training of 200 steps."""
+    settings = PretrainSettings.of(images=out, out=out, resume=resume, **{**TINY, **changes})
+    torch.manual_seed(0)
+    backbone = create_backbone(settings.backbone, weights="none")
+    run = RunDirectory.create(out)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        pretrain_encoder(backbone, pool, settings, run, seed=0, resume=resume)
+    alarms: list[str] = run.state["pretrain"]["alarms"]
+    assert [str(warning.message) for warning in caught] == alarms
+    return alarms
+
+
+def rows(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+#: A centre that never moves is no centring at all; a quick teacher makes it fast.
+UNCENTRED = {"centring": "ema", "centre_momentum": 1 - 1e-12, "momentum": 0.9, "learning_rate": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("planted", "sign", "remedy"),
+    [
+        ({"teacher_temperature": 1.0, "teacher_temperature_end": 1.0}, "uniform", "--teacher-temperature"),
+        (UNCENTRED, "one prototype", "--centring sinkhorn"),
+        ({"learning_rate": 100.0, "momentum": 0.9}, "", "--learning-rate"),
+    ],
+    ids=["too hot", "not centred", "too fast"],
+)
+def test_a_planted_collapse_is_named_within_200_steps_with_the_remedy(
+    pool: Pool, tmp_path: Path, planted: dict[str, object], sign: str, remedy: str
+) -> None:
+    said = train(pool, tmp_path, **planted)
+    assert any(sign in sentence and remedy in sentence for sentence in said), said
+    assert all(int(sentence.split()[1].rstrip(":")) < 200 for sentence in said)
+
+
+def test_a_healthy_run_raises_none_and_tells_its_start(pool: Pool, tmp_path: Path) -> None:
+    assert train(pool, tmp_path) == []
+    measured = {row["step"]: row for row in rows(tmp_path) if "rankme" in row}
+    assert list(measured) == [0, *range(24, 200, 25)]
+    assert all(row["watch_seconds"] > 0 for row in measured.values())
+    torch.manual_seed(0)
+    initial = create_backbone(str(TINY["backbone"]), weights="none")
+    expected = Watch.of(pool, size=32, count=128)(initial)
+    for key in ("rankme", "knn_balanced_accuracy"):
+        assert measured[0][key] == pytest.approx(expected[key])
+
+
+def test_watching_changes_neither_weights_nor_buffers_nor_the_dice(pool: Pool) -> None:
+    torch.manual_seed(0)
+    dino = DINO(create_backbone("resnet10t", weights="none", drop_path=0.1), PretrainSettings.of(
+        images=Path(), out=Path(), prototypes=8, head_hidden=8, head_bottleneck=8))
+    modes = [module.training for module in dino.modules()]
+    before = {key: value.clone() for key, value in dino.state_dict().items()}
+    dice = torch.get_rng_state()
+    watch = Watch.of(pool, size=32, count=30)
+    assert len(watch.rows) == 30
+    assert watch(dino.teacher.backbone).keys() == {"rankme", "knn_balanced_accuracy", "watch_seconds"}
+    assert all(torch.equal(value, before[key]) for key, value in dino.state_dict().items())
+    assert [module.training for module in dino.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), dice)
+
+
+def test_the_sample_takes_labelled_images_first_and_few_labels_give_no_knn(pool: Pool) -> None:
+    frame = pool.images.frame.copy()
+    frame.loc[10:, "label"] = None
+    images = type(pool.images)(frame)
+    watch = Watch.of(Pool(images, pool.pixels), size=32, count=12)
+    assert sum(label is not None for label in watch.labels) == 10
+    found = watch(create_backbone("resnet10t", weights="none"))
+    assert found.keys() == {"rankme", "watch_seconds"}
+    assert 1 <= found["rankme"] <= 12
+
+
+@pytest.mark.parametrize("steps", [1, 5, 8, 100, 985])
+def test_the_end_is_always_watched_and_no_more_than_eight_moments(steps: int) -> None:
+    moments = [step for step in range(steps) if is_watched(step, steps)]
+    assert moments[-1] == steps - 1
+    assert len(moments) == min(steps, 8)
+
+
+def test_measuring_is_a_fiftieth_of_the_work() -> None:
+    shape = {"image_size": 80, "local_size": 40, "local_crops": 4, "watched_size": 112}
+    counted = 0
+    for steps in (200, 400, 800, 10_000):
+        count = sample_size(steps, 64, **shape)
+        passes = 9 * count * (112 / 80) ** 2
+        step = 64 * (2 * 1 + 2 * 3 + 4 * 3 / 4)  # teacher; student, with backward; local crops are quarters
+        assert passes <= 0.0201 * steps * step
+        counted += count < 1000
+    assert counted >= 2
+
+
+def test_rankme_is_that_of_the_paper() -> None:
+    features = np.random.default_rng(0).normal(size=(60, 12)) * np.logspace(0, -3, 12)
+    values = np.linalg.svd(features, compute_uv=False)
+    share = values / np.abs(values).sum() + 1e-7
+    expected = np.exp(-(share * np.log(share)).sum())
+    assert rankme(torch.from_numpy(features)) == pytest.approx(expected, rel=1e-4)
+    assert rankme(torch.eye(7)) == pytest.approx(7, rel=1e-3)
+    assert rankme(torch.ones(7, 5)) == pytest.approx(1, rel=1e-3)
+    assert rankme(torch.zeros(7, 5)) < 1.01
+
+
+def outputs(student: torch.Tensor, targets: torch.Tensor, features: torch.Tensor) -> Outputs:
+    return Outputs(torch.tensor(0.0), student, student[:2], targets, features)
+
+
+def test_agreement_is_the_accuracy_at_the_other_view() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(3, 50, 4, generator=generator)
+    targets = torch.softmax(torch.randn(2, 50, 4, generator=generator), -1)
+    found = look(outputs(student, targets, torch.randn(50, 6, generator=generator)), 0.1)
+    expected = np.mean([
+        accuracy_score(targets[1 - view].argmax(-1), student[view].argmax(-1)) for view in (0, 1)
+    ])
+    assert float(found["agreement"]) == pytest.approx(float(expected))
+
+
+def test_the_spread_is_0_for_a_point_and_1_for_opposites() -> None:
+    student, targets = torch.zeros(2, 4, 3), torch.full((2, 4, 3), 1 / 3)
+    point, cross = torch.ones(4, 2), torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
+    assert float(look(outputs(student, targets, point), 0.1)["spread"]) == pytest.approx(0, abs=1e-3)
+    assert float(look(outputs(student, targets, cross), 0.1)["spread"]) == pytest.approx(1)
+
+
+def row(step: int, **changes: float) -> dict[str, float]:
+    fair = {"loss": 5.0, "teacher_entropy": 3.0, "marginal_entropy": 5.0, "max_entropy": 6.9, "spread": 0.5}
+    return {"step": step, **fair, **changes}
+
+
+@pytest.mark.parametrize(
+    ("collapse", "word"),
+    [
+        ({"teacher_entropy": 6.85}, "uniform"),
+        ({"marginal_entropy": 0.1}, "one prototype"),
+        ({"spread": 0.0}, "same features"),
+    ],
+)
+@pytest.mark.parametrize("start", [0, 301])
+def test_a_collapse_is_named_once_and_within_200_steps(
+    collapse: dict[str, float], word: str, start: int
+) -> None:
+    alarms = Alarms()
+    steps = range(0, start + 400, 50)
+    found = {s: text for s in steps if (text := alarms.check(row(s, **(collapse if s >= start else {}))))}
+    assert len(found) == 1
+    assert min(found) <= start + 200
+    assert word in found[min(found)]
+
+
+def losses(alarms: Alarms, curve: list[float]) -> dict[int, str]:
+    """Rows as a run writes them: the loss at each step, the rest every 50 steps."""
+    told = {}
+    for step, loss in enumerate(curve):
+        known = row(step, loss=loss) if step % 50 == 0 else {"step": step, "loss": loss}
+        if (text := alarms.check(known)) is not None:
+            told[step] = text
+    return told
+
+
+def test_a_loss_that_rises_for_good_is_named_and_one_that_falls_is_not() -> None:
+    noise = np.random.default_rng(0).normal(size=600) * 0.3
+    assert losses(Alarms(), list(np.linspace(6.9, 3, 600) + noise)) == {}
+    bump = np.full(600, 4.0) + np.where((np.arange(600) > 200) & (np.arange(600) < 280), 2, 0)
+    assert losses(Alarms(), list(bump + noise)) == {}
+    broken = np.concatenate([np.linspace(6.9, 4, 250), np.full(350, 6.5)])
+    found = losses(Alarms(), list(broken + noise))
+    assert list(found) == [min(found)]
+    assert 250 < min(found) <= 450 + 50
+    assert "diverges" in found[min(found)]
+
+
+def test_a_resume_that_reads_the_rows_again_raises_nothing_twice() -> None:
+    first = Alarms()
+    whole = [row(step, spread=0.0) for step in range(0, 400, 10)]
+    assert sum(first.check(known) is not None for known in whole) == 1
+    again = Alarms()
+    for known in whole[:20]:
+        again.check(known)
+    assert again.raised == first.raised
+    assert not any(again.check(known) for known in whole[20:])
