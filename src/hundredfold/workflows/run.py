@@ -29,8 +29,8 @@ ENCODERS: Mapping[str, str | None] = {"pretrained": "encoder", "initial": "initi
 #: Settings that say how the work is done, not what comes out; a resume may change them.
 FREE = frozenset(
     {
-        "resume", "out", "download", "max_bad", "embed_batch", "workers", "monitor_every", "log_every", "logger",
-        "checkpoint_minutes", "gradient_checkpointing",
+        "resume", "out", "download", "max_bad", "embed_batch", "workers", "monitor_every", "log_every",
+        "logger", "checkpoint_minutes", "gradient_checkpointing",
     }
 )
 
