@@ -83,6 +83,16 @@ def test_facts_are_shown_with_four_digits(clock: list[float]) -> None:
     assert stream.getvalue() == "Training: 4 steps · 2.0 steps/s · loss 1.235 · device cpu\n"
 
 
+def test_the_last_line_keeps_the_last_facts(clock: list[float]) -> None:
+    stream = io.StringIO()
+    shown = Progress("Training", 2, "steps", stream=stream)
+    clock[0] = 3
+    shown.advance(1, loss="5.2")
+    shown.advance(1, loss="5.1")
+    shown.finish()
+    assert stream.getvalue().splitlines()[-1].endswith("loss 5.1")
+
+
 def test_a_resumed_count_does_not_inflate_the_rate(clock: list[float]) -> None:
     stream = io.StringIO()
     shown = Progress("Training", 1000, start=900, stream=stream)

@@ -45,20 +45,22 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._began = self._shown = time.monotonic()
         self._visible = False
+        self._facts: dict[str, float | str] = {}
         self._width = 0
 
     def advance(self, count: int = 1, **facts: float | str) -> None:
         """Count ``count`` more; ``facts`` (loss, entropy …) are shown behind the rate."""
         self.done += count
+        self._facts = facts or self._facts
         now = time.monotonic()
         pause = BAR_SECONDS if self._terminal else LINE_SECONDS
         if now - self._began >= QUIET_SECONDS and (not self._visible or now - self._shown >= pause):
             self._show(now, facts)
 
     def finish(self, **facts: float | str) -> None:
-        """Leave the last state on the screen."""
+        """Leave the last state on the screen, with the last facts where none are given."""
         if self._visible or time.monotonic() - self._began >= QUIET_SECONDS:
-            self._show(time.monotonic(), facts, last=True)
+            self._show(time.monotonic(), facts or self._facts, last=True)
 
     def _show(self, now: float, facts: dict[str, float | str], *, last: bool = False) -> None:
         self._shown, self._visible = now, True

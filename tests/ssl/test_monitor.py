@@ -97,7 +97,9 @@ def test_watching_changes_neither_weights_nor_buffers_nor_the_dice(pool: Pool) -
     dice = torch.get_rng_state()
     watch = Watch.of(pool, size=32, count=30)
     assert len(watch.rows) == 30
-    assert watch(dino.teacher.backbone).keys() == {"rankme", "knn_balanced_accuracy", "watch_seconds"}
+    assert watch(dino.teacher.backbone).keys() == {
+        "rankme", "knn_images", "knn_balanced_accuracy", "watch_seconds",
+    }
     assert all(torch.equal(value, before[key]) for key, value in dino.state_dict().items())
     assert [module.training for module in dino.modules()] == modes
     assert torch.equal(torch.get_rng_state(), dice)

@@ -62,7 +62,7 @@ class Watch:
         return cls(pool.pixels, pool.rows[chosen], labels, frame["group"].to_numpy(dtype=object), size)
 
     def __call__(self, backbone: Backbone) -> dict[str, float]:
-        """``rankme``, ``knn_balanced_accuracy`` (from 20 labels on), and ``watch_seconds``, their cost."""
+        """``rankme``; from 20 labels on ``knn_balanced_accuracy`` over ``knn_images``; ``watch_seconds``."""
         began = time.monotonic()
         encoder = Encoder(
             backbone, size=self.size, value_range=None, fit="pad", provenance={}, seen=frozenset()
@@ -72,6 +72,7 @@ class Watch:
         found = {"rankme": rankme(torch.from_numpy(vectors))}
         labelled = np.array([label is not None for label in self.labels])
         if labelled.sum() >= FEW_LABELS:
+            found["knn_images"] = int(labelled.sum())
             found["knn_balanced_accuracy"] = knn_balanced_accuracy(
                 vectors[labelled], self.labels[labelled], self.groups[labelled]
             )

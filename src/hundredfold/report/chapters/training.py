@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,8 @@ from hundredfold.views.multicrop import MultiCrop
 __all__ = ["learned", "training_chapter"]
 
 IMAGES_SHOWN = 6
-#: A smaller change of kNN's balanced accuracy is not called one.
-MARGIN = 0.01
+#: Images behind a kNN accuracy whose number is not known, at least.
+FEWEST = 20
 #: Features of a smaller effective rank are nearly one vector for all images.
 COLLAPSED = 1.5
 
@@ -55,19 +56,23 @@ def _sentences(facts: Mapping[str, Any], metrics: pd.DataFrame | None) -> list[s
 def learned(metrics: pd.DataFrame | None) -> list[str]:
     """Whether the monitor saw the encoder become better than it was at the start, in one or two sentences.
 
-    Nothing is said of a run whose start was not measured.
+    A change below 1/sqrt(n) is left open: two standard errors of a paired difference where a quarter of
+    the n images changes sides. Nothing is said of a run whose start was not measured.
     """
     told = []
-    if (knn := _start_and_end(metrics, "knn_balanced_accuracy")) is not None:
+    if metrics is not None and (knn := _start_and_end(metrics, "knn_balanced_accuracy")) is not None:
         start, end = knn
+        count = int(metrics["knn_images"].max()) if "knn_images" in metrics else FEWEST
+        chance = 1 / math.sqrt(count)
         verdict = (
-            "It learned" if end > start + MARGIN
-            else "It lost what it knew" if end < start - MARGIN
-            else "It learned nothing that this shows"
+            "It learned" if end > start + chance
+            else "It lost what it knew" if end < start - chance
+            else "Whether it learned cannot be told from so few images"
         )
         told.append(
             f"{verdict}: the nearest labelled training images name an image's class with a balanced accuracy "
-            f"of {end:.2f}, at the start {start:.2f}."
+            f"of {end:.2f}, at the start {start:.2f} ({count:,} images; a difference below {chance:.2f} may "
+            "be chance)."
         )
     if (rank := _start_and_end(metrics, "rankme")) is not None:
         start, end = rank
