@@ -205,7 +205,7 @@ def failing(error: BaseException) -> Callable[[str], Verb[Any, Any]]:
         (InputError("no such folder", where="imagse", remedy="Look."), 2, "no such folder (imagse). Look."),
         (TrainingError("the loss is not finite"), 1, "hundredfold: the loss is not finite."),
         (KeyboardInterrupt(), 130, "Interrupted. Continue with the same command and --resume."),
-        (OSError(errno.ENOSPC, "No space left", "run.json"), 1, "No space left (run.json)."),
+        (OSError(errno.ENOSPC, "No space left", "run.json"), 2, "No space left (run.json)."),
         (KeyError("x"), 1, "a fault of ours: KeyError('x'). Please report it"),
         (FileNotFoundError(errno.ENOENT, "No such file", "y"), 1, "a fault of ours: FileNotFoundError"),
     ],

@@ -53,7 +53,9 @@ FILE = Annotated[
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 1 a fault of ours, 2 the input, 130 interrupted.
+    """Run one verb and return its exit code.
+
+    0 done, 1 a fault of ours, 2 what the user can mend (input, settings, a full disk), 130 interrupted.
 
     Examples:
         >>> main(["scan", "--help"])  # doctest: +ELLIPSIS
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last stop: whatever it is, the user gets a sentence
         if isinstance(error, OSError) and error.errno in MACHINE:
             where = error.filename or "while writing"
-            return _complain(f"{error.strerror} ({where}). {MACHINE[error.errno]}", 1)
+            return _complain(f"{error.strerror} ({where}). {MACHINE[error.errno]}", 2)
         traceback.print_exc()
         return _complain(f"a fault of ours: {error!r}. Please report it with the lines above.", 1)
     return 0

@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -19,9 +20,14 @@ import yaml
 from hundredfold.config.base import Settings
 from hundredfold.errors import InputError, RunExistsError, RunMissingError
 
-__all__ = ["RunDirectory", "atomic_write", "hash_file", "hash_folder", "write_json", "write_text"]
+__all__ = [
+    "CHECKPOINT_FOLDERS", "RunDirectory", "atomic_folder", "atomic_write", "hash_file", "hash_folder",
+    "remove_folder", "remove_leftovers", "write_json", "write_text",
+]
 
 SCHEMA_VERSION = 1
+#: The saves of a training, below ``RUN/checkpoints``; each holds the encoder of its step.
+CHECKPOINT_FOLDERS = "step-*"
 PACKAGES = ("hundredfold", "torch", "timm", "numpy", "scikit-learn", "opencv-python-headless", "pydicom")
 
 
@@ -46,6 +52,49 @@ def atomic_write(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``target``; on success it is renamed into place, whole.
+
+    A folder that is there already is replaced. The files within are synced by :func:`atomic_write`.
+
+    Examples:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "notes"
+        >>> with atomic_folder(target) as folder:
+        ...     write_text(folder / "note.txt", "whole")
+        >>> [path.name for path in target.iterdir()]
+        ['note.txt']
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        remove_folder(target)
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder, if it is there; renamed first, so that never half of it stands under its name."""
+    aside = folder.with_name(f".{folder.name}.old.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        folder.replace(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a kill left half written in a folder that only one process writes to."""
+    for path in folder.glob(".*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def write_text(target: Path, text: str) -> None:
@@ -216,7 +265,9 @@ class RunDirectory:
             status = "interrupted"
             raise
         finally:
-            self._set_stage(name, status=status, seconds=round(spent + time.monotonic() - started, 1))
+            # On a full disk the stage stays "running", as after a kill; what went wrong must come through.
+            with suppress(*(() if status == "done" else (OSError,))):
+                self._set_stage(name, status=status, seconds=round(spent + time.monotonic() - started, 1))
 
     def record(self, **facts: object) -> None:
         """Add facts to ``run.json``; they must be what JSON can hold."""

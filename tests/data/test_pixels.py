@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -619,3 +620,22 @@ def test_deep_images_may_come_to_plain_ones_but_not_to_deep_ones(images: Path, t
     write(images / "21.tif", ramp)
     with pytest.raises(RunExistsError, match="share one range"):
         fill(table_of(images), tmp_path / "pixels", size=24, fit="pad")
+
+
+def test_files_that_change_or_vanish_while_others_are_decoded_are_rejected_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    for number in range(60):
+        write(folder / f"{number:02d}.png", noise(number, 400, 400))
+
+    def harm() -> None:
+        while not (tmp_path / "pixels" / "journal.jsonl").exists():
+            time.sleep(0.001)
+        (folder / "59.png").unlink()
+        write(folder / "58.png", noise(99, 300, 300))
+
+    thread = threading.Thread(target=harm)
+    thread.start()
+    filled, store = fill(table_of(folder), tmp_path / "pixels", size=24, fit="pad")
+    thread.join()
+    assert filled.rejects.set_index("image")["reason"].to_dict() == {"58.png": "changed", "59.png": "no_file"}
+    assert len(store) == 58

@@ -169,8 +169,11 @@ def _prepare(
     """Read, decode and resize one image: its square and what the table keeps of it."""
     name, path = image.name, image.path
     try:
+        content = _read(path)
+        if stamp(path) != image.stamp:
+            raise ImageError("changed", "the file was changed after the images were listed")
         decoded = decode(
-            _read(path), path, frame=_frame(name, path), target=partial(scaled_size, size=size, fit=fit)
+            content, path, frame=_frame(name, path), target=partial(scaled_size, size=size, fit=fit)
         )
     except ImageError as error:
         return error

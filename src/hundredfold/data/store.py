@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from hundredfold.errors import InputError, RunMissingError, TableError
 __all__ = ["PixelStore", "ValueRange", "stored_facts"]
 
 LOOKED_AT = 2_000
+LOOKED_AT_BY_HASH = 256
 SAMPLES = 4_000_000
 PERCENTILES = (0.1, 99.9)
 
@@ -95,13 +97,7 @@ class PixelStore:
         limits = facts["value_range"]
         value_range = None if limits is None else ValueRange(*limits)
         store = cls(folder, facts["count"], facts["size"], facts["fit"], value_range)
-        path = folder / "pixels.npy"
-        # A store that another scan adds to is longer than it says it is.
-        if not path.is_file() or path.stat().st_size < HEADER_BYTES + store.count * store.size**2 * 3:
-            raise InputError(
-                f"the pixel store is damaged: expected {store.count:,} images of {store.size} px",
-                where=folder, remedy="Delete the folder and run `hundredfold scan --resume`.",
-            )
+        store.check()
         return store
 
     def __len__(self) -> int:
@@ -128,8 +124,42 @@ class PixelStore:
         """The pixels [n,size,size,3], memory-mapped and read-only."""
         if not len(self):  # an empty file cannot be mapped
             return np.empty((0, self.size, self.size, 3), np.uint8)
+        return self._map()
+
+    def _map(self) -> NDArray[np.uint8]:
         shape = (self.count, self.size, self.size, 3)
         return np.memmap(self.folder / "pixels.npy", np.uint8, "r", HEADER_BYTES, shape)
+
+    def check(self) -> None:
+        """Make sure that the file of the pixels is there and whole: to read past its end would be fatal.
+
+        It may be longer than it says it is, when another scan adds to it.
+
+        Raises:
+            InputError: it is not.
+        """
+        path = self.folder / "pixels.npy"
+        expected = HEADER_BYTES + len(self) * self.size**2 * 3
+        found = path.stat().st_size if path.is_file() else 0
+        if found < expected:
+            raise _damaged(
+                path,
+                f"expected {len(self):,} images of {self.size} px, {expected:,} bytes, found {found:,} bytes",
+            )
+
+    def fingerprint(self, rows: NDArray[np.int64]) -> str:
+        """SHA-256 of up to 256 of the images at ``rows`` [k], as they are on the disk at this moment.
+
+        Raises:
+            InputError: the file is gone or cut short.
+        """
+        self.check()
+        digest = hashlib.sha256(f"{self.size} {self.fit}".encode())
+        if len(rows):
+            pixels = self._map()  # afresh: the file may be another
+            for place in np.unique(np.linspace(0, len(rows) - 1, LOOKED_AT_BY_HASH).astype(int)):
+                digest.update(pixels[rows[place]].tobytes())
+        return digest.hexdigest()
 
     def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
         """The rows [k] of the images.
@@ -148,7 +178,12 @@ class PixelStore:
         return rows
 
     def __getitem__(self, rows: NDArray[np.int64] | Sequence[int]) -> NDArray[np.uint8]:
-        """The pixels [k,size,size,3] of ``rows`` [k], as a copy."""
+        """The pixels [k,size,size,3] of ``rows`` [k], as a copy.
+
+        Raises:
+            InputError: the file was cut short or deleted since it was opened.
+        """
+        self.check()
         pixels: NDArray[np.uint8] = np.array(self.array[np.asarray(rows, dtype=np.int64)])
         return pixels
 
@@ -160,6 +195,13 @@ class PixelStore:
     @cached_property
     def _index(self) -> pd.Index:
         return pd.Index(self.ids, dtype=object)
+
+
+def _damaged(where: Path, found: str) -> InputError:
+    return InputError(
+        f"the pixel store is damaged: {found}", where=where,
+        remedy="Delete the folder of the store and repeat `hundredfold scan` with --resume.",
+    )
 
 
 def stored_facts(folder: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from hundredfold.backbones.backbone import Backbone, rebuild_backbone
@@ -147,7 +147,7 @@ class Encoder:
             "mean": json.dumps(self.backbone.mean), "std": json.dumps(self.backbone.std),
         }
         with atomic_write(folder / WEIGHTS_FILE) as path:
-            save_file(state, path, metadata=metadata)
+            path.write_bytes(save(state, metadata=metadata))  # a full disk is then an OSError
         facts = {"schema_version": 1, **self.facts, "software": software(), "seen": sorted(self.seen)}
         write_json(folder / ENCODER_FILE, facts)
 

@@ -12,9 +12,9 @@ from hundredfold.encode.protocol import (
 )
 from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.errors import ModelFileError, SettingsError
-from hundredfold.rundir import RunDirectory
+from hundredfold.rundir import CHECKPOINT_FOLDERS, RunDirectory
 
-__all__ = ["load_encoder", "open_encoder"]
+__all__ = ["encoder_folders", "load_encoder", "open_encoder"]
 
 HUBS = {"timm:": "", "hf:": "hf-hub:"}
 
@@ -23,7 +23,8 @@ def open_encoder(spec: str, *, weights: str = "auto", download: bool = False) ->
     """Open the encoder that ``spec`` means.
 
     Args:
-        spec: a run (its pre-trained encoder), an encoder folder, ``timm:NAME``, ``hf:OWNER/NAME`` (a
+        spec: a run (its pre-trained encoder, or while that is in training the one of the last
+            checkpoint), an encoder folder, ``timm:NAME``, ``hf:OWNER/NAME`` (a
             timm model on the Hugging Face hub), ``thumbnail``, or several of them joined by ``+``.
         weights: of ``timm:`` encoders; as in :func:`hundredfold.backbones.backbone.create_backbone`.
         download: whether weights may be downloaded.
@@ -85,15 +86,35 @@ def load_encoder(folder: Path) -> EncoderLike:
     return encoder
 
 
+def encoder_folders(run: RunDirectory) -> list[Path]:
+    """The folders of a run's pre-trained encoders: the finished one, then those of the checkpoints.
+
+    The newest comes first. Each is whole at any moment, also while the training goes on.
+    """
+    saved = sorted((run / "checkpoints").glob(CHECKPOINT_FOLDERS), reverse=True)
+    return [folder for folder in (run / "encoder", *saved) if (folder / ENCODER_FILE).is_file()]
+
+
 def _from_folder(folder: Path) -> EncoderLike:
     if (folder / ENCODER_FILE).is_file():
         return load_encoder(folder)
     if RunDirectory.is_run(folder):
-        return load_encoder(RunDirectory.open(folder).require("encoder", made_by="pretrain"))
+        return _from_run(RunDirectory.open(folder))
     raise SettingsError(
         f"the folder is no run and holds no {ENCODER_FILE}", where=folder,
         remedy="Give the --out of `hundredfold pretrain`, or its encoder folder.",
     )
+
+
+def _from_run(run: RunDirectory) -> EncoderLike:
+    """The run's newest encoder; one that the training removes while it is read gives way to the next."""
+    while found := encoder_folders(run):
+        try:
+            return load_encoder(found[0])
+        except ModelFileError:
+            if found[0].exists():
+                raise
+    return load_encoder(run.require("encoder", made_by="pretrain"))
 
 
 def _from_timm(name: str, *, weights: str, download: bool) -> EncoderLike:

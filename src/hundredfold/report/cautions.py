@@ -126,6 +126,18 @@ def _unfinished(material: Material) -> list[Caution]:
     halted = {name: facts.get("status") for name, facts in stages.items() if facts.get("status") != "done"}
     halted.pop("report", None)
     return [
-        Caution(f"The stage {name} is not finished ({status}).", "Continue it with --resume.")
+        Caution(
+            f"The stage {name} is not finished ({status}).",
+            f"{_so_far(material, name)}Continue it with --resume.",
+        )
         for name, status in halted.items()
     ]
+
+
+def _so_far(material: Material, stage: str) -> str:
+    """How far a pre-training came: what its encoder gives before the end is not what it will give."""
+    steps = material.pretraining.get("steps")
+    if stage != "pretrain" or material.metrics is None or not steps:
+        return ""
+    done = int(material.metrics["step"].max()) + 1
+    return f"{done:,} of {steps:,} steps are done; encoders named step-N are of the time before. "

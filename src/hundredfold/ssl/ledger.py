@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,6 +37,7 @@ class Ledger:
         reduce: the mean over all ranks of a vector.
         book: the loggers that get the rows too; ``None`` for none.
         write: whether this rank writes the file.
+        note_fault: told of a step that went wrong and its images; says what can be done.
 
     ``kept`` holds the rows of the steps before ``start``.
 
@@ -54,8 +56,9 @@ class Ledger:
         self, path: Path, *, start: int, batch_size: int, images: Callable[[int], list[str]],
         reduce: Callable[[Tensor], Tensor] = lambda numbers: numbers,
         book: Logbook | None = None, write: bool = True,
+        note_fault: Callable[[int, list[str]], str] = lambda _step, _images: "Look at these images.",
     ) -> None:
-        self.path, self.batch_size, self.images = path, batch_size, images
+        self.path, self.batch_size, self.images, self.note_fault = path, batch_size, images, note_fault
         self._reduce, self._book, self._write = reduce, book, write
         self._pending: list[Row] = []
         self._file: TextIO | None = None
@@ -74,10 +77,12 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
-        if self._book is not None:
-            self._book.close()
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:  # on a full disk the file cannot be closed in peace
+            if self._book is not None:
+                self._book.close()
 
     def __len__(self) -> int:
         """Rows that are not written yet."""
@@ -115,7 +120,7 @@ class Ledger:
             rows[-1] |= measure()
         self._append(rows[:bad])
         if bad is not None:
-            raise self._not_finite(rows[bad])
+            raise self.fault(f"the loss is {rows[bad]['loss']}", rows[bad]["step"])
         self.start_clock()
         return rows
 
@@ -137,13 +142,17 @@ class Ledger:
             for row in rows:
                 self._book.log(row)
 
-    def _not_finite(self, row: Row) -> TrainingError:
-        names = self.images(row["step"])
+    def sync(self) -> None:
+        """Bring what is written to the disk: after a power cut, too, the steps of a checkpoint have rows."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def fault(self, found: str, step: int) -> TrainingError:
+        """The error of a step that went wrong."""
+        names = self.images(step)
         shown = ", ".join(names[:8]) + (f" … {len(names)} images" if len(names) > 8 else "")
-        return TrainingError(
-            f"the loss is {row['loss']} at step {row['step']}", where=shown,
-            remedy="The last checkpoint is good. Look at these images, or lower --learning-rate.",
-        )
+        remedy = self.note_fault(step, names) if self._write else "The first rank says what to do."
+        return TrainingError(f"{found} at step {step}", where=shown, remedy=remedy)
 
 
 def _read(path: Path) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -60,6 +61,14 @@ class Pool:
     def seen(self) -> frozenset[str]:
         """SHA-256 of the pixels of every image."""
         return frozenset(value for part in self.images.parts("sha256") for value in part["sha256"])
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every image's name and the hash of its pixels, in order."""
+        found = hashlib.sha256()
+        for part in self.images.parts("id", "sha256"):
+            for name, pixels in zip(part["id"], part["sha256"], strict=True):
+                found.update(f"{name} {pixels}\n".encode())
+        return found.hexdigest()
 
     def _find_rows(self) -> NDArray[np.int64]:
         """The rows of the store [n], found by the keys; names would take ten times the memory."""

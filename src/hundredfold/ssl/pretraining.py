@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +16,14 @@ from torch import Tensor
 from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import FittedChoices, PretrainChoices, check_unchanged
 from hundredfold.encode.encoder import Encoder, Symmetry
-from hundredfold.encode.protocol import resize
+from hundredfold.encode.protocol import digest, resize
 from hundredfold.errors import InputError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.arrangement import arrange, candidates, choose_arrangement
 from hundredfold.ssl.batches import BatchOrder
 from hundredfold.ssl.batchnorm import has_batchnorm, reestimate_batchnorm
+from hundredfold.ssl.checkpoints import Checkpoints
 from hundredfold.ssl.curriculum import Curriculum, low_size
 from hundredfold.ssl.defaults import Circumstances, Fitted, fit_settings, fit_to_steps, warnings_of
 from hundredfold.ssl.device import create_fabric, device_type
@@ -40,6 +43,8 @@ __all__ = ["Pool", "encoder_size", "encoder_symmetry", "pretrain_encoder"]
 
 #: Images the BatchNorm statistics are taken from, at most.
 ESTIMATED = 2048
+#: The same for the encoder of a checkpoint, while the training waits.
+ESTIMATED_MEANWHILE = 512
 
 
 #: Local crops are of whole multiples of so many px where their size is lowered.
@@ -58,7 +63,7 @@ def pretrain_encoder(
     resume follows it.
 
     Raises:
-        InputError: fewer than two images.
+        InputError: fewer than two images, or images and checkpoints that do not belong together.
         SettingsError: a resume with other settings than the run was begun with.
         TrainingError: the loss is not finite.
     """
@@ -117,9 +122,13 @@ def pretrain_encoder(
         say(f"Warning: {sentence}.")
     if trainer.fabric.is_global_zero:
         trainer.book = Logbook(settings.logger, run / "logs", facts)
+    trainer.save_encoder = lambda step, folder: (
+        _encoder(trainer.dino, pool, settings, facts, step=step).save(folder)
+    )
     trainer.fit(resume=resume)
     run.record(pretrain={**facts, "alarms": [*warned, *trainer.alarms.raised.values()]})
-    return _export(trainer.dino.teacher.backbone, pool, plan, facts, encoder_symmetry(settings))
+    _tell_best(trainer.checkpoints, plan.steps)
+    return _encoder(trainer.dino, pool, settings, facts, step=plan.steps)
 
 
 def encoder_size(image_size: int, stored: int) -> int:
@@ -247,11 +256,24 @@ def _trainer(
         settings=settings,
         plan=plan,
         fabric=create_fabric(plan.precision),
-        checkpoints=run / "checkpoints",
+        checkpoints=Checkpoints(run / "checkpoints", _identity(pool, settings, plan, seed)),
         metrics=run / "metrics.jsonl",
         watch=_watch(pool, plan, settings),
         seed=seed,
     )
+
+
+def _identity(
+    pool: Pool, settings: PretrainChoices, plan: Plan, seed: int
+) -> Callable[[], dict[str, object]]:
+    """What makes a run what it is; the pixels as they are on the disk whenever it is called."""
+    fixed = {
+        "seed": seed,
+        "plan": digest(json.dumps({**asdict(plan), "workers": None})),
+        "settings": digest(json.dumps(_essential(settings))),
+        "images": pool.fingerprint(),
+    }
+    return lambda: {**fixed, "pixels": pool.pixels.fingerprint(pool.rows)}
 
 
 def _watch(pool: Pool, plan: Plan, settings: FittedChoices) -> Watch:
@@ -263,25 +285,41 @@ def _watch(pool: Pool, plan: Plan, settings: FittedChoices) -> Watch:
     return Watch.of(pool, size=size, count=count)
 
 
-def _export(
-    backbone: Backbone, pool: Pool, plan: Plan, facts: Mapping[str, object], symmetry: Symmetry
+def _encoder(
+    dino: DINO, pool: Pool, settings: PretrainChoices, facts: Mapping[str, Any], *, step: int
 ) -> Encoder:
-    size = encoder_size(plan.image_size, pool.pixels.size)
+    """The teacher after ``step`` steps as an encoder; the teacher itself stays as it is.
+
+    One whose training is not finished takes its BatchNorm statistics from fewer images.
+    """
+    size = encoder_size(facts["image_size"], pool.pixels.size)
+    backbone = dino.teacher.backbone
     if has_batchnorm(backbone):
-        reestimate_batchnorm(backbone, _plain_batches(pool, size, plan.batch_size))
+        backbone = copy.deepcopy(backbone)
+        images = ESTIMATED if step == facts["steps"] else ESTIMATED_MEANWHILE
+        reestimate_batchnorm(backbone, _plain_batches(pool, size, facts["batch_size"], images))
     return Encoder(
         backbone,
         size=size,
         value_range=pool.pixels.value_range,
         fit=pool.pixels.fit,
-        provenance={"method": "DINO", **facts},
+        provenance={"method": "DINO", **facts, "step": step},
         seen=pool.seen(),
-        symmetry=symmetry,
+        symmetry=encoder_symmetry(settings),
     )
 
 
-def _plain_batches(pool: Pool, size: int, batch_size: int) -> Iterator[Tensor]:
-    chosen = np.sort(np.random.default_rng(0).permutation(len(pool))[:ESTIMATED])
+def _tell_best(checkpoints: Checkpoints, steps: int) -> None:
+    best = checkpoints.best()
+    if best is not None and best[0] < steps:
+        say(
+            f"By kNN balanced accuracy on training labels step {best[0]:,} was the best ({best[1]:.3f}); "
+            f"--encoder {checkpoints.path(best[0])} takes its features."
+        )
+
+
+def _plain_batches(pool: Pool, size: int, batch_size: int, images: int) -> Iterator[Tensor]:
+    chosen = np.sort(np.random.default_rng(0).permutation(len(pool))[:images])
     rows = pool.rows[np.random.default_rng(1).permutation(chosen)]
     for part in np.array_split(rows, max(1, len(rows) // batch_size)):
         yield torch.from_numpy(resize(pool.pixels[part], size))

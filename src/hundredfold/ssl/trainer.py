@@ -6,9 +6,10 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from hundredfold.config import FittedChoices
 from hundredfold.progress import bar
 from hundredfold.ssl.arrangement import Arrangement, MemoryFormat, Precision
 from hundredfold.ssl.batches import Batch, BatchOrder, ViewBatches
-from hundredfold.ssl.checkpoints import load_newest, save_checkpoint
+from hundredfold.ssl.checkpoints import Checkpoints
 from hundredfold.ssl.curriculum import Curriculum
 from hundredfold.ssl.dino import DINO, Outputs
 from hundredfold.ssl.ledger import Ledger
@@ -37,6 +38,8 @@ __all__ = ["Plan", "Trainer"]
 
 #: Steps between two looks of the host at a GPU.
 LOG_EVERY = 20
+#: What the best checkpoint is the best by.
+SCORE = "knn_balanced_accuracy"
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,12 @@ class Trainer:
         settings: of the run.
         plan: what was fixed for it.
         fabric: device, precision, ranks.
-        checkpoints: the folder for them.
+        checkpoints: where states are saved.
         metrics: the file for one JSON line a step.
         watch: called with the teacher's backbone before the first step and at an eighth, two eighths … of
             the run; what it returns is logged.
         book: the loggers that get each row of ``metrics`` too.
+        save_encoder: writes the encoder of a step into a folder; the teacher stays as it is.
     """
 
     dino: DINO
@@ -83,10 +87,11 @@ class Trainer:
     settings: FittedChoices
     plan: Plan
     fabric: Fabric
-    checkpoints: Path
+    checkpoints: Checkpoints
     metrics: Path
     watch: Callable[[Backbone], dict[str, float]] | None = None
     book: Logbook | None = None
+    save_encoder: Callable[[int, Path], None] | None = None
     alarms: Alarms = field(default_factory=Alarms)
     pulse: Pulse = field(default_factory=Pulse)
     seed: int = 0
@@ -105,10 +110,19 @@ class Trainer:
         """Run all steps that are left.
 
         Raises:
-            TrainingError: the loss is not finite; the last checkpoint holds the last good state.
+            TrainingError: the loss or a weight is not finite; the message names the last good state.
+            RunExistsError: there are checkpoints, and ``resume`` is not set.
+            ModelFileError: no checkpoint can be read.
+            InputError: the checkpoints are of another run, or the pixels changed.
+            OSError: the disk is full.
             KeyboardInterrupt: Ctrl-C or SIGTERM; the step is finished and a checkpoint written first.
         """
-        start = self._restore() if resume else 0
+        with self.checkpoints.told_when_full():
+            if not resume:
+                self.checkpoints.check_none()
+            self._fit(self._restore() if resume else 0)
+
+    def _fit(self, start: int) -> None:
         saved = time.monotonic()
         pinned = self.fabric.device.type == "cuda"
         with (
@@ -129,12 +143,12 @@ class Trainer:
                 initial = {}
                 done = batch.step + 1
                 due = time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
-                save = due or stop.is_set() or done == self.plan.steps
+                save, score = due or stop.is_set() or done == self.plan.steps, None
                 if save or self._is_read(batch.step, len(ledger)):
-                    self._read(ledger, batch.step)
+                    score = self._read(ledger, batch.step)
                 progress.advance(1, **self.pulse.facts())
-                if save:
-                    self._save(done)
+                if save or self.checkpoints.is_better(score):
+                    self._save(ledger, done, score)
                     saved = time.monotonic()
                     ledger.start_clock()
                 if stop.is_set() and done < self.plan.steps:
@@ -178,12 +192,15 @@ class Trainer:
         every = self.settings.log_every or (1 if self.fabric.device.type == "cpu" else LOG_EVERY)
         return waiting >= every or self._is_monitored(step) or is_watched(step, self.plan.steps)
 
-    def _read(self, ledger: Ledger, step: int) -> None:
+    def _read(self, ledger: Ledger, step: int) -> float | None:
+        """Write what is waiting; gives the teacher's score if it was measured after this step."""
         watched = step > 0 and is_watched(step, self.plan.steps)
-        for row in ledger.settle(self._measured if watched else None):
+        rows = ledger.settle(self._measured if watched else None)
+        for row in rows:
             self.pulse.take(row)
             if (alarm := self.alarms.check(row)) and self.fabric.is_global_zero:
                 warnings.warn(alarm, stacklevel=2)
+        return rows[-1].get(SCORE) if watched else None
 
     def _measured(self) -> dict[str, float]:
         if self.watch is None or not self.fabric.is_global_zero:
@@ -195,22 +212,24 @@ class Trainer:
             self.metrics, start=start, batch_size=self.plan.batch_size,
             images=lambda step: list(self.pool.take(self.order.rows(step), "id")["id"]),
             reduce=lambda numbers: self.fabric.all_reduce(numbers, reduce_op="mean"),  # type: ignore[arg-type,return-value]
-            book=self.book, write=self.fabric.is_global_zero,
+            book=self.book, write=self.fabric.is_global_zero, note_fault=self.checkpoints.note_fault,
         )
 
     def _move(self, views: Tensor) -> Tensor:
         return views.to(self.fabric.device, non_blocking=True)
 
-    def _save(self, done: int) -> None:
+    def _save(self, ledger: Ledger, done: int, score: float | None) -> None:
         if self.fabric.is_global_zero:
-            save_checkpoint(
-                self.checkpoints, done,
-                {"dino": self.dino.state_dict(), "optimiser": self.optimiser.state_dict()},
-            )
+            state = {"dino": self.dino.state_dict(), "optimiser": self.optimiser.state_dict()}
+            if not _all_finite(state["dino"].values()):
+                raise ledger.fault("a weight is not finite", done - 1)
+            ledger.sync()
+            encoder = partial(self.save_encoder, done) if self.save_encoder else None
+            self.checkpoints.save(done, state, score=score, encoder=encoder)
         self.fabric.barrier()
 
     def _restore(self) -> int:
-        found = load_newest(self.checkpoints)
+        found = self.checkpoints.load()
         if found is None:
             return 0
         done, state = found
@@ -238,6 +257,11 @@ def _stop_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no number is NaN or infinite; the device is waited for once."""
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
 def _mix(*numbers: int) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import EmbedSettings, verb
 from hundredfold.errors import InputError
@@ -25,10 +26,10 @@ __all__ = ["embed", "embed_run"]
 def embed(settings: EmbedSettings) -> RunDirectory:
     """Turn every image into a vector.
 
-    Writes ``OUT/embeddings/NAME``, where NAME is ``pretrained`` for the encoder of a run, and else follows
-    from ENCODER. A run brings its own pixels; those of a folder or table of images are decoded for the
-    purpose, deep ones by the range that the encoder was trained with, and ``OUT/rejects.csv`` names what
-    cannot be used.
+    Writes ``OUT/embeddings/NAME``, where NAME is ``pretrained`` for the encoder of a run, ``step-N`` for that
+    of a run still in training, and else follows from ENCODER. A run brings its own pixels; those of a
+    folder or table of images are decoded for the purpose, deep ones by the range that the encoder was
+    trained with, and ``OUT/rejects.csv`` names what cannot be used.
 
     Raises:
         RunExistsError: OUT holds embeddings of that name and ``resume`` is not set.
@@ -39,7 +40,7 @@ def embed(settings: EmbedSettings) -> RunDirectory:
     from hundredfold.encode.opening import open_encoder
 
     encoder = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
-    name = _name(settings.encoder)
+    name = _name(settings.encoder, encoder.facts.get("provenance", {}))
     run = RunDirectory.create(settings.out)
     begun = (run / "embeddings" / name).exists()
     with run.stage("embed", settings=settings, resume=settings.resume or not begun):
@@ -105,13 +106,18 @@ def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder
     shutil.rmtree(pixels)
 
 
-def _name(spec: str) -> str:
-    """A folder name for an encoder.
+def _name(spec: str, provenance: Mapping[str, Any]) -> str:
+    """A folder name for an encoder; one whose training is not finished never takes the name of one that is.
 
     Examples:
-        >>> _name("timm:resnet10t+thumbnail"), _name("runs/cells/encoder")
+        >>> _name("timm:resnet10t+thumbnail", {}), _name("runs/cells/encoder", {})
         ('timm-resnet10t+thumbnail', 'pretrained')
+        >>> _name("runs/cells", {"step": 120, "steps": 400})
+        'step-00000120'
     """
+    if (step := provenance.get("step")) is not None and step < provenance["steps"]:
+        say(f"Pre-training is not finished: the encoder after {step:,} of {provenance['steps']:,} steps.")
+        return f"step-{step:08d}"
     if RunDirectory.is_run(Path(spec)):
         return "pretrained"
     if Path(spec).is_dir() or "/" in spec:

@@ -110,10 +110,12 @@ def _specs(path: Path) -> tuple[list[str], str]:
     """The encoders that the run of some embeddings holds or names, and the weights it names for them."""
     import yaml
 
+    from hundredfold.encode.opening import encoder_folders
+
     run = _run_of(path)
     if run is None:
         return [], "auto"
-    specs = [str(run / folder) for folder in ("encoder", "initial") if (run / folder).is_dir()]
+    specs = [str(folder) for folder in (*encoder_folders(run), run / "initial") if folder.is_dir()]
     noted: dict[str, str] = {}
     if (run / "config.yaml").is_file():
         noted = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")).get("embed", {})

@@ -42,7 +42,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
             "expected a folder of images, found a run directory", where=settings.images,
             remedy="Give the folder that was scanned.",
         )
-    if settings.resume and RunDirectory.is_run(settings.out) and RunDirectory.open(settings.out).done("scan"):
+    if settings.resume and RunDirectory.is_run(settings.out) and _is_whole(RunDirectory.open(settings.out)):
         say(f"{settings.out} was scanned before.")
         return RunDirectory.open(settings.out)
     found = find(settings.images)
@@ -57,6 +57,11 @@ def scan(settings: ScanSettings) -> RunDirectory:
         _write(run, done, store, settings)
         _tell(run, done, settings, found.ignored, labels)
     return run
+
+
+def _is_whole(run: RunDirectory) -> bool:
+    """Whether the scan was finished, and its pixels are there still."""
+    return run.done("scan") and (run.pixels / "pixels.json").is_file()
 
 
 def _labelled(table: ImageTable, settings: ScanSettings) -> tuple[ImageTable, LabelSet | None]:
