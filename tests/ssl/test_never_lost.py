@@ -449,7 +449,7 @@ def test_a_disk_that_fills_while_only_the_log_is_written_is_a_clean_stop(
     run = Path(shutil.copytree(scanned, small_disk / "run"))
 
     def fill() -> None:
-        soon((run / "metrics.jsonl").exists)
+        soon(lambda: (run / "metrics.jsonl").exists() and rows_of_whole_lines(run))
         fill_up(small_disk, 0)
 
     thread = threading.Thread(target=fill)

@@ -40,8 +40,8 @@ class Checkpoints:
 
     A folder is renamed into place when all of it is on the disk, so whoever reads sees a whole one or none.
     The last two are kept, and the one with the best score. The score is the kNN balanced accuracy on
-    labelled training images. Without labels there is no best: the loss is no measure of it, because its target
-    is the teacher, which changes with the student, and a collapsed network has the lowest loss of all.
+    labelled training images. Without labels there is no best: the loss is no measure of it, because its
+    target is the teacher, which changes with the student, and a collapsed network has the lowest loss of all.
 
     Args:
         folder: where they are.

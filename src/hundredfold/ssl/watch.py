@@ -69,6 +69,8 @@ class Watch:
         )
         parts = np.array_split(self.rows, max(1, len(self.rows) // BATCH))
         vectors = np.concatenate([encoder.encode(self.pixels[part]) for part in parts])  # [n, d]
+        if not np.isfinite(vectors).all():  # the loss of the next step tells, with its images
+            return {"watch_seconds": time.monotonic() - began}
         found = {"rankme": rankme(torch.from_numpy(vectors))}
         labelled = np.array([label is not None for label in self.labels])
         if labelled.sum() >= FEW_LABELS:
