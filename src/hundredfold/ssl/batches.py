@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -111,14 +112,18 @@ class ViewBatches(Dataset[Batch]):
         return iter(
             DataLoader(
                 self, batch_size=None, sampler=range(start, stop), num_workers=workers, pin_memory=pinned,
-                multiprocessing_context="spawn" if workers else None, worker_init_fn=_one_thread,
+                multiprocessing_context="spawn" if workers else None, worker_init_fn=_begin_worker,
             )
         )
 
 
-def _one_thread(_worker: int) -> None:
+def _begin_worker(_worker: int) -> None:
     """A worker keeps to one core; torch does so by itself."""
     cv2.setNumThreads(1)
+    # Ctrl-C, torchrun and Slurm signal a whole process group. A worker that died of it would end the run
+    # before its checkpoint; in a session of its own it lives until its parent ends it, or is gone.
+    if hasattr(os, "setsid"):
+        os.setsid()
 
 
 @lru_cache(maxsize=1)
