@@ -168,20 +168,24 @@ def _plan(backbone: Backbone, pool: Pool, settings: FittedChoices) -> Plan:
     epochs = settings.epochs or 1
     steps = max(1, round(epochs * BatchOrder(len(pool), batch_size, 0).steps_per_epoch))
     arrangement = choose_arrangement(backbone, device, settings.precision)
-    workers = settings.workers
-    if workers is None:
-        workers = 0 if device == "cpu" else max(1, torch.get_num_threads() - 1)
     return Plan(
         steps=steps,
         batch_size=batch_size,
         image_size=settings.image_size,
         local_size=settings.local_size,
         precision=arrangement.precision,
-        workers=workers,
+        workers=_workers(settings),
         memory_format=arrangement.memory_format,
         fused_from=arrangement.fused_from,
         low_steps=round(settings.curriculum * steps),
     )
+
+
+def _workers(settings: PretrainChoices) -> int:
+    """Processes that draw views; they change nothing but the pace, so a resume decides anew."""
+    if settings.workers is not None:
+        return settings.workers
+    return 0 if device_type() == "cpu" else max(1, torch.get_num_threads() - 1)
 
 
 def _settled(
@@ -217,7 +221,8 @@ def _low(plan: Plan) -> str:
 def _noted_plan(noted: Mapping[str, object], settings: PretrainChoices, run: RunDirectory) -> Plan:
     if isinstance(before := noted["settings"], dict):
         check_unchanged("this run was begun", before, _essential(settings), where=run.path)
-    return Plan(**{name: noted[name] for name in Plan.__dataclass_fields__})  # type: ignore[arg-type]
+    plan = Plan(**{name: noted[name] for name in Plan.__dataclass_fields__})  # type: ignore[arg-type]
+    return replace(plan, workers=_workers(settings))
 
 
 def _essential(settings: PretrainChoices) -> dict[str, object]:
@@ -314,7 +319,8 @@ def _tell_best(checkpoints: Checkpoints, steps: int) -> None:
     if best is not None and best[0] < steps:
         say(
             f"By kNN balanced accuracy on training labels step {best[0]:,} was the best ({best[1]:.3f}); "
-            f"--encoder {checkpoints.path(best[0])} takes its features."
+            f"--encoder {checkpoints.path(best[0])} takes its features. All these labels chose it, so "
+            "a curve on fewer of them flatters it."
         )
 
 
