@@ -33,6 +33,9 @@ BATCH = 64
 class Watch:
     """Measures a backbone on images that stay the same for the whole run, without augmentation.
 
+    BatchNorm takes the backbone's running statistics. The encoder of a checkpoint has others, estimated anew
+    from plain images, so its kNN accuracy may differ a little.
+
     Draws no random number and changes neither weights nor buffers, so that a watched run is bit-equal to one
     that is not.
 
