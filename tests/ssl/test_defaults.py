@@ -25,9 +25,12 @@ FOUND = st.builds(
     memory=st.none() | st.integers(10**9, 10**11),
     footprint=st.sampled_from([None, lambda size, local, crops: 300 * (2 * size**2 + crops * local**2)]),
 )
-DEPENDENT = {name for name, kind in PretrainChoices.model_fields.items() if kind.default is None} - {
-    "minutes", "workers"
-}
+#: Left open, and yet not by the data: a time limit, and what only follows the machine, so that a resume
+#: on another one decides it anew.
+ELSEWHERE = {"minutes", "workers", "log_every"}
+DEPENDENT = {
+    name for name, kind in PretrainChoices.model_fields.items() if kind.default is None
+} - ELSEWHERE
 
 
 def fitted(found: Circumstances, **given: Any) -> FittedChoices:
