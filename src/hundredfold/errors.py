@@ -13,6 +13,7 @@ Every message says what was found, where, and what to do about it::
         ├── SplitError               a split that cannot be drawn, or a group on both sides
         ├── LeakError                test images that are also training images
         ├── RunExistsError           the stage is already in the run directory
+        ├── RunBusyError             another process works on the stage now
         ├── RunMissingError          what a verb needs is not in the run directory
         ├── WeightsError             weights that cannot be found, downloaded or fitted
         └── ModelFileError           a model file that is damaged, edited or of a refused kind
@@ -27,6 +28,7 @@ __all__ = [
     "LabelConflictError",
     "LeakError",
     "ModelFileError",
+    "RunBusyError",
     "RunExistsError",
     "RunMissingError",
     "SettingsError",
@@ -111,6 +113,10 @@ class LeakError(InputError):
 
 class RunExistsError(InputError):
     """The run directory already holds the stage that was to be written."""
+
+
+class RunBusyError(InputError):
+    """Another process works on the same stage of the same run."""
 
 
 class RunMissingError(InputError):

@@ -19,6 +19,7 @@ import yaml
 
 from hundredfold.config.base import Settings
 from hundredfold.errors import InputError, RunExistsError, RunMissingError
+from hundredfold.lock import alone
 
 __all__ = [
     "CHECKPOINT_FOLDERS", "RunDirectory", "atomic_folder", "atomic_write", "hash_file", "hash_folder",
@@ -244,11 +245,19 @@ class RunDirectory:
 
     @contextmanager
     def stage(self, name: str, *, settings: Settings | None, resume: bool) -> Iterator[None]:
-        """Do one verb's work: refuse to overwrite, note its settings, its status and its seconds.
+        """Do one verb's work, alone: refuse to overwrite, note its settings, its status and its seconds.
+
+        Other stages may be worked on meanwhile: ``embed`` reads a checkpoint while ``pretrain`` goes on.
 
         Raises:
+            RunBusyError: another process works on this stage of the run.
             RunExistsError: the stage was begun before and ``resume`` is not set.
         """
+        with alone(self.path / f".{name}.lock", name), self._noted(name, settings, resume=resume):
+            yield
+
+    @contextmanager
+    def _noted(self, name: str, settings: Settings | None, *, resume: bool) -> Iterator[None]:
         if not resume:
             self.check_not_begun(name)
         before = self.state["stages"].get(name)
