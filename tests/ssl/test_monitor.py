@@ -64,7 +64,7 @@ UNCENTRED = {"centring": "ema", "centre_momentum": 1 - 1e-12, "momentum": 0.9, "
     [
         ({"teacher_temperature": 1.0, "teacher_temperature_end": 1.0}, "uniform", "--teacher-temperature"),
         (UNCENTRED, "one prototype", "--centring sinkhorn"),
-        ({"learning_rate": 100.0, "momentum": 0.9}, "", "--learning-rate"),
+        ({"learning_rate": 100.0, "momentum": 0.9}, "RankMe", "--learning-rate"),
     ],
     ids=["too hot", "not centred", "too fast"],
 )
@@ -74,6 +74,14 @@ def test_a_planted_collapse_is_named_within_200_steps_with_the_remedy(
     said = train(pool, tmp_path, **planted)
     assert any(sign in sentence and remedy in sentence for sentence in said), said
     assert all(int(sentence.split()[1].rstrip(":")) < 200 for sentence in said)
+
+
+def test_a_training_that_diverges_is_named(pool: Pool, tmp_path: Path) -> None:
+    """Without clipping, at a rate that does not fall: a student that knows nothing has a loss of log k."""
+    wild = {"learning_rate": 100.0, "learning_rate_end": 100.0, "warmup": 0.2, "clip": 0.0, "momentum": 0.9}
+    said = train(pool, tmp_path, **wild, epochs=80)
+    assert np.mean([known["loss"] for known in rows(tmp_path)[-100:]]) > 1.1 * np.log(TINY["prototypes"])
+    assert any("diverges" in sentence and "--learning-rate" in sentence for sentence in said), said
 
 
 def test_a_healthy_run_raises_none_and_tells_its_start(pool: Pool, tmp_path: Path) -> None:
@@ -191,6 +199,29 @@ def test_a_collapse_is_named_once_and_within_200_steps(
     assert len(found) == 1
     assert min(found) <= start + 200
     assert word in found[min(found)]
+
+
+def ranks(*measured: float) -> dict[int, str]:
+    """The alarms of a run with a fair batch at every look, and these effective ranks of the encoder."""
+    alarms = Alarms()
+    rows = [row(25 * place, rankme=value) for place, value in enumerate(measured)]
+    return {known["step"]: text for known in rows if (text := alarms.check(known)) is not None}
+
+
+def test_an_encoder_that_tells_no_image_from_another_is_named_though_the_batch_is_spread() -> None:
+    found = ranks(21, 7, 1.0, 1.1, 1.0, 1.0)
+    assert list(found) == [75], "the second time that it is seen, and never again"
+    assert "RankMe" in found[75]
+    assert "1.1" in found[75]
+
+
+@pytest.mark.parametrize(
+    "healthy",
+    [(21, 4.0, 3.4, 3.7, 4.9), (21, 1.9, 3.0, 1.9, 3.0), (2.8, 1.9, 1.8, 1.7), (1.2, 1.2, 1.3, 5.0)],
+    ids=["the least seen", "for a moment", "of three images", "from a flat start"],
+)
+def test_a_rank_that_falls_a_little_or_for_a_moment_is_no_alarm(healthy: tuple[float, ...]) -> None:
+    assert ranks(*healthy) == {}
 
 
 def losses(alarms: Alarms, curve: list[float]) -> dict[int, str]:

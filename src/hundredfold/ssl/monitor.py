@@ -22,6 +22,9 @@ UNIFORM = 0.97
 SINGLE = 0.05
 #: A spread below this means that all images have one feature vector.
 POINT = 0.02
+#: An effective rank below this, twice in a row: less than two directions tell any image from another. Healthy
+#: runs of the smallest networks fell to 3.4, collapsed ones to 1.6 at the most.
+DIRECTIONS = 2
 #: A loss whose mean over so many steps is this share of log k above its lowest has risen for good.
 WINDOW, RISE = 25, 0.1
 
@@ -79,6 +82,11 @@ class Alarms:
 
     It depends on the rows alone, so that a resume that reads them again knows what was said.
 
+    The spread is that of a batch: BatchNorm drives its features apart where the encoder, which normalises by
+    running statistics, sees one and the same in all images. RankMe is measured on the encoder, so it shows
+    this, though only at the eight moments of the watch (``ssl/watch.py``). It must also be under half of its
+    value at the start, as so few images may be watched that it cannot be high.
+
     Args:
         patience: steps for which a state must last. The start of every run is uniform.
     """
@@ -89,12 +97,30 @@ class Alarms:
         self._since: dict[str, int] = {}
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._lowest = math.inf
+        self._ranks: list[float] = []
 
     def check(self, row: Mapping[str, float]) -> str | None:
         """The sentence of an alarm that is raised by this row for the first time, or ``None``."""
         self._losses.append(row["loss"])
+        present = [*self._flat(row), *self._lasting(row)]
+        for name in present:
+            if name not in self.raised:
+                self.raised[name] = _SENTENCES[name].format(**row)
+                return self.raised[name]
+        return None
+
+    def _flat(self, row: Mapping[str, float]) -> list[str]:
+        """Whether the encoder was measured now and the time before, and both times found flat."""
+        if "rankme" not in row:
+            return []
+        self._ranks.append(row["rankme"])
+        limit = min(DIRECTIONS, self._ranks[0] / 2)
+        return ["flat"] if max(self._ranks[-2:]) < limit else []
+
+    def _lasting(self, row: Mapping[str, float]) -> list[str]:
+        """The states that are older than ``patience``, if the row is one of a look at the batch."""
         if not row.keys() >= _SIGNS:
-            return None
+            return []
         limit = row["max_entropy"]
         states = {
             "uniform": row["teacher_entropy"] > UNIFORM * limit,
@@ -102,15 +128,9 @@ class Alarms:
             "point": row["spread"] < POINT,
             "diverging": self._rise() > RISE * limit,
         }
-        for name, present in states.items():
-            if not present:
-                self._since.pop(name, None)
-                continue
-            since = self._since.setdefault(name, int(row["step"]))
-            if row["step"] - since >= self.patience and name not in self.raised:
-                self.raised[name] = _SENTENCES[name].format(**row)
-                return self.raised[name]
-        return None
+        step = int(row["step"])
+        self._since = {name: self._since.get(name, step) for name, present in states.items() if present}
+        return [name for name, since in self._since.items() if step - since >= self.patience]
 
     def _rise(self) -> float:
         """By how much the mean loss of late is above the lowest that it has been."""
@@ -134,6 +154,10 @@ _SENTENCES = {
     "point": (
         "step {step}: all images have nearly the same features (spread {spread:.3f}). Lower --learning-rate, "
         "or add --koleo 0.1"
+    ),
+    "flat": (
+        "step {step}: to the encoder all images look nearly the same (RankMe, the effective rank of its "
+        "features, is {rankme:.1f}): collapse. Lower --learning-rate, or raise --warmup"
     ),
     "diverging": (
         "step {step}: the loss has risen for good, to {loss:.2f}: the training diverges. Lower "
