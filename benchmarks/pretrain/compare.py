@@ -143,6 +143,21 @@ def table(results: list[Result], flops: int, rates: dict[str, float]) -> list[Re
     return rows
 
 
+def markdown(found: list[Result]) -> str:
+    """The README's table: a row a contender, seconds a step and how many times ours, for each backbone."""
+    names = [result["task"]["backbone"].removesuffix("_224").replace("_", "-") for result in found]
+    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    rows = [row for result in found for row in result["table"]]
+    for key in dict.fromkeys((row["program"], row["precision"]) for row in rows):
+        cells = []
+        for result in found:
+            rows = [row for row in result["table"] if (row["program"], row["precision"]) == key]
+            cells += [f"{row['seconds_a_step']:.2f} s ({row['times_ours']:.1f}x)" for row in rows] or ["–"]
+        program = key[0] if key[1] == "default" else f"{key[0]}, set to {key[1]}"
+        lines.append(f"| {program} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Let them take turns and write the table."""
     parser = argparse.ArgumentParser(
@@ -152,10 +167,13 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, help="folder of github.com/IPMI-ICNS-UKE/sparsam")
     parser.add_argument("--peers", type=Path, default=Path(".peers"), help="environment of the peers")
     parser.add_argument("--backbones", nargs="+", default=["vit_tiny_patch16_224", "resnet18"])
+    parser.add_argument("--batch", type=int, default=TASK["batch"], help="images a step")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5, help="timed steps a turn, after one that is not")
     given = parser.parse_args()
+    TASK["batch"] = given.batch
     python = peers(given.peers).absolute()
+    kept = []
     with tempfile.TemporaryDirectory() as folder:
         tree = images(Path(folder), count=TASK["batch"] * (given.steps + 3))
         for backbone in given.backbones:
@@ -178,12 +196,14 @@ def main() -> None:
             rows = table(results, operations(backbone), rates)
             for row in rows:
                 say(" ".join(f"{key}={value}" for key, value in row.items()))
-            write_json(RESULTS / f"pretrain_{backbone}.json", {
+            kept.append({
                 "task": {**TASK, "backbone": backbone}, "table": rows, "rounds": given.rounds,
                 "matrix_rate": rates,
                 "cores": os.cpu_count(), "processor": platform.processor() or platform.machine(),
                 "software": software(),
             })
+            write_json(RESULTS / f"pretrain_{backbone}.json", kept[-1])
+    print(markdown(kept))
 
 
 if __name__ == "__main__":

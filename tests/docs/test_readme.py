@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
+import json
 import re
 import shlex
 from pathlib import Path
@@ -72,3 +74,16 @@ def test_citation_prefers_the_paper(repo_root: Path) -> None:
     assert (paper["journal"], paper["year"], paper["doi"]) == (
         "Bioengineering", 2023, "10.3390/bioengineering10080895",
     )
+
+
+def test_the_table_of_speeds_is_the_one_that_was_measured(page: str, repo_root: Path) -> None:
+    place = importlib.util.spec_from_file_location("compare", repo_root / "benchmarks/pretrain/compare.py")
+    assert place is not None
+    assert place.loader is not None
+    compare = importlib.util.module_from_spec(place)
+    place.loader.exec_module(compare)
+    results = sorted((repo_root / "benchmarks/results").glob("pretrain_*_*.json"))
+    measured = [json.loads(path.read_text(encoding="utf-8")) for path in results]
+    tables = [found for found in measured if found.get("table")]
+    assert len(tables) >= 2
+    assert compare.markdown(sorted(tables, key=lambda found: -found["task"]["batch"])) in page
