@@ -21,6 +21,7 @@ from hundredfold.errors import (
     RunMissingError,
     SettingsError,
 )
+from hundredfold.process import steady_process
 from hundredfold.progress import bar
 from hundredfold.rundir import write_json, write_text
 
@@ -105,6 +106,7 @@ class Embeddings:
         _finish(shards, self.images, self.encoder, self.pixel_size)
 
 
+@steady_process()
 def embed(
     encoder: EncoderLike, store: PixelStore, table: ImageTable, folder: Path, *, batch: int, resume: bool
 ) -> Embeddings:

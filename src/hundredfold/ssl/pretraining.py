@@ -18,6 +18,7 @@ from hundredfold.config import FittedChoices, PretrainChoices, check_unchanged
 from hundredfold.encode.encoder import Encoder, Symmetry
 from hundredfold.encode.protocol import digest, resize
 from hundredfold.errors import InputError
+from hundredfold.process import steady_process
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.arrangement import arrange, candidates, choose_arrangement
@@ -31,7 +32,6 @@ from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.footprint import bytes_an_image, device_memory
 from hundredfold.ssl.logbook import Logbook
 from hundredfold.ssl.pool import Pool
-from hundredfold.ssl.process import steady_process
 from hundredfold.ssl.recompute import recompute_activations
 from hundredfold.ssl.timing import autotune, seconds_a_step, steps_in
 from hundredfold.ssl.trainer import Plan, Trainer

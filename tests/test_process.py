@@ -1,4 +1,4 @@
-"""A process that trains keeps its freed memory, and is as before afterwards."""
+"""A process at long work keeps its freed memory, and is as before afterwards."""
 
 import gc
 import resource
@@ -10,7 +10,7 @@ import pytest
 COUNT = """
 import resource, sys, torch
 from contextlib import nullcontext
-from hundredfold.ssl.process import steady_process
+from hundredfold.process import steady_process
 with steady_process() if sys.argv[1] == "steady" else nullcontext():
     for turn in range(30):
         if turn == 15:
@@ -33,7 +33,7 @@ def test_freed_memory_is_not_asked_for_again() -> None:
 
 
 def test_the_search_for_garbage_is_as_before_afterwards() -> None:
-    from hundredfold.ssl.process import steady_process
+    from hundredfold.process import steady_process
 
     with steady_process():
         assert gc.get_freeze_count() > 0

@@ -1,4 +1,4 @@
-"""What a process is told before it trains, so that neither its memory nor its dead objects hold it up."""
+"""What a process is told before long work, so that neither its memory nor its dead objects hold it up."""
 
 from __future__ import annotations
 
