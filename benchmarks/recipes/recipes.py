@@ -26,6 +26,7 @@ class Recipe:
 def _all() -> tuple[Recipe, ...]:
     return (
         Recipe(DEFAULT, "the defaults"),
+        Recipe("curriculum_0.75", "FastDINOv2: low resolution first", {"curriculum": 0.75}),
         Recipe("sqrt_rate", "Malladi et al. 2022, for Adam", {"learning_rate_rule": "sqrt"}),
         Recipe("rate_half", "small data", {"learning_rate": 1e-3}),
         Recipe("rate_double", "short runs", {"learning_rate": 4e-3}),
