@@ -28,6 +28,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,9 +56,8 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 BACKBONE = "efficientnet_lite0"
 INNER_TEST, INNER_SEED = 1 / 3, 1
 DRAWS = 5
-#: Steps that ``time`` compares; what lies between them is steps and nothing else, three of four at low resolution
-#: in the recipe that has such.
-SHORT, LONG = 4, 16
+#: Steps that ``time`` looks at.
+TIMED = 16
 
 
 @dataclass(frozen=True)
@@ -175,24 +175,25 @@ def initial(bench: Bench, run: RunDirectory) -> dict[str, float]:
 
 
 def time_recipes(bench: Bench, recipes: Sequence[str], weights: str) -> None:
-    """Note the seconds a step of each recipe, its views and its optimiser included; wants a quiet machine."""
+    """Note the seconds a step of each recipe, views and optimiser included; wants a quiet machine."""
     for recipe in recipes:
-        walls = [_seconds(bench, recipe, steps, weights) for steps in (SHORT, LONG)]
-        seconds = round((walls[1] - walls[0]) / (LONG - SHORT), 4)
+        seconds = round(_seconds(bench, recipe, weights), 4)
         noted = seconds_noted()
         noted.setdefault(bench.name, {})[recipe] = seconds
         write_json(RESULTS / "recipes_seconds.json", noted)
         print(f"{bench.name} {recipe}: {seconds:.3f} s a step", flush=True)
 
 
-def _seconds(bench: Bench, recipe: str, steps: int, weights: str) -> float:
-    run = bench.trial(f"time-{recipe}-{steps}")
+def _seconds(bench: Bench, recipe: str, weights: str) -> float:
+    """The mean of a step: of those at low resolution and of the others the median, by their share."""
+    run = bench.trial(f"time-{recipe}")
     chosen = settings_of(bench, recipe, weights)
-    began = time.monotonic()
-    hundredfold.pretrain(images=run.path, out=run.path, epochs=steps / an_epoch(bench, chosen), **chosen)
-    spent = time.monotonic() - began
+    hundredfold.pretrain(images=run.path, out=run.path, epochs=TIMED / an_epoch(bench, chosen), **chosen)
+    took = [row["seconds"] for row in lines(run / "metrics.jsonl")]
+    low = run.state["pretrain"]["low_steps"]
+    parts = [part for part in (took[:low], took[low:]) if part]
     shutil.rmtree(run.path)
-    return spent
+    return sum(len(part) * statistics.median(part[1:]) for part in parts) / len(took)
 
 
 def seconds_noted() -> dict[str, dict[str, float]]:
