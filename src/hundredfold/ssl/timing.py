@@ -21,17 +21,21 @@ RESERVE = 0.05
 
 
 def seconds_a_step(trainer: Trainer, first: int = 0) -> float:
-    """The median of a few real steps from ``first`` on, with copies of everything that a step changes."""
+    """The median of a few real steps from ``first`` on, their views included.
+
+    They are taken with copies of everything that a step changes.
+    """
     trial = copy.copy(trainer)
     trial.dino = copy.deepcopy(trainer.dino)
     optimiser = create_optimiser(trial.dino.student, trainer.settings.layer_decay)
     trial.forward, trial.optimiser = trainer.fabric.setup(trial.dino, optimiser)
-    times = []
+    times: list[float] = []
     last = min(first + TIMED_STEPS + 1, trainer.plan.steps)
+    began = time.monotonic()
     for batch in trainer.batches.steps(min(first, last - 1), last, workers=0):
-        began = time.monotonic()
         trial.step(batch, trainer.schedule.at(trainer.plan.steps // 2)).loss.item()  # waits for the device
         times.append(time.monotonic() - began)
+        began = time.monotonic()
         if len(times) > 2 and sum(times) > TIMED_SECONDS:
             break
     timed = sorted(times[1:] or times)
