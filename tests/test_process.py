@@ -38,4 +38,7 @@ def test_the_search_for_garbage_is_as_before_afterwards() -> None:
     with steady_process():
         assert gc.get_freeze_count() > 0
         assert gc.isenabled()
+        with steady_process():
+            pass
+        assert gc.get_freeze_count() > 0  # the outer block still holds
     assert gc.get_freeze_count() == 0

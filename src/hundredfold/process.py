@@ -12,13 +12,15 @@ from contextlib import contextmanager
 __all__ = ["steady_process"]
 
 # From glibc's malloc.h.
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-#: glibc's own values, to go back to.
-USUAL = {M_MMAP_MAX: 65536, M_TRIM_THRESHOLD: 128 * 1024, M_TOP_PAD: 0}
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 #: Freed memory is kept for the next step. A step frees and takes tensors of 30 to 150 MB again and again; by
 #: itself glibc gives each of them back to the system, which then hands it out page by page, filled with
 #: zeros: a fifth of a bfloat16 step of EfficientNet-Lite0, a third of a float32 one (batch 64, 112/56 px).
 KEPT = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 64 * 2**20}
+#: Afterwards: where glibc's own moving thresholds end up in a process that has freed a large tensor.
+USUAL = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 * 2**20, M_TRIM_THRESHOLD: 64 * 2**20, M_TOP_PAD: 0}
+
+_depth = 0
 
 
 @contextmanager
@@ -26,19 +28,24 @@ def steady_process() -> Iterator[None]:
     """Keep freed memory, and leave what lives as long as the run out of the search for garbage.
 
     A full search through the objects of torch and timm took .25 s, every few steps. What the user set in the
-    environment (``MALLOC_…``) stays. Afterwards all is as before, and freed memory goes back.
+    environment (``MALLOC_…``) stays. At the end of the outermost block freed memory goes back.
     """
+    global _depth  # noqa: PLW0603 -- it is the process's own, as the allocator is
     allocator = _glibc()
-    _tell(allocator, KEPT)
-    gc.collect()
-    gc.freeze()
+    _depth += 1
+    if _depth == 1:
+        _tell(allocator, KEPT)
+        gc.collect()
+        gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
-        _tell(allocator, USUAL)
-        if allocator is not None:
-            allocator.malloc_trim(0)
+        _depth -= 1
+        if _depth == 0:
+            gc.unfreeze()
+            _tell(allocator, USUAL)
+            if allocator is not None:
+                allocator.malloc_trim(0)
 
 
 def _glibc() -> ctypes.CDLL | None:

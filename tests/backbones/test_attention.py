@@ -7,7 +7,7 @@ from torch.nn import functional
 from hundredfold.backbones.attention import fuse_attention_from, has_attention
 from hundredfold.backbones.backbone import create_backbone
 
-NAMES = ["test_vit.r160_in1k", "xcit_nano_12_p16_224"]
+NAMES = ["test_vit.r160_in1k", "xcit_nano_12_p16_224"]  # timm fuses the class attention of the second
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -45,3 +45,17 @@ def test_the_kernel_is_chosen_in_every_call(monkeypatch: pytest.MonkeyPatch) -> 
 def test_who_attends() -> None:
     assert all(has_attention(create_backbone(name, weights="none")) for name in NAMES)
     assert not has_attention(create_backbone("resnet10t", weights="none"))
+
+
+def test_what_timm_does_not_fuse_stays_so() -> None:
+    """XCiT attends over channels: torch's kernel for tokens would compute something dear and pointless."""
+    backbone = create_backbone(NAMES[1], weights="none").eval()
+    before = choices(backbone)
+    fuse_attention_from(backbone, tokens=0)
+    backbone(torch.zeros(1, 3, 32, 32))
+    assert choices(backbone) == before
+    assert not all(before)
+
+
+def choices(backbone: torch.nn.Module) -> list[bool]:
+    return [layer.fused_attn for layer in backbone.modules() if hasattr(layer, "fused_attn")]  # type: ignore[misc]

@@ -13,7 +13,8 @@ def fuse_attention_from(module: nn.Module, tokens: int) -> int:
     """Let timm's attention layers use torch's fused kernel from so many tokens on, plain products below.
 
     The global and the local crops of one step meet the same layer with different numbers of tokens, so the
-    choice is made anew in every call. Names, parameters and values stay the same.
+    choice is made anew in every call. Names, parameters and values stay the same. A layer that timm itself
+    does not fuse (its experimental ones, or all under ``TIMM_FUSED_ATTN=0``) is never fused here.
 
     Args:
         module: changed in place.
@@ -29,18 +30,23 @@ def fuse_attention_from(module: nn.Module, tokens: int) -> int:
     """
     layers = [layer for layer in module.modules() if _chooses(layer)]
 
-    def choose(layer: nn.Module, given: tuple[Any, ...]) -> None:
-        layer.fused_attn = given[0].shape[-2] >= tokens
-
     for layer in layers:
-        layer.register_forward_pre_hook(choose)
+        if not hasattr(layer, "fused_from"):
+            layer.register_forward_pre_hook(_choose)
+        layer.fused_from = tokens  # type: ignore[assignment]
     return len(layers)
 
 
 def has_attention(module: nn.Module) -> bool:
     """Whether any layer attends."""
-    return any(_chooses(layer) or isinstance(layer, nn.MultiheadAttention) for layer in module.modules())
+    return any(
+        hasattr(layer, "fused_attn") or isinstance(layer, nn.MultiheadAttention) for layer in module.modules()
+    )
 
 
 def _chooses(layer: nn.Module) -> bool:
-    return isinstance(getattr(layer, "fused_attn", None), bool)
+    return hasattr(layer, "fused_from") or getattr(layer, "fused_attn", None) is True
+
+
+def _choose(layer: nn.Module, given: tuple[Any, ...]) -> None:
+    layer.fused_attn = given[0].shape[-2] >= layer.fused_from

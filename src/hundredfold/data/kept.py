@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +30,14 @@ class Waiting(NamedTuple):
 
 
 def stamp(path: str) -> str:
-    """The fingerprint of a file, without reading it: its size and the time of its last change."""
+    """The fingerprint of a file, without reading it: its size, the time of its last change, and its place."""
     try:
-        state = Path(path).stat()
+        whole = Path(path).resolve()
+        state = whole.stat()
     except (OSError, TypeError):  # absent, or a row without a path
         return "absent"
-    return f"{state.st_size} {state.st_mtime_ns}"
+    place = hashlib.sha256(os.fsencode(whole)).hexdigest()[:16]  # paths may hold names; a store need not
+    return f"{state.st_size} {state.st_mtime_ns} {place}"
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from hundredfold.data.resize import Fit, scaled_size, to_square
 from hundredfold.data.store import PixelStore, ValueRange
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import ImageError, InputError
+from hundredfold.lock import alone
 from hundredfold.progress import bar
 from hundredfold.rundir import atomic_write, write_json
 
@@ -52,8 +53,8 @@ def fill(
 
     Images are decoded on all cores. An interrupted filling is continued by the next call. What a finished
     store made with the same ``size`` and ``fit`` holds is not decoded again while the files are as they were
-    (size and time); images that it lacks are added at its own size. Images that already have a problem are
-    passed over; those that turn out unusable get one and no row.
+    (place, size and time); images that it lacks are added at its own size. Images that already have a
+    problem are passed over; those that turn out unusable get one and no row.
 
     Args:
         table: the images.
@@ -75,14 +76,15 @@ def fill(
         InputError: the disk is too small.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    head = _head(size, fit, value_range)
-    kept, waiting = Kept.found(folder, head), _waiting(table)
-    todo = kept.lacking(waiting)
-    pool, decoded = pool or _training_side, 0
-    if begun := bool(todo or not kept.facts):
-        decoded = _Filling(table, todo, kept, head, value_range).add(pool)
+    head, waiting = _head(size, fit, value_range), _waiting(table)
+    with alone(folder / ".fill.lock", "the pixel store"):  # another run may share it
         kept = Kept.found(folder, head)
-    filled = _filled(table, kept, waiting)
+        todo = kept.lacking(waiting)
+        pool, decoded = pool or _training_side, 0
+        if begun := bool(todo or not kept.facts):
+            decoded = _Filling(table, todo, kept, head, value_range).add(pool)
+            kept = Kept.found(folder, head)
+        filled = _filled(table, kept, waiting)
     if not begun and kept.facts["pool"] not in (None, _pool_hash(filled, pool(filled))):
         raise kept.other(", and its deep ones by the range of another training side")
     if tell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from hundredfold.progress import say
 from hundredfold.ssl.arrangement import Arrangement
@@ -21,9 +22,9 @@ RESERVE = 0.05
 
 
 def seconds_a_step(trainer: Trainer, first: int = 0) -> float:
-    """The median of a few real steps from ``first`` on, their views included.
+    """The median of a few real steps from ``first`` on, with copies of everything that a step changes.
 
-    They are taken with copies of everything that a step changes.
+    The drawing of views counts where no worker does it meanwhile. All weights learn, as in most of a run.
     """
     trial = copy.copy(trainer)
     trial.dino = copy.deepcopy(trainer.dino)
@@ -31,9 +32,12 @@ def seconds_a_step(trainer: Trainer, first: int = 0) -> float:
     trial.forward, trial.optimiser = trainer.fabric.setup(trial.dino, optimiser)
     times: list[float] = []
     last = min(first + TIMED_STEPS + 1, trainer.plan.steps)
+    values = replace(trainer.schedule.at(trainer.plan.steps // 2), backbone_frozen=False)
     began = time.monotonic()
     for batch in trainer.batches.steps(min(first, last - 1), last, workers=0):
-        trial.step(batch, trainer.schedule.at(trainer.plan.steps // 2)).loss.item()  # waits for the device
+        if trainer.plan.workers:
+            began = time.monotonic()
+        trial.step(batch, values).loss.item()  # waits for the device
         times.append(time.monotonic() - began)
         began = time.monotonic()
         if len(times) > 2 and sum(times) > TIMED_SECONDS:

@@ -78,7 +78,8 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
     table = TableFile(run.require("images.parquet", made_by="scan"), settings.transductive)
     pixels = PixelStore.open(run.pixels)
     pool = Pool(table, pixels)
-    size = settings.image_size or default_image_size(pixels.size, device_type())
+    noted = run.state.get("pretrain", {}) if settings.resume else {}  # another device may have begun it
+    size = noted.get("image_size") or settings.image_size or default_image_size(pixels.size, device_type())
     Encoder(
         backbone, size=encoder_size(size, pixels.size), value_range=pixels.value_range, fit=pixels.fit,
         provenance={"method": "none", "weights": backbone.source}, seen=frozenset(),
