@@ -145,7 +145,8 @@ def table(results: list[Result], flops: int, rates: dict[str, float]) -> list[Re
 
 def markdown(found: list[Result]) -> str:
     """The README's table: a row a contender, seconds a step and how many times ours, for each backbone."""
-    names = [result["task"]["backbone"].removesuffix("_224").replace("_", "-") for result in found]
+    tasks = [result["task"] for result in found]
+    names = [f"{task['backbone'].removesuffix('_224').replace('_', '-')}, {task['batch']}" for task in tasks]
     lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
     rows = [row for result in found for row in result["table"]]
     for key in dict.fromkeys((row["program"], row["precision"]) for row in rows):
