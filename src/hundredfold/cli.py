@@ -19,6 +19,7 @@ from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter,
 
 from hundredfold.errors import HundredfoldError, SettingsError
 from hundredfold.progress import say
+from hundredfold.ranks import ranks
 
 if TYPE_CHECKING:
     from hundredfold.config import Settings, Verb
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        _check_shared(given)
         _application(given)(given or ["--help"])
     except HundredfoldError as error:
         return _complain(str(error), error.exit_code)
@@ -71,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb = f" {given[0]}" if given[0] in VERBS else ""
         return _complain(f"{_sentence(error)} See `hundredfold{verb} --help`.", 2)
     except KeyboardInterrupt:
-        return _complain("Interrupted. Continue with the same command and --resume.", INTERRUPTED)
+        say("hundredfold: Interrupted. Continue with the same command and --resume.")
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last stop: whatever it is, the user gets a sentence
         if isinstance(error, OSError) and error.errno in MACHINE:
             where = error.filename or "while writing"
@@ -79,6 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         return _complain(f"a fault of ours: {error!r}. Please report it with the lines above.", 1)
     return 0
+
+
+def _check_shared(given: Sequence[str]) -> None:
+    """Refuse what several processes would do several times over."""
+    if ranks() > 1 and given[:1] != ["pretrain"]:
+        raise SettingsError(
+            f"torchrun started {ranks()} processes, and only pretrain shares its work among them",
+            where=" ".join(given[:1]) or None,
+            remedy="First `torchrun … -m hundredfold pretrain IMAGES --labels CSV --out RUN`, then without "
+            "torchrun `hundredfold run IMAGES --labels CSV --out RUN --resume`, which goes on from there.",
+        )
 
 
 def load_verb(name: str) -> Verb[Any, Any]:
@@ -213,5 +227,5 @@ def _sentence(error: CycloptsError) -> str:
 
 
 def _complain(sentence: str, code: int) -> int:
-    say(f"hundredfold: {' '.join(sentence.split())}")
+    say(f"hundredfold: {' '.join(sentence.split())}", every_rank=True)
     return code

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
+from hundredfold.ranks import is_first, rank
+
 __all__ = ["Progress", "bar", "say", "track"]
 
 T = TypeVar("T")
@@ -18,9 +20,13 @@ LINE_SECONDS = 10.0
 BAR_SECONDS = 0.1
 
 
-def say(text: str, *, stream: TextIO | None = None) -> None:
-    """Print one line for the user, to the error stream, so that results can be piped."""
-    print(text, file=stream or sys.stderr, flush=True)
+def say(text: str, *, stream: TextIO | None = None, every_rank: bool = False) -> None:
+    """Print one line for the user, to the error stream, so that results can be piped.
+
+    Of several ranks the first speaks; with ``every_rank`` the others too, each with its number.
+    """
+    if is_first() or every_rank:
+        print(text if is_first() else f"[rank {rank()}] {text}", file=stream or sys.stderr, flush=True)
 
 
 class Progress:
@@ -64,6 +70,8 @@ class Progress:
 
     def _show(self, now: float, facts: dict[str, float | str], *, last: bool = False) -> None:
         self._shown, self._visible = now, True
+        if not is_first():
+            return
         line = self._line(now - self._began, facts)
         if self._terminal:
             line = line[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be drawn over

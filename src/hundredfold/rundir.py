@@ -20,6 +20,7 @@ import yaml
 from hundredfold.config.base import Settings
 from hundredfold.errors import InputError, RunExistsError, RunMissingError
 from hundredfold.lock import alone
+from hundredfold.ranks import is_first
 
 __all__ = [
     "CHECKPOINT_FOLDERS", "RunDirectory", "atomic_folder", "atomic_write", "hash_file", "hash_folder",
@@ -125,6 +126,8 @@ def hash_folder(folder: Path) -> str:
 
 class RunDirectory:
     """A folder that holds the stages of one run and ``run.json``, which says how far each came.
+
+    Of several ranks the first one writes; on the others what writes does nothing.
 
     Args:
         path: the folder.
@@ -253,6 +256,9 @@ class RunDirectory:
             RunBusyError: another process works on this stage of the run.
             RunExistsError: the stage was begun before and ``resume`` is not set.
         """
+        if not is_first():
+            yield
+            return
         with alone(self.path / f".{name}.lock", name), self._noted(name, settings, resume=resume):
             yield
 
@@ -280,15 +286,20 @@ class RunDirectory:
 
     def record(self, **facts: object) -> None:
         """Add facts to ``run.json``; they must be what JSON can hold."""
-        self._write({**self.state, **facts})
+        if is_first():
+            self._write({**self.state, **facts})
 
     def log(self, line: str) -> None:
         """Append a line with the time to ``log.txt``."""
+        if not is_first():
+            return
         with (self.path / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {line}\n")
 
     def explain(self, stage: str, lines: Sequence[str]) -> None:
         """Say on top of ``config.yaml``, as comments, what became of settings that ``stage`` left open."""
+        if not is_first():
+            return
         path = self / "config.yaml"
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         kept = [line for line in _comments(before) if not line.startswith(f"# {stage}: ")]

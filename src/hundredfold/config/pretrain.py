@@ -99,7 +99,9 @@ class PretrainChoices(Settings):
     )
 
     batch_size: int | None = Field(
-        None, ge=2, description="Images a step [default: by images and memory, 16…64 on a CPU, else …256]."
+        None, ge=2,
+        description="Images a step, over all processes "
+        "[default: by images and memory, 16…64 on a CPU, else …256].",
     )
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate at batch 256.")
     learning_rate_rule: Literal["linear", "sqrt"] = Field(
@@ -158,8 +160,9 @@ class PretrainChoices(Settings):
         "and mirrored ones; auto: all that the modality allows.",
     )
 
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Arithmetic of the backbone; auto follows a measured table."
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = Field(
+        "auto",
+        description="Arithmetic of the backbone; auto follows a measured table, float64 is for checks."
     )
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again in the backward pass: less memory, more time."

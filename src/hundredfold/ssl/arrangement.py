@@ -14,8 +14,8 @@ from hundredfold.backbones.convolutions import use_cpu_convolutions
 
 __all__ = ["RULES", "Arrangement", "Rule", "arrange", "backbone_kind", "candidates", "choose_arrangement"]
 
-Precision = Literal["float32", "bfloat16"]
-Asked = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float64"]
+Asked = Literal["auto", "float32", "bfloat16", "float64"]
 Kind = Literal["depthwise", "convolutional", "transformer"]
 MemoryFormat = Literal["channels_last", "contiguous"]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hundredfold.backbones.backbone import Backbone
+from hundredfold.ssl.syncbatchnorm import localise_batchnorm
 
 __all__ = ["has_batchnorm", "reestimate_batchnorm"]
 
@@ -28,6 +29,7 @@ def reestimate_batchnorm(backbone: Backbone, batches: Iterable[Tensor]) -> None:
         backbone: changed in place; left in evaluation mode.
         batches: uint8 images [b, h, w, 3] at the size the encoder works at, unaugmented.
     """
+    localise_batchnorm(backbone)
     layers = [module for module in backbone.modules() if isinstance(module, _BatchNorm)]
     backbone.eval()
     for layer in layers:

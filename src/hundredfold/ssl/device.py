@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 
+from hundredfold.ranks import local_ranks, ranks
 from hundredfold.ssl.arrangement import Precision
 
 __all__ = ["create_fabric", "default_image_size", "device_type"]
+
+FABRIC_PRECISION: Mapping[Precision, Literal["32-true", "bf16-mixed", "64-true"]] = {
+    "float32": "32-true", "bfloat16": "bf16-mixed", "float64": "64-true",
+}
 
 #: Largest global crop that is trained by default, in px: what a CPU does in an hour, and the papers' size.
 CPU_IMAGE_SIZE = 112
@@ -20,18 +27,25 @@ GPU_IMAGE_SIZE = 224
 def create_fabric(precision: Precision) -> Fabric:
     """One process on the best device, or one rank of those that torchrun started."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision, and so do we
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    return Fabric(
-        accelerator="auto", devices="auto" if ranks > 1 else 1,
-        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
+    arithmetic = FABRIC_PRECISION[precision]
+    if ranks() == 1:
+        return Fabric(accelerator="auto", devices=1, precision=arithmetic)
+    # Buffers need no broadcast: BatchNorm and centre are computed from the whole batch on every rank.
+    shared = DDPStrategy(forward_sync_buffers=False, gradient_as_bucket_view=True)
+    fabric = Fabric(
+        accelerator=device_type(), devices=local_ranks(), num_nodes=ranks() // local_ranks(), strategy=shared,
+        precision=arithmetic,
     )
+    fabric.launch()
+    return fabric
 
 
 def device_type() -> str:
     """``cuda``, ``mps`` or ``cpu``: what Fabric will choose."""
     if torch.cuda.is_available():
         return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    # The ranks of a Mac meet on its CPU: torch has no collectives for mps.
+    return "mps" if torch.backends.mps.is_available() and ranks() == 1 else "cpu"
 
 
 def default_image_size(stored: int, device: str) -> int:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hundredfold.ssl.loss import at_least_float32
+
 __all__ = ["ProjectionHead"]
 
 
@@ -15,7 +17,7 @@ class ProjectionHead(nn.Module):
     """An MLP, a unit-length bottleneck, and cosines to the prototypes.
 
     The last layer is weight-normed with every gain fixed to 1 (``norm_last_layer`` of the original),
-    so its logits are cosines. Everything from the norm on is computed in float32, whatever the
+    so its logits are cosines. Everything from the norm on is computed in float32 or wider, whatever the
     autocast, because logits are divided by temperatures of .02.
 
     Args:
@@ -52,6 +54,6 @@ class ProjectionHead(nn.Module):
         """Map features [b, d] to cosines [b, k]."""
         points = self.mlp(features)  # [b, bottleneck]
         with torch.autocast(points.device.type, enabled=False):
-            points = functional.normalize(points.float(), dim=-1)
-            directions = functional.normalize(self.prototypes.float(), dim=-1)
+            points = functional.normalize(at_least_float32(points), dim=-1)
+            directions = functional.normalize(at_least_float32(self.prototypes), dim=-1)
             return functional.linear(points, directions)  # [b, k]

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-__all__ = ["Centre", "dino_loss", "entropy", "koleo", "sinkhorn"]
+from hundredfold.ssl.collectives import gather_over_ranks, mean_over_ranks
+
+__all__ = ["Centre", "at_least_float32", "dino_loss", "entropy", "koleo", "sinkhorn"]
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """The values in float32, or in the wider type they have."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def dino_loss(student: Tensor, targets: Tensor, temperature: float) -> Tensor:
@@ -38,7 +45,7 @@ def dino_loss(student: Tensor, targets: Tensor, temperature: float) -> Tensor:
     views = student.shape[0]
     total = targets.sum(0, keepdim=True)  # [1, b, k]
     wanted = torch.cat([total - targets, total.expand(views - teachers, -1, -1)])  # [s, b, k]
-    log_probabilities = functional.log_softmax(student.float() / temperature, dim=-1)
+    log_probabilities = functional.log_softmax(at_least_float32(student) / temperature, dim=-1)
     pairs = teachers * views - teachers
     return -(wanted * log_probabilities).sum() / (pairs * images)
 
@@ -69,15 +76,12 @@ class Centre(nn.Module):
 
     def targets(self, logits: Tensor, temperature: float) -> Tensor:
         """Centred and sharpened probabilities of the same shape as ``logits`` [..., k]."""
-        return functional.softmax((logits.float() - self.mean) / temperature, dim=-1)
+        return functional.softmax((at_least_float32(logits) - self.mean) / temperature, dim=-1)
 
     @torch.no_grad()
     def update(self, logits: Tensor) -> None:
         """Move the mean towards that of ``logits`` [..., k], over all ranks."""
-        batch = logits.float().flatten(0, -2).mean(0)  # [k]
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(batch)
-            batch /= distributed.get_world_size()
+        batch = mean_over_ranks(at_least_float32(logits).flatten(0, -2).mean(0))  # [k]
         self.mean.lerp_(batch, 1 - self.momentum)
 
 
@@ -107,14 +111,17 @@ def sinkhorn(logits: Tensor, temperature: float, iterations: int = 3) -> Tensor:
     for _ in range(iterations):
         joint /= _over_ranks(joint.sum(0, keepdim=True), "sum").clamp_min(1e-300)
         joint /= joint.sum(1, keepdim=True).clamp_min(1e-300)
-    return joint.view_as(logits).float()
+    return joint.view_as(logits).to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def koleo(features: Tensor) -> Tensor:
-    """Minus the mean log distance of each image to its nearest neighbour in the batch.
+    """Minus the mean log distance of each image to its nearest neighbour in the batch (of all ranks).
 
     Args:
         features: [b, d] of one view.
+
+    Returns:
+        a scalar: the mean over the images of all ranks.
 
     Source:
         Sablayrolles et al. 2019, arXiv 1806.03198, equation 4; DINOv2, arXiv 2304.07193.
@@ -123,7 +130,7 @@ def koleo(features: Tensor) -> Tensor:
         >>> round(koleo(torch.eye(3)).item(), 4)  # three corners, sqrt(2) apart
         -0.3466
     """
-    points = functional.normalize(features.float(), dim=-1)
+    points = functional.normalize(gather_over_ranks(at_least_float32(features)), dim=-1)
     with torch.no_grad():
         cosines = points @ points.T
         cosines.fill_diagonal_(-2.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -17,14 +18,16 @@ from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import FittedChoices, PretrainChoices, check_unchanged
 from hundredfold.encode.encoder import Encoder, Symmetry
 from hundredfold.encode.protocol import digest, resize
-from hundredfold.errors import InputError
+from hundredfold.errors import InputError, SettingsError
 from hundredfold.process import steady_process
 from hundredfold.progress import say
+from hundredfold.ranks import local_ranks, ranks
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.arrangement import arrange, candidates, choose_arrangement
 from hundredfold.ssl.batches import BatchOrder
 from hundredfold.ssl.batchnorm import has_batchnorm, reestimate_batchnorm
 from hundredfold.ssl.checkpoints import Checkpoints
+from hundredfold.ssl.collectives import from_first
 from hundredfold.ssl.curriculum import Curriculum, low_size
 from hundredfold.ssl.defaults import Circumstances, Fitted, fit_settings, fit_to_steps, warnings_of
 from hundredfold.ssl.device import create_fabric, device_type
@@ -60,11 +63,12 @@ def pretrain_encoder(
     """Train DINO from ``backbone`` on ``pool`` and return the teacher as an encoder.
 
     The plan (steps, batch, precision …) is written to ``run.json`` before the first step, and a
-    resume follows it.
+    resume follows it. Of several ranks the first one makes it, and all return the same encoder.
 
     Raises:
         InputError: fewer than two images, or images and checkpoints that do not belong together.
-        SettingsError: a resume with other settings than the run was begun with.
+        SettingsError: a resume with other settings than the run was begun with, or a batch that the
+            ranks cannot share.
         TrainingError: the loss is not finite.
     """
     if len(pool) < 2:
@@ -73,16 +77,18 @@ def pretrain_encoder(
             remedy="Check splits.csv: test and audit images are left out unless --transductive is given.",
         )
     build = partial(_trainer, pool=pool, run=run, seed=seed)
-    noted = run.state.get("pretrain") if resume else None
+    noted = from_first(lambda: run.state.get("pretrain") if resume else None)
     measured: dict[str, object] = {}
     if noted:
         plan = _noted_plan(noted, settings, run)
         fitted = Fitted.of_note(settings, noted["defaults"])
         measured = {name: noted[name] for name in ("autotuned",) if name in noted}
     else:
-        fitted = _fit(backbone, pool, settings)
+        # What the first rank finds by its memory and its kind of processor holds for all.
+        fitted = Fitted.of_note(settings, from_first(lambda: _fit(backbone, pool, settings).note()))
+        plan = Plan(**from_first(lambda: asdict(_plan(backbone, pool, fitted.settings))))
         plan, measured = _settled(
-            _plan(backbone, pool, fitted.settings), fitted.settings,
+            plan, fitted.settings,
             lambda plan: build(copy.deepcopy(backbone), settings=fitted.settings, plan=plan),
         )
         fitted = fit_to_steps(fitted, plan.steps)
@@ -185,7 +191,7 @@ def _workers(settings: PretrainChoices) -> int:
     """Processes that draw views; they change nothing but the pace, so a resume decides anew."""
     if settings.workers is not None:
         return settings.workers
-    return 0 if device_type() == "cpu" else max(1, torch.get_num_threads() - 1)
+    return 0 if device_type() == "cpu" else max(1, _cores() - 1)
 
 
 def _settled(
@@ -218,6 +224,24 @@ def _low(plan: Plan) -> str:
     return f" (the first {plan.low_steps:,} steps {low} px)"
 
 
+def _cores() -> int:
+    """Cores for this process: torchrun sets the threads of each to 1, so they are counted there."""
+    if ranks() == 1:
+        return torch.get_num_threads()
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable // local_ranks()
+
+
+def _check_shares(plan: Plan) -> None:
+    if plan.batch_size % ranks():
+        raise SettingsError(
+            f"expected a batch that {ranks()} processes can share evenly, found {plan.batch_size} images",
+            where="batch_size",
+            remedy=f"Give --batch-size {max(1, plan.batch_size // ranks()) * ranks()}, or start another "
+            "number of processes; a resume keeps the batch of its run.",
+        )
+
+
 def _noted_plan(noted: Mapping[str, object], settings: PretrainChoices, run: RunDirectory) -> Plan:
     if isinstance(before := noted["settings"], dict):
         check_unchanged("this run was begun", before, _essential(settings), where=run.path)
@@ -238,6 +262,7 @@ def _essential(settings: PretrainChoices) -> dict[str, object]:
 def _trainer(
     backbone: Backbone, pool: Pool, settings: FittedChoices, run: RunDirectory, *, plan: Plan, seed: int
 ) -> Trainer:
+    _check_shares(plan)
     arrange(backbone, device_type(), plan.arrangement)
     torch.manual_seed(seed)  # the head is drawn here, whatever was tried before
     dino = DINO(backbone, settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -52,7 +53,9 @@ def forward_statistics_only(module: nn.Module) -> Iterator[None]:
     before = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
     for layer in layers:
         # The layer still sees its buffers, as torch compares what both passes keep; it moves them by nothing.
-        layer.momentum, layer.num_batches_tracked = 0.0, None
+        # A spare counter in place of none: SyncBatchNorm asks for one.
+        layer.momentum, count = 0.0, layer.num_batches_tracked
+        layer.num_batches_tracked = None if count is None else torch.empty_like(count)
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from hundredfold.progress import say
 from hundredfold.ssl.arrangement import Arrangement
+from hundredfold.ssl.collectives import from_first
 from hundredfold.ssl.optimiser import create_optimiser
 from hundredfold.ssl.trainer import Trainer
 
@@ -25,6 +26,7 @@ def seconds_a_step(trainer: Trainer, first: int = 0) -> float:
     """The median of a few real steps from ``first`` on, with copies of everything that a step changes.
 
     The drawing of views counts where no worker does it meanwhile. All weights learn, as in most of a run.
+    Of several ranks the first one's clock counts.
     """
     trial = copy.copy(trainer)
     trial.dino = copy.deepcopy(trainer.dino)
@@ -40,10 +42,10 @@ def seconds_a_step(trainer: Trainer, first: int = 0) -> float:
         trial.step(batch, values).loss.item()  # waits for the device
         times.append(time.monotonic() - began)
         began = time.monotonic()
-        if len(times) > 2 and sum(times) > TIMED_SECONDS:
+        if from_first(lambda: len(times) > 2 and sum(times) > TIMED_SECONDS):
             break
     timed = sorted(times[1:] or times)
-    return timed[len(timed) // 2]
+    return from_first(lambda: timed[len(timed) // 2])
 
 
 def steps_in(minutes: float, seconds: Callable[[bool], float], low: float) -> int:

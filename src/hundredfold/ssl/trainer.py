@@ -19,10 +19,12 @@ from torch import Tensor
 
 from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import FittedChoices
+from hundredfold.errors import TrainingError
 from hundredfold.progress import bar
 from hundredfold.ssl.arrangement import Arrangement, MemoryFormat, Precision
 from hundredfold.ssl.batches import Batch, BatchOrder, ViewBatches
 from hundredfold.ssl.checkpoints import Checkpoints
+from hundredfold.ssl.collectives import Vote, from_first
 from hundredfold.ssl.curriculum import Curriculum
 from hundredfold.ssl.dino import DINO, Outputs
 from hundredfold.ssl.ledger import Ledger
@@ -32,6 +34,7 @@ from hundredfold.ssl.optimiser import clip_gradients, create_optimiser, prepare_
 from hundredfold.ssl.pool import Pool
 from hundredfold.ssl.recompute import forward_statistics_only
 from hundredfold.ssl.schedules import Schedule, StepValues
+from hundredfold.ssl.syncbatchnorm import synchronise_batchnorm
 from hundredfold.ssl.watch import is_watched
 
 __all__ = ["Plan", "Trainer"]
@@ -64,7 +67,9 @@ class Plan:
 
 @dataclass
 class Trainer:
-    """Trains a :class:`DINO` on a pool of images.
+    """Trains a :class:`DINO` on a pool of images, alone or as one of several ranks.
+
+    Ranks share each batch, and all of them make the same update. Rank 0 alone logs, watches and saves.
 
     Args:
         dino: student, teacher and centre.
@@ -103,6 +108,8 @@ class Trainer:
             self.pool, self.order, self.views,
             rank=self.fabric.global_rank, world_size=self.fabric.world_size,
         )
+        if self.fabric.world_size > 1:
+            synchronise_batchnorm(self.dino, self.fabric.device.type)
         optimiser = create_optimiser(self.dino.student, self.settings.layer_decay)
         self.forward, self.optimiser = self.fabric.setup(self.dino, optimiser)
 
@@ -129,6 +136,7 @@ class Trainer:
             self._ledger(start) as ledger,
             bar("Pre-training", self.plan.steps, "steps", start=start) as progress,
             _stop_signal() as stop,
+            Vote() as vote,
         ):
             for row in ledger.kept:
                 self.pulse.take(row)
@@ -142,16 +150,19 @@ class Trainer:
                 ledger.note(self._row(batch.step, values, outputs) | initial)
                 initial = {}
                 done = batch.step + 1
-                due = time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
-                save, score = due or stop.is_set() or done == self.plan.steps, None
+                if due := time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
+                    saved = time.monotonic()
+                # One rank's wish is the others' a step later: they read, save and stop together.
+                stopped, due = vote(stop.is_set(), due and self.fabric.is_global_zero)
+                save, score = due or stopped or done == self.plan.steps, None
                 if save or self._is_read(batch.step, len(ledger)):
                     score = self._read(ledger, batch.step)
                 progress.advance(1, **self.pulse.facts())
-                if save or self.checkpoints.is_better(score):
+                if self.fabric.is_global_zero and (save or self.checkpoints.is_better(score)):
                     self._save(ledger, done, score)
                     saved = time.monotonic()
                     ledger.start_clock()
-                if stop.is_set() and done < self.plan.steps:
+                if stopped and done < self.plan.steps:
                     raise KeyboardInterrupt
 
     def step(self, batch: Batch, values: StepValues) -> Outputs:
@@ -219,20 +230,26 @@ class Trainer:
         return views.to(self.fabric.device, non_blocking=True)
 
     def _save(self, ledger: Ledger, done: int, score: float | None) -> None:
-        if self.fabric.is_global_zero:
-            state = {"dino": self.dino.state_dict(), "optimiser": self.optimiser.state_dict()}
-            if not _all_finite(state["dino"].values()):
-                raise ledger.fault("a weight is not finite", done - 1)
-            ledger.sync()
-            encoder = partial(self.save_encoder, done) if self.save_encoder else None
-            self.checkpoints.save(done, state, score=score, encoder=encoder)
-        self.fabric.barrier()
+        state = {"dino": self.dino.state_dict(), "optimiser": self.optimiser.state_dict()}
+        if not _all_finite(state["dino"].values()):
+            raise ledger.fault("a weight is not finite", done - 1)
+        ledger.sync()
+        encoder = partial(self.save_encoder, done) if self.save_encoder else None
+        self.checkpoints.save(done, state, score=score, encoder=encoder)
 
     def _restore(self) -> int:
-        found = self.checkpoints.load()
+        found = self.checkpoints.load() if self.fabric.is_global_zero else None
+        first = from_first(lambda: found[0] if found else 0)
+        if not self.fabric.is_global_zero:  # after the first rank, which removes what is damaged
+            found = self.checkpoints.load()
+        done, state = found or (0, {})
+        if done != first:
+            raise TrainingError(
+                f"this process found the checkpoint of step {done}, the first one that of step {first}",
+                where=self.checkpoints.folder, remedy="All machines must see the same run directory.",
+            )
         if found is None:
             return 0
-        done, state = found
         self.dino.load_state_dict(state["dino"])
         self.optimiser.load_state_dict(state["optimiser"])
         return done

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hundredfold.config import PretrainSettings, ScanSettings, verb
 from hundredfold.errors import InputError
 from hundredfold.progress import say
+from hundredfold.ranks import is_first
 from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -21,20 +23,23 @@ def pretrain(settings: PretrainSettings) -> RunDirectory:
 
     IMAGES is scanned into OUT first, unless OUT (or IMAGES) is a run that was scanned already. Writes
     ``encoder/`` (the teacher) and ``initial/`` (the backbone before), ``metrics.jsonl`` and ``checkpoints/``.
+    Under ``torchrun`` the processes share each batch, and the first one does all else (docs/devices.md).
 
     Raises:
         RunExistsError: OUT holds a pre-training already and ``resume`` is not set.
         WeightsError: the initial weights cannot be had.
         TrainingError: the loss is not finite.
     """
+    from hundredfold.ssl.collectives import from_first, joined
+
     begun = settings.resume and RunDirectory.is_run(settings.out)
-    done = begun and RunDirectory.open(settings.out).done("pretrain")
-    backbone = None if done else _backbone(settings)
-    run = _scanned(settings)
-    if backbone is None:
-        return run
-    with run.stage("pretrain", settings=settings, resume=settings.resume):
-        _pretrain(backbone, settings, run)
+    if begun and RunDirectory.open(settings.out).done("pretrain"):
+        return _scanned(settings)
+    with joined():
+        backbone = _backbone(settings) if is_first() else None
+        run = RunDirectory.open(Path(from_first(lambda: str(_scanned(settings).path))))
+        with run.stage("pretrain", settings=settings, resume=settings.resume):
+            _pretrain(backbone or _backbone(settings), settings, run)
     return run
 
 
@@ -80,13 +85,16 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
     pool = Pool(table, pixels)
     noted = run.state.get("pretrain", {}) if settings.resume else {}  # another device may have begun it
     size = noted.get("image_size") or settings.image_size or default_image_size(pixels.size, device_type())
-    Encoder(
+    initial = Encoder(
         backbone, size=encoder_size(size, pixels.size), value_range=pixels.value_range, fit=pixels.fit,
         provenance={"method": "none", "weights": backbone.source}, seen=frozenset(),
         symmetry=encoder_symmetry(settings),
-    ).save(run / "initial")
+    )
+    if is_first():
+        initial.save(run / "initial")
     encoder = pretrain_encoder(
         backbone, pool, settings, run, seed=settings.seed, resume=settings.resume
     )
-    encoder.save(run / "encoder")
+    if is_first():
+        encoder.save(run / "encoder")
     say(f"Encoder: {run / 'encoder'}")

@@ -10,6 +10,7 @@ from hundredfold.config import (
     CurveSettings,
     EmbedChoices,
     FitSettings,
+    PretrainChoices,
     PretrainSettings,
     ReportSettings,
     RunSettings,
@@ -76,7 +77,8 @@ def _stages(settings: RunSettings) -> dict[str, tuple[Settings, Callable[[], obj
     fitting = settings.part(FitSettings, embeddings=settings.out)
     return {
         "scan": (scanning, lambda: scan(scanning)),
-        "pretrain": (learning, lambda: pretrain(learning)),
+        # its images and labels are those of the scan, whatever they were called there
+        "pretrain": (settings.part(PretrainChoices), lambda: pretrain(learning)),
         "embed": (settings.part(EmbedChoices), lambda: _embed(settings)),
         "curve": (measuring, lambda: curve(measuring)),
         "fit": (fitting, lambda: fit(fitting)),
