@@ -24,7 +24,7 @@ from hundredfold.errors import SettingsError
 from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.pretraining import _check_shares
 from hundredfold.ssl.syncbatchnorm import PLAIN, localise_batchnorm, synchronise_batchnorm
-from hundredfold.ssl.trainer import Plan
+from hundredfold.ssl.trainer import Plan, _stop_signal
 
 JOB = Path(__file__).with_name("ranks_job.py")
 STEPS = 50
@@ -259,6 +259,23 @@ def test_one_rank_asked_to_stop_all_stop_after_the_same_step(images: Path, tmp_p
     assert newest(tmp_path / "run") == steps(tmp_path / "run") < planned
     stages = hundredfold.RunDirectory.open(tmp_path / "run").state["stages"]
     assert stages["pretrain"]["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_rank_that_fails_comes_to_its_last_words(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """torchrun sends SIGTERM as soon as another rank has ended, often while this one still unwinds."""
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": str(count), "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with _stop_signal():
+            pass
+        assert signal.getsignal(signal.SIGTERM) == before
+        with pytest.raises(RuntimeError), _stop_signal():
+            raise RuntimeError("Connection closed by peer")
+        assert signal.getsignal(signal.SIGTERM) == (signal.SIG_IGN if count > 1 else before)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

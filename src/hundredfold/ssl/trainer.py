@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import FittedChoices
 from hundredfold.errors import TrainingError
 from hundredfold.progress import bar
+from hundredfold.ranks import ranks
 from hundredfold.ssl.arrangement import Arrangement, MemoryFormat, Precision
 from hundredfold.ssl.batches import Batch, BatchOrder, ViewBatches
 from hundredfold.ssl.checkpoints import Checkpoints
@@ -268,9 +270,16 @@ def _stop_signal() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    asked = (signal.SIGINT, signal.SIGTERM)
+    before: dict[int, Any] = {number: signal.signal(number, ask) for number in asked}
     try:
         yield event
+    except BaseException:
+        if ranks() > 1:
+            # It is ending already, and torchrun asks each rank to once another has ended: this one must come
+            # to close its run and to say why. torchrun kills what takes longer than its --shutdown-timeout.
+            before[signal.SIGTERM] = signal.SIG_IGN
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
