@@ -41,9 +41,9 @@ def seconds_a_step(trainer: Trainer, first: int = 0) -> float:
             began = time.monotonic()
         trial.step(batch, values).loss.item()  # waits for the device
         times.append(time.monotonic() - began)
-        began = time.monotonic()
         if from_first(lambda: len(times) > 2 and sum(times) > TIMED_SECONDS):
             break
+        began = time.monotonic()
     timed = sorted(times[1:] or times)
     return from_first(lambda: timed[len(timed) // 2])
 
