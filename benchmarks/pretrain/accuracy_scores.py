@@ -2,7 +2,7 @@
 
 The weights of another program are looked at in three ways, so that none is held against it: as it left them
 (images at the size of its crops), by our encoder's protocol (our size, vectors averaged over the turned and
-mirrored images), and so with BatchNorm's statistics re-estimated on plain training images, as our export.
+mirrored images), and so with BatchNorm's statistics taken anew from plain training images.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 import hundredfold
-from hundredfold.backbones.backbone import create_backbone
+from hundredfold.backbones.backbone import Backbone, create_backbone
 from hundredfold.config import PretrainSettings
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder
 from hundredfold.encode.protocol import resize
 from hundredfold.rundir import RunDirectory
-from hundredfold.ssl.batchnorm import reestimate_batchnorm
 from hundredfold.ssl.device import default_image_size
 from hundredfold.ssl.pretraining import encoder_size, encoder_symmetry
 
@@ -31,7 +30,7 @@ __all__ = ["WAYS", "crop_sizes", "encoder_of", "score"]
 
 LABELS, DRAWS = 100, 5
 WAYS = ("as it is", "our protocol", "our protocol, statistics re-estimated")
-ESTIMATED, BATCH = 2048, 64  # as our export
+ESTIMATED, BATCH = 2048, 64
 
 
 def crop_sizes(split: RunDirectory) -> tuple[int, int]:
@@ -79,6 +78,20 @@ def score(encoder: Path, split: RunDirectory, labels: Path, out: Path) -> list[f
     rows = pd.read_parquet(out / "curve.parquet")
     rows = rows[(rows["metric"] == "balanced_accuracy") & rows["class"].isna()].sort_values("repeat")
     return [round(float(value), 5) for value in rows["value"]]
+
+
+@torch.no_grad()
+def reestimate_batchnorm(backbone: Backbone, batches: Iterator[torch.Tensor]) -> None:
+    """Replace BatchNorm's running statistics by those of ``batches``, each counting the same."""
+    layers = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    backbone.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain average over the batches
+        layer.train()
+    for batch in batches:
+        backbone(backbone.normalise(batch))
+    backbone.eval()
 
 
 def _plain(store: PixelStore, pool: ImageTable, size: int) -> Iterator[Tensor]:

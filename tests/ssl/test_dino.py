@@ -10,7 +10,6 @@ from torch import nn
 
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainChoices
-from hundredfold.ssl.batchnorm import has_batchnorm, reestimate_batchnorm
 from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.head import ProjectionHead
 from hundredfold.ssl.optimiser import clip_gradients, create_optimiser, parameter_groups, prepare_step
@@ -71,7 +70,7 @@ def test_the_average_is_lightlys_for_every_parameter(dino: DINO) -> None:
 def test_running_statistics_are_the_average_of_the_students(dino: DINO) -> None:
     before = {k: v.clone() for k, v in dino.teacher.named_buffers() if "running" in k}
     one_step(dino, momentum=0.75)
-    if not has_batchnorm(dino.teacher.backbone):
+    if not any(isinstance(module, nn.BatchNorm2d) for module in dino.teacher.modules()):
         pytest.skip("this backbone has no BatchNorm")
     assert before
     student = dict(dino.student.named_buffers())
@@ -104,20 +103,6 @@ def test_batch_statistics_are_used_where_asked_for() -> None:
         .teacher.backbone(backbone.normalise(views()[0][0])) for kind in ("batch", "running")
     ]
     assert not torch.allclose(logits[0], logits[1])
-
-
-def test_reestimated_statistics_are_those_of_the_given_images() -> None:
-    torch.manual_seed(0)
-    backbone = create_backbone("resnet10t", weights="none")
-    batches = [torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8) for _ in range(3)]
-    reestimate_batchnorm(backbone, batches)
-    first = next(m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d))
-    convolution = next(m for m in backbone.modules() if isinstance(m, nn.Conv2d))
-    with torch.no_grad():
-        maps = [convolution(backbone.normalise(batch)) for batch in batches]
-    expected = torch.stack([m.mean((0, 2, 3)) for m in maps]).mean(0)
-    torch.testing.assert_close(first.running_mean, expected, rtol=1e-4, atol=1e-5)
-    assert not backbone.training
 
 
 def test_as_many_local_crops_as_asked_for_and_none_is_possible(dino: DINO) -> None:

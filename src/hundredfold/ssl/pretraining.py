@@ -5,19 +5,17 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import FittedChoices, PretrainChoices, check_unchanged
 from hundredfold.encode.encoder import Encoder, Symmetry
-from hundredfold.encode.protocol import digest, resize
+from hundredfold.encode.protocol import digest
 from hundredfold.errors import InputError, SettingsError
 from hundredfold.process import steady_process
 from hundredfold.progress import say
@@ -25,7 +23,6 @@ from hundredfold.ranks import local_ranks, ranks
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.arrangement import arrange, candidates, choose_arrangement
 from hundredfold.ssl.batches import BatchOrder
-from hundredfold.ssl.batchnorm import has_batchnorm, reestimate_batchnorm
 from hundredfold.ssl.checkpoints import Checkpoints
 from hundredfold.ssl.collectives import from_first
 from hundredfold.ssl.curriculum import Curriculum, low_size
@@ -43,12 +40,6 @@ from hundredfold.views.modalities import MODALITIES
 from hundredfold.views.multicrop import MultiCrop
 
 __all__ = ["Pool", "encoder_size", "encoder_symmetry", "pretrain_encoder"]
-
-#: Images the BatchNorm statistics are taken from, at most.
-ESTIMATED = 2048
-#: The same for the encoder of a checkpoint, while the training waits.
-ESTIMATED_MEANWHILE = 512
-
 
 #: Local crops are of whole multiples of so many px where their size is lowered.
 LOCAL_STEP = 8
@@ -318,19 +309,16 @@ def _watch(pool: Pool, plan: Plan, settings: FittedChoices) -> Watch:
 def _encoder(
     dino: DINO, pool: Pool, settings: PretrainChoices, facts: Mapping[str, Any], *, step: int
 ) -> Encoder:
-    """The teacher after ``step`` steps as an encoder; the teacher itself stays as it is.
+    """The teacher after ``step`` steps as an encoder.
 
-    One whose training is not finished takes its BatchNorm statistics from fewer images.
+    BatchNorm keeps the statistics that the teacher averaged over the training. Taken anew from plain training
+    images they did worse: .778 in place of .790 for the SVM at 100 labels per class, .769 in place of .797
+    for logistic regression (blood cells after 405 steps, inner split, one seed), .718 in place of .759
+    for the SVM on the untrained weights of an ultrasound set.
     """
-    size = encoder_size(facts["image_size"], pool.pixels.size)
-    backbone = dino.teacher.backbone
-    if has_batchnorm(backbone):
-        backbone = copy.deepcopy(backbone)
-        images = ESTIMATED if step == facts["steps"] else ESTIMATED_MEANWHILE
-        reestimate_batchnorm(backbone, _plain_batches(pool, size, facts["batch_size"], images))
     return Encoder(
-        backbone,
-        size=size,
+        dino.teacher.backbone,
+        size=encoder_size(facts["image_size"], pool.pixels.size),
         value_range=pool.pixels.value_range,
         fit=pool.pixels.fit,
         provenance={"method": "DINO", **facts, "step": step},
@@ -347,10 +335,3 @@ def _tell_best(checkpoints: Checkpoints, steps: int) -> None:
             f"--encoder {checkpoints.path(best[0])} takes its features. All these labels chose it, so "
             "a curve on fewer of them flatters it."
         )
-
-
-def _plain_batches(pool: Pool, size: int, batch_size: int, images: int) -> Iterator[Tensor]:
-    chosen = np.sort(np.random.default_rng(0).permutation(len(pool))[:images])
-    rows = pool.rows[np.random.default_rng(1).permutation(chosen)]
-    for part in np.array_split(rows, max(1, len(rows) // batch_size)):
-        yield torch.from_numpy(resize(pool.pixels[part], size))
