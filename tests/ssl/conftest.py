@@ -43,10 +43,16 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 
 @pytest.fixture
-def train(pool: Pool) -> Callable[..., Encoder]:
-    """``train(out, resume=…, **settings)``: pre-train on the pool, deterministically."""
+def tiny() -> dict[str, object]:
+    """The settings of that training."""
+    return dict(TINY)
 
-    def trained(out: Path, *, resume: bool = False, **changes: object) -> Encoder:
+
+@pytest.fixture
+def train(pool: Pool) -> Callable[..., Encoder]:
+    """``train(out, resume=…, on=…, **settings)``: pre-train on the pool (or another), deterministically."""
+
+    def trained(out: Path, *, resume: bool = False, on: Pool = pool, **changes: object) -> Encoder:
         torch.use_deterministic_algorithms(True)
         given = {"epochs": 2, **TINY, **changes}
         settings = PretrainSettings.of(images=out, out=out, resume=resume, **given)
@@ -54,14 +60,14 @@ def train(pool: Pool) -> Callable[..., Encoder]:
         backbone = create_backbone(settings.backbone, weights="none", drop_path=settings.drop_path)
         run = RunDirectory.create(out)
         try:
-            return pretrain_encoder(backbone, pool, settings, run, seed=settings.seed, resume=resume)
+            return pretrain_encoder(backbone, on, settings, run, seed=settings.seed, resume=resume)
         finally:
             torch.use_deterministic_algorithms(False)
 
     return trained
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stop_at() -> Callable[[pytest.MonkeyPatch, int], None]:
     """``stop_at(patch, step)``: this process gets a real SIGINT in the middle of that step."""
 

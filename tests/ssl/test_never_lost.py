@@ -24,8 +24,8 @@ from hundredfold.report.cautions import cautions
 from hundredfold.report.material import gather
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.checkpoints import Checkpoints
-from hundredfold.ssl.dino import DINO, Outputs
 
+Stop = Callable[[pytest.MonkeyPatch, int], None]
 TINY: dict[str, object] = {
     "backbone": "test_efficientnet.r160_in1k", "weights": "none", "image_size": 32, "local_crops": 1,
     "batch_size": 8, "prototypes": 16, "head_hidden": 16, "head_bottleneck": 8, "epochs": 4,
@@ -76,7 +76,7 @@ def whole(scanned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def interrupted(scanned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def interrupted(stop_at: Stop, scanned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, stopped after 8 of 12 steps by Ctrl-C."""
     run = tmp_path_factory.mktemp("interrupted") / "run"
     shutil.copytree(scanned, run)
@@ -110,19 +110,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"needs leave to mount a small tmpfs: {done.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Send this process a real SIGINT in the middle of a step."""
-    forward, seen = DINO.forward, [0]
-
-    def interrupted(self: DINO, *given: object) -> Outputs:
-        seen[0] += 1
-        if seen[0] == step:
-            os.kill(os.getpid(), signal.SIGINT)
-        return forward(self, *given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(DINO, "forward", interrupted)
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
@@ -160,7 +147,7 @@ def test_an_interrupted_run_resumes_bit_equal(cut: Path, whole: Path) -> None:
     assert momentum[-1] == 1
 
 
-def test_stochastic_depth_resumes_bit_equal(scanned: Path, tmp_path: Path, new: Path) -> None:
+def test_stochastic_depth_resumes_bit_equal(stop_at: Stop, scanned: Path, tmp_path: Path, new: Path) -> None:
     drop = {"drop_path": 0.3, "epochs": 2}
     whole = Path(shutil.copytree(scanned, tmp_path / "whole"))
     assert pretrain(whole, **drop) == 0

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ import hundredfold
 import hundredfold.cli
 from hundredfold.data.smear import draw_smear
 from hundredfold.errors import SettingsError
-from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.pretraining import _check_shares
 from hundredfold.ssl.syncbatchnorm import PLAIN, localise_batchnorm, synchronise_batchnorm
 from hundredfold.ssl.trainer import Plan, _stop_signal
 
 JOB = Path(__file__).with_name("ranks_job.py")
 STEPS = 50
+Stop = Callable[[pytest.MonkeyPatch, int], None]
 TINY: dict[str, Any] = {
     "weights": "none", "image_size": 32, "local_crops": 2, "batch_size": 8, "epochs": STEPS / 5,
     "prototypes": 16, "head_hidden": 16, "head_bottleneck": 8, "monitor_every": 10, "clip": 0.02,
@@ -212,7 +213,8 @@ def test_a_killed_rank_ends_the_job_with_a_sentence(killed: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 def test_resumed_with_as_many_ranks_bit_equal_with_another_number_the_same(
-    finished: Path, killed: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop_at: Stop, finished: Path, killed: Path, images: Path, tmp_path: Path,
+    *, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe = RECIPES["convolutions64"]
     for name in ("two", "fewer"):
@@ -230,18 +232,6 @@ def test_resumed_with_as_many_ranks_bit_equal_with_another_number_the_same(
     for name in ("fewer", "more"):
         assert furthest(finished / "one-convolutions64", tmp_path / name) < 1e-6
         assert len(losses(tmp_path / name)) == STEPS
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    forward, seen = DINO.forward, [0]
-
-    def interrupted(self: DINO, *given: Any) -> Any:
-        seen[0] += 1
-        if seen[0] == step:
-            os.kill(os.getpid(), signal.SIGINT)
-        return forward(self, *given)
-
-    monkeypatch.setattr(DINO, "forward", interrupted)
 
 
 @pytest.mark.slow

@@ -1,19 +1,14 @@
 """The loop: what is seen, how long it lasts, and that it warns in time."""
 
-import json
-import os
-import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainSettings
-from hundredfold.data.pixels import fill
-from hundredfold.data.smear import draw_smear
-from hundredfold.data.source import find_images
 from hundredfold.encode.encoder import Encoder
 from hundredfold.errors import InputError, TrainingError
 from hundredfold.rundir import RunDirectory
@@ -21,66 +16,27 @@ from hundredfold.ssl.batches import BatchOrder
 from hundredfold.ssl.dino import DINO, Outputs
 from hundredfold.ssl.pretraining import Pool, pretrain_encoder
 
-TINY = {
-    "backbone": "test_efficientnet.r160_in1k", "weights": "none", "image_size": 32, "local_crops": 1,
-    "batch_size": 8,
-    "prototypes": 16, "head_hidden": 16, "head_bottleneck": 8, "checkpoint_minutes": 1e-6, "monitor_every": 3,
-}
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
-    folder = tmp_path_factory.mktemp("smear")
-    draw_smear(folder, images=40, size=32, seed=0)
-    table, store = fill(find_images(folder / "images"), folder / "pixels", size=32, fit="pad")
-    labels = pd.read_csv(folder / "labels.csv").set_index("image")
-    frame = table.frame.assign(split="train", label=labels["label"].reindex(table.ids).to_numpy())
-    return Pool(type(table)(frame), store)
-
-
-def train(pool: Pool, out: Path, *, resume: bool = False, **changes: object) -> Encoder:
-    torch.use_deterministic_algorithms(True)
-    settings = PretrainSettings.of(images=out, out=out, resume=resume, **{"epochs": 2, **TINY, **changes})
-    torch.manual_seed(settings.seed)
-    backbone = create_backbone(settings.backbone, weights="none", drop_path=settings.drop_path)
-    run = RunDirectory.create(out)
-    try:
-        return pretrain_encoder(backbone, pool, settings, run, seed=settings.seed, resume=resume)
-    finally:
-        torch.use_deterministic_algorithms(False)
-
-
-def rows(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+Train = Callable[..., Encoder]
+Stop = Callable[[pytest.MonkeyPatch, int], None]
+Rows = Callable[[Path], list[dict[str, Any]]]
 
 
 def state(encoder: Encoder) -> dict[str, torch.Tensor]:
     return encoder.backbone.state_dict()
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Send this process a real SIGINT in the middle of a step."""
-    forward, seen = DINO.forward, [0]
-
-    def interrupted(self: DINO, *given: object) -> Outputs:
-        seen[0] += 1
-        if seen[0] == step:
-            os.kill(os.getpid(), signal.SIGINT)
-        return forward(self, *given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(DINO, "forward", interrupted)
-
-
-def test_workers_do_not_change_the_result(pool: Pool, tmp_path: Path) -> None:
-    alone = train(pool, tmp_path / "alone", epochs=0.6, workers=0)
-    helped = train(pool, tmp_path / "helped", epochs=0.6, workers=2)
+def test_workers_do_not_change_the_result(train: Train, tmp_path: Path) -> None:
+    alone = train(tmp_path / "alone", epochs=0.6, workers=0)
+    helped = train(tmp_path / "helped", epochs=0.6, workers=2)
     assert all(torch.equal(value, state(helped)[key]) for key, value in state(alone).items())
 
 
-def test_numbers_read_from_the_device_now_and_then_are_the_same(pool: Pool, tmp_path: Path) -> None:
+def test_numbers_read_from_the_device_now_and_then_are_the_same(
+    train: Train, rows: Rows, tmp_path: Path
+) -> None:
     """As on a GPU: the host looks at every fourth step, and where it must."""
-    each = train(pool, tmp_path / "each", monitor_every=7, checkpoint_minutes=10)
-    seldom = train(pool, tmp_path / "seldom", monitor_every=7, checkpoint_minutes=10, log_every=4)
+    each = train(tmp_path / "each", monitor_every=7, checkpoint_minutes=10)
+    seldom = train(tmp_path / "seldom", monitor_every=7, checkpoint_minutes=10, log_every=4)
     assert all(torch.equal(value, state(seldom)[key]) for key, value in state(each).items())
     clock = {"seconds", "images_per_second", "watch_seconds"}
     found, expected = (
@@ -93,7 +49,7 @@ def test_numbers_read_from_the_device_now_and_then_are_the_same(pool: Pool, tmp_
 
 @pytest.mark.parametrize("log_every", [1, 3, 50])
 def test_a_loss_that_breaks_is_found_with_its_step_and_no_checkpoint_follows(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_every: int
+    train: Train, rows: Rows, pool: Pool, tmp_path: Path, *, monkeypatch: pytest.MonkeyPatch, log_every: int
 ) -> None:
     forward, seen = DINO.forward, [0]
 
@@ -106,25 +62,25 @@ def test_a_loss_that_breaks_is_found_with_its_step_and_no_checkpoint_follows(
     rare = {"monitor_every": 100, "checkpoint_minutes": 10.0, "log_every": log_every}
     batch = [pool.images.ids[row] for row in BatchOrder(len(pool), 8, 0).rows(5)]
     with pytest.raises(TrainingError, match=r"the loss is nan at step 5 \(" + ", ".join(batch)):
-        train(pool, tmp_path, epochs=3, **rare)
+        train(tmp_path, epochs=3, **rare)
     assert [row["step"] for row in rows(tmp_path)] == [0, 1, 2, 3, 4]
     assert all(path.name <= "step-00000005" for path in (tmp_path / "checkpoints").glob("step-*"))
 
 
-def test_minutes_fix_the_steps_before_the_first_one(pool: Pool, tmp_path: Path) -> None:
-    train(pool, tmp_path, epochs=None, minutes=0.05)
+def test_minutes_fix_the_steps_before_the_first_one(train: Train, rows: Rows, tmp_path: Path) -> None:
+    train(tmp_path, epochs=None, minutes=0.05)
     plan = RunDirectory.open(tmp_path).state["pretrain"]
     assert plan["steps"] == len(rows(tmp_path)) > 1
     assert plan["epochs"] == plan["steps"] / 5
 
 
-def test_one_image_is_not_enough(pool: Pool, tmp_path: Path) -> None:
+def test_one_image_is_not_enough(train: Train, pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least 2 images to pre-train on, found 1"):
-        train(Pool(pool.images.select(pool.images.ids == pool.images.ids[0]), pool.pixels), tmp_path)
+        train(tmp_path, on=Pool(pool.images.select(pool.images.ids == pool.images.ids[0]), pool.pixels))
 
 
-def test_the_encoder_knows_what_it_has_seen(pool: Pool, tmp_path: Path) -> None:
-    encoder = train(pool, tmp_path, epochs=0.2)
+def test_the_encoder_knows_what_it_has_seen(train: Train, pool: Pool, tmp_path: Path) -> None:
+    encoder = train(tmp_path, epochs=0.2)
     assert encoder.seen == frozenset(pool.images.frame["sha256"])
     assert encoder.provenance["steps"] == 1
 
@@ -140,14 +96,14 @@ def test_every_image_is_seen_once_an_epoch_in_another_order() -> None:
 
 
 def test_an_alarm_is_kept_by_a_resume_and_not_raised_again(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Train, stop_at: Stop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hot = {"teacher_temperature": 10.0, "teacher_temperature_end": 10.0, "epochs": 36}  # uniform throughout
     warned = pytest.warns(UserWarning, match="uniform collapse")
     with monkeypatch.context() as patched, warned, pytest.raises(KeyboardInterrupt):
         stop_at(patched, 165)
-        train(pool, tmp_path / "run", **hot)
-    train(pool, tmp_path / "run", resume=True, **hot)  # a warning would be an error
+        train(tmp_path / "run", **hot)
+    train(tmp_path / "run", resume=True, **hot)  # a warning would be an error
     alarms = RunDirectory.open(tmp_path / "run").state["pretrain"]["alarms"]
     few, uniform = alarms
     assert "180 steps are few" in few
@@ -155,21 +111,21 @@ def test_an_alarm_is_kept_by_a_resume_and_not_raised_again(
 
 
 def test_too_few_steps_are_warned_of(
-    pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, tiny: dict[str, Any], pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
     initial = Encoder(
-        create_backbone(str(TINY["backbone"]), weights="none"), size=32, value_range=None, fit="pad",
+        create_backbone(str(tiny["backbone"]), weights="none"), size=32, value_range=None, fit="pad",
         provenance={}, seen=frozenset(),
     )
     initial.save(tmp_path / "initial")
-    backbone = create_backbone(str(TINY["backbone"]), weights=str(tmp_path / "initial"))
-    settings = PretrainSettings.of(images=tmp_path, out=tmp_path, **{**TINY, "epochs": 1})
+    backbone = create_backbone(str(tiny["backbone"]), weights=str(tmp_path / "initial"))
+    settings = PretrainSettings.of(images=tmp_path, out=tmp_path, **{**tiny, "epochs": 1})
     run = RunDirectory.create(tmp_path / "run")
     pretrain_encoder(backbone, pool, settings, run, seed=0, resume=False)
     assert "Warning: 5 steps of 40 images are few" in capsys.readouterr().err
     assert "worse than its initial weights" in run.state["pretrain"]["alarms"][0]
-    train(pool, tmp_path / "random")
+    train(tmp_path / "random")
     assert "learned next to nothing" in capsys.readouterr().err
-    train(pool, tmp_path / "long", epochs=40, monitor_every=1000)
+    train(tmp_path / "long", epochs=40, monitor_every=1000)
     assert "are few" not in capsys.readouterr().err

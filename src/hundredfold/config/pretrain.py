@@ -15,6 +15,12 @@ __all__ = ["FittedChoices", "PretrainChoices", "PretrainSettings"]
 
 Unit = Field(ge=0, le=1)
 
+#: Settings that say how the work is done, not what comes out; a resume may change them.
+FREE = frozenset({
+    "download", "monitor_every", "log_every", "logger", "checkpoint_minutes", "workers",
+    "gradient_checkpointing",
+})
+
 PAPER: Mapping[str, Any] = {
     "backbone": "xcit_small_12_p8_224.fb_dist_in1k",
     "modality": "paper",

@@ -14,6 +14,7 @@ import torch
 
 from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import FittedChoices, PretrainChoices, check_unchanged
+from hundredfold.config.pretrain import FREE
 from hundredfold.encode.encoder import Encoder, Symmetry
 from hundredfold.encode.protocol import digest
 from hundredfold.errors import InputError, SettingsError
@@ -242,12 +243,7 @@ def _noted_plan(noted: Mapping[str, object], settings: PretrainChoices, run: Run
 
 def _essential(settings: PretrainChoices) -> dict[str, object]:
     """The settings that a resume may not change."""
-    free = {
-        "download", "monitor_every", "log_every", "logger", "checkpoint_minutes", "workers",
-        "gradient_checkpointing",
-    }
-    names = [name for name in PretrainChoices.model_fields if name not in free]
-    return settings.model_dump(mode="json", include=set(names))
+    return settings.model_dump(mode="json", include=PretrainChoices.model_fields.keys() - FREE)
 
 
 def _trainer(

@@ -19,6 +19,7 @@ from hundredfold.config import (
     check_unchanged,
     verb,
 )
+from hundredfold.config.pretrain import FREE as PRETRAIN_FREE
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -27,13 +28,8 @@ __all__ = ["ENCODERS", "run"]
 #: The encoders that every run compares: name → its folder in the run, or none for one that learned nothing.
 ENCODERS: Mapping[str, str | None] = {"pretrained": "encoder", "initial": "initial", "thumbnail": None}
 
-#: Settings that say how the work is done, not what comes out; a resume may change them.
-FREE = frozenset(
-    {
-        "resume", "out", "download", "max_bad", "embed_batch", "workers", "monitor_every", "log_every",
-        "logger", "checkpoint_minutes", "gradient_checkpointing",
-    }
-)
+#: Settings of the other stages, too, that a resume may change.
+FREE = PRETRAIN_FREE | {"resume", "out", "max_bad", "embed_batch"}
 
 
 @verb(RunSettings)
