@@ -1,0 +1,138 @@
+"""Every metric of every repeat with its interval, and the paired difference of two methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hundredfold.metrics.averages import Floats, Integers, divide, nanmean
+from hundredfold.metrics.counts import balanced_accuracy, mean_f1
+from hundredfold.metrics.ranking import weighted_auroc
+from hundredfold.metrics.resampling import Resamples
+
+__all__ = ["Measure", "measure", "paired_difference"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric of one method: a value a repeat, and the interval of their mean.
+
+    Attributes:
+        metric: ``balanced_accuracy``, ``macro_f1``, ``auroc`` or ``recall``.
+        class_number: which class, for ``recall``; ``None`` for figures over all classes.
+        values: ``[r]``.
+        low: lower end of the 95 % interval of the mean over repeats; NaN where there is none.
+        high: upper end.
+        n_test: the test images behind it.
+    """
+
+    metric: str
+    class_number: int | None
+    values: Floats
+    low: float
+    high: float
+    n_test: int
+
+
+def measure(
+    truth: ArrayLike, predicted: ArrayLike, scores: ArrayLike, resamples: Resamples | None
+) -> list[Measure]:
+    """Evaluate the predictions of all repeats; balanced accuracy comes first.
+
+    Args:
+        truth: ``[n]`` class numbers.
+        predicted: ``[r, n]`` class numbers.
+        scores: ``[r, n, c]``.
+        resamples: for the intervals; ``None`` for none. An interval needs test images from at least
+            ten groups (a class's recall: ten groups with that class).
+
+    Examples:
+        >>> truth, scores = [0, 0, 1], [[[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]]]
+        >>> [(m.metric, m.values.tolist()) for m in measure(truth, [[0, 1, 1]], scores, None)][:2]
+        [('balanced_accuracy', [0.75]), ('macro_f1', [0.6666666666666666])]
+    """
+    truth, predicted, scores = np.asarray(truth), np.asarray(predicted), np.asarray(scores)
+    classes = scores.shape[2]
+    every = np.arange(len(truth))
+    once = Resamples(every, np.ones((1, len(truth)), np.float32), np.ones((1, len(predicted))))
+    points = _statistics(truth, predicted, scores, once)  # name → [1, r] or [1, r, c]
+    spread = _statistics(truth, predicted, scores, resamples) if resamples else None
+    images = np.bincount(truth, minlength=classes)
+
+    def of(metric: str, number: int | None) -> Measure:
+        at = (slice(None), slice(None), *(() if number is None else (number,)))
+        ends = (np.nan, np.nan)
+        if spread is not None and resamples is not None:
+            ends = resamples.interval(spread[metric][at], None if number is None else truth == number)
+        count = len(truth) if number is None else int(images[number])
+        return Measure(metric, number, points[metric][at][0], *ends, n_test=count)
+
+    present = np.flatnonzero(images)
+    overall = [of(metric, None) for metric in ("balanced_accuracy", "macro_f1", "auroc")]
+    return overall + [of("recall", int(number)) for number in present]
+
+
+def paired_difference(
+    truth: ArrayLike, first: ArrayLike, second: ArrayLike, classes: int, resamples: Resamples
+) -> tuple[float, float, float]:
+    """How much better the balanced accuracy of one method is than another's, with its 95 % interval.
+
+    Both are judged on the same resamples of the same test images and draws of labels, so what makes
+    an image or a draw hard for both cancels out; two intervals that overlap say nothing of this.
+
+    Args:
+        truth: ``[n]`` class numbers.
+        first: ``[r, n]`` class numbers that the one predicts.
+        second: the other's, for the same labels and images.
+        classes: c.
+        resamples: of the test groups and the repeats.
+
+    Returns:
+        the mean difference (first - second) over the repeats, and the ends of its interval; they are NaN
+        where the test images come from fewer than ten groups.
+
+    Examples:
+        >>> truth, right, wrong = [0] * 6 + [1] * 6, [[0] * 6 + [1] * 6], [[0] * 12]
+        >>> drawn = Resamples.draw(range(12), repeats=1, count=200, seed=0)
+        >>> paired_difference(truth, right, wrong, 2, drawn)
+        (0.5, 0.5, 0.5)
+    """
+    truth = np.asarray(truth)
+    pairs = [np.asarray(first), np.asarray(second)]
+    values = [[balanced_accuracy(truth, row, classes) for row in rows] for rows in pairs]
+    value = float(np.mean(values[0]) - np.mean(values[1]))
+    one, other = (nanmean(divide(*_hits(truth, rows, classes, resamples))) for rows in pairs)  # [b, r]
+    return value, *resamples.interval(one - other)
+
+
+def _hits(truth: Integers, predicted: Integers, classes: int, resamples: Resamples) -> tuple[Floats, Floats]:
+    """How many images of each class are recognised ``[b, r, c]``, and how many there are ``[b, 1, c]``."""
+    hit = np.stack([_per_group(truth, row == truth, resamples, classes) for row in predicted], axis=1)
+    return hit, _per_group(truth, np.ones(len(truth), bool), resamples, classes)[:, None, :]
+
+
+def _statistics(
+    truth: Integers, predicted: Integers, scores: Floats, resamples: Resamples
+) -> dict[str, Floats]:
+    """Every metric for every resample and repeat: ``[b, r]``, recall ``[b, r, c]``."""
+    repeats, _, classes = scores.shape
+    every = np.ones(len(truth), bool)
+    hit, true = _hits(truth, predicted, classes, resamples)
+    called = np.stack([_per_group(row, every, resamples, classes) for row in predicted], axis=1)  # [b, r, c]
+    recall = divide(hit, true)
+    weights = resamples.weights  # [n, b]
+    area = np.stack([weighted_auroc(truth, scores[repeat], weights) for repeat in range(repeats)], axis=1)
+    return {
+        "recall": recall, "balanced_accuracy": nanmean(recall),
+        "macro_f1": mean_f1(hit, true, called), "auroc": area,
+    }
+
+
+def _per_group(codes: Integers, chosen: NDArray[np.bool_], resamples: Resamples, classes: int) -> Floats:
+    """Number of chosen images of each class in each resample, ``[b, c]``."""
+    groups = resamples.group_counts.shape[1]
+    cells = resamples.group[chosen] * classes + codes[chosen]
+    counts = np.bincount(cells, minlength=groups * classes).reshape(groups, classes)
+    return (resamples.group_counts @ counts.astype(np.float32)).astype(np.float64)
