@@ -582,6 +582,24 @@ def test_only_what_is_new_is_decoded_and_old_rows_stay_where_they_are(
     assert told(tmp_path / "pixels", table_of(images), size=None)[2] == (0, 16)
 
 
+def test_a_second_set_of_another_size_is_refused_unless_it_asks_for_that_of_the_store(tmp_path: Path) -> None:
+    for name, sides in {"small": [24] * 9, "large": [24, 60, 60, 60], "near": [26] * 4}.items():
+        for number, side in enumerate(sides):
+            write(tmp_path / name / f"{name}{number}.png", noise(number, side, side))
+    folder, small, large = tmp_path / "pixels", table_of(tmp_path / "small"), table_of(tmp_path / "large")
+    told(folder, small, size=None)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    refusal = r": those of 24 px, and these have 60 px by themselves .* or give --pixel-size 24 for"
+    with pytest.raises(RunExistsError, match=refusal):
+        told(folder, large, size=None)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    _, store, pair = told(folder, large, size=24)
+    assert (store.size, pair) == (24, (4, 0))
+    assert told(folder, table_of(tmp_path / "near"), size=None)[1].size == 24
+    for size in (None, 24):  # the first set's own size, and the same by name
+        assert told(folder, small, size=size)[2] == (0, 9)
+
+
 @pytest.mark.parametrize("stop", [0, 1, 3])
 def test_an_addition_that_was_interrupted_harms_no_one_and_goes_on(
     images: Path, tmp_path: Path, counted: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, stop: int

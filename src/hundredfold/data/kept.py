@@ -61,12 +61,13 @@ class Kept:
         """The store in ``folder``, if there is one.
 
         Raises:
-            RunExistsError: it was made with other settings than ``head``.
+            RunExistsError: it was made with other settings than ``head``; its size may be its images' own in
+                one of them and named in the other.
         """
         facts = stored_facts(folder)
         if facts is None:
             return cls(folder)
-        if facts["head"] != head:
+        if head not in (facts["head"], {**facts["head"], "size": facts["size"]}):
             raise cls(folder).other()
         # A kill between two files may have left more records than the store speaks of.
         records = pd.read_parquet(folder / "images.parquet", columns=[*KNOWN]).head(facts["images"])
@@ -97,9 +98,11 @@ class Kept:
         """What is known of these images, in their order."""
         return self.records.drop_duplicates("id", keep="last").set_index("id").loc[list(names)]
 
-    def other(self, why: str = "") -> RunExistsError:
+    def other(
+        self, why: str = "", remedy: str = "Choose another folder with --pixels, or delete this one."
+    ) -> RunExistsError:
         """The error of a store that cannot be used."""
         return RunExistsError(
             f"the folder holds the pixels of other images, or made with other settings{why}",
-            where=self.folder, remedy="Choose another folder with --pixels, or delete this one.",
+            where=self.folder, remedy=remedy,
         )

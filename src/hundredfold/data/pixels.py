@@ -40,6 +40,8 @@ LARGEST_OWN_SIZE = 256
 SMALLEST_SIZE = 16
 MEASURED = 2_000
 AHEAD = 8
+#: Share by which a store's size may differ from that which images coming to it have by themselves.
+SIZE_TOLERANCE = 0.1
 
 #: table → which of its rows [n] may define the range of deep images.
 Pool: TypeAlias = Callable[[ImageTable], NDArray[np.bool_]]
@@ -53,14 +55,15 @@ def fill(
 
     Images are decoded on all cores. An interrupted filling is continued by the next call. What a finished
     store made with the same ``size`` and ``fit`` holds is not decoded again while the files are as they were
-    (place, size and time); images that it lacks are added at its own size. Images that already have a
-    problem are passed over; those that turn out unusable get one and no row.
+    (place, size and time); images that it lacks are added at its own size, if that is about what they
+    would have had by themselves. Images that already have a problem are passed over; those that turn out
+    unusable get one and no row.
 
     Args:
         table: the images.
         folder: where the store is, or comes to be.
         size: side of the stored images in px; ``None``: the 90th percentile of the images' longer
-            sides, at most 256.
+            sides, at most 256. A store takes whoever names the size that it has.
         fit: ``pad``, ``crop`` or ``squash``.
         value_range: that of an earlier data set (``predict``); else deep images get the .1–99.9
             percentile of those that ``pool`` names.
@@ -71,8 +74,8 @@ def fill(
         the table with ``width``, ``height``, ``sha256``, ``problem`` and ``note``, and the store.
 
     Raises:
-        RunExistsError: ``folder`` holds a finished store of changed images or with other settings, or one
-            with deep images and not just these.
+        RunExistsError: ``folder`` holds a finished store of changed images or with other settings, one
+            with deep images and not just these, or one of much larger or smaller images.
         InputError: the disk is too small.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,11 +108,11 @@ class _Filling:
     def add(self, pool: Pool) -> int:
         """Decode the images and add them to the store; gives how many were decoded now."""
         digest = hashlib.sha256(json.dumps([image[1:] for image in self.todo]).encode()).hexdigest()
-        begun = {**self.head, "images": digest, "rows": self.kept.rows}
+        begun = {**self._lasting_head(), "images": digest, "rows": self.kept.rows}
         with quiet_decoders(), _one_thread_a_core():
             journal = Journal.found(self.kept.folder, begun)
             if journal is None:
-                side = self.kept.facts.get("size") or self.head["size"] or _own_size(self.todo)
+                side = self._size()
                 _check_space(self.kept.folder, len(self.todo), side)
                 journal = Journal(self.kept.folder, begun, side, [])
             done = len(journal.records)
@@ -117,6 +120,26 @@ class _Filling:
                 self._decode(journal)
         self._finish(journal, pool)
         return len(self.todo) - done
+
+    def _lasting_head(self) -> dict[str, Any]:
+        """The settings that the store was begun with, which those who add to it leave as they are."""
+        return dict(self.kept.facts.get("head", self.head))
+
+    def _size(self) -> int:
+        """Side of the images in px: the store's, unless these images are of quite another by themselves.
+
+        All images of the table count, not only those to be added: one more may differ from the many.
+        """
+        stored, asked = self.kept.facts.get("size"), self.head["size"]
+        size = int(asked or _own_size(_waiting(self.table)))
+        if stored is None:
+            return size
+        if abs(size - stored) > SIZE_TOLERANCE * stored:
+            raise self.kept.other(
+                f": those of {stored} px, and these have {size} px by themselves",
+                remedy=f"Choose another folder with --pixels, or give --pixel-size {stored} for the same size.",
+            )
+        return int(stored)
 
     def _decode(self, journal: Journal) -> None:
         done = len(journal.records)
@@ -151,7 +174,7 @@ class _Filling:
         limits = None if value_range is None else list(asdict(value_range).values())
         write_json(folder / "pixels.json", {
             "schema_version": VERSION, "count": count, "images": len(records), "size": size,
-            "fit": self.head["fit"], "value_range": limits, "pool": pooled, "head": self.head,
+            "fit": self.head["fit"], "value_range": limits, "pool": pooled, "head": self._lasting_head(),
         })
         journal.remove()
 
