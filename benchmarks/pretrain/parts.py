@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import functools
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
+
+
+def timed(seconds: dict[str, float], owner: Any, name: str, part: str | Callable[[Any], str]) -> None:
+    """Let ``seconds`` know how long a function takes, by ``part`` or what it makes of the first argument."""
+    inner = getattr(owner, name)
+
+    @functools.wraps(inner)
+    def outer(*given: Any, **named: Any) -> Any:
+        began = time.monotonic()
+        try:
+            return inner(*given, **named)
+        finally:
+            key = part if isinstance(part, str) else part(given[0])
+            seconds[key] = seconds.get(key, 0.0) + time.monotonic() - began
+
+    setattr(owner, name, outer)
 
 
 def watch() -> dict[str, float]:
@@ -17,36 +32,25 @@ def watch() -> dict[str, float]:
     from hundredfold.ssl import dino, trainer
     from hundredfold.ssl.batches import ViewBatches
 
-    seconds: dict[str, float] = defaultdict(float)
-
-    def timed(owner: Any, name: str, part: str | Callable[[Any], str]) -> None:
-        inner = getattr(owner, name)
-
-        @functools.wraps(inner)
-        def outer(*given: Any, **named: Any) -> Any:
-            began = time.monotonic()
-            try:
-                return inner(*given, **named)
-            finally:
-                seconds[part if isinstance(part, str) else part(given[0])] += time.monotonic() - began
-
-        setattr(owner, name, outer)
-
-    timed(ViewBatches, "__getitem__", "views")
-    timed(dino.Branch, "forward", lambda branch: "student forward" if branch.training else "teacher forward")
-    timed(dino, "sinkhorn", "loss")
-    timed(dino, "dino_loss", "loss")
-    timed(Fabric, "backward", "backward")
-    timed(trainer, "prepare_step", "optimiser")
-    timed(trainer, "clip_gradients", "optimiser")
-    timed(dino.DINO, "update_teacher", "EMA")
+    seconds: dict[str, float] = {}
+    timed(seconds, ViewBatches, "__getitem__", "views")
+    timed(
+        seconds, dino.Branch, "forward",
+        lambda branch: "student forward" if branch.training else "teacher forward",
+    )
+    timed(seconds, dino, "sinkhorn", "loss")
+    timed(seconds, dino, "dino_loss", "loss")
+    timed(seconds, Fabric, "backward", "backward")
+    timed(seconds, trainer, "prepare_step", "optimiser")
+    timed(seconds, trainer, "clip_gradients", "optimiser")
+    timed(seconds, dino.DINO, "update_teacher", "EMA")
     began = [0.0]
 
     def before(*_: object) -> None:
         began[0] = time.monotonic()
 
     def after(*_: object) -> None:
-        seconds["optimiser"] += time.monotonic() - began[0]
+        seconds["optimiser"] = seconds.get("optimiser", 0.0) + time.monotonic() - began[0]
 
     register_optimizer_step_pre_hook(before)
     register_optimizer_step_post_hook(after)

@@ -12,7 +12,6 @@ are scanned twice into one pixel store: the second scan must decode none.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import statistics
@@ -67,26 +66,13 @@ def started(images: int, options: list[str]) -> dict[str, float]:
         return seconds
 
 
-def timed(seconds: dict[str, float], owner: Any, name: str, part: str) -> None:
-    """Let ``seconds`` know how long a function takes."""
-    inner = getattr(owner, name)
-
-    @functools.wraps(inner)
-    def outer(*given: Any, **named: Any) -> Any:
-        began = time.monotonic()
-        try:
-            return inner(*given, **named)
-        finally:
-            seconds[part] = seconds.get(part, 0.0) + time.monotonic() - began
-
-    setattr(owner, name, outer)
-
-
 def child(launched: float, result: Path, options: list[str]) -> None:
     """Be ``hundredfold pretrain`` up to its first step."""
     seconds = {"start of Python": time.time() - launched}
 
     began = time.monotonic()
+    from parts import timed
+
     from hundredfold import cli
     from hundredfold.backbones import backbone
     from hundredfold.data.store import PixelStore

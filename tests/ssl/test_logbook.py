@@ -4,32 +4,20 @@ import json
 import os
 import signal
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import torch
 
-from hundredfold.backbones.backbone import create_backbone
-from hundredfold.config import PretrainSettings
-from hundredfold.data.pixels import fill
-from hundredfold.data.smear import draw_smear
-from hundredfold.data.source import find_images
+from hundredfold.encode.encoder import Encoder
 from hundredfold.errors import SettingsError
-from hundredfold.rundir import RunDirectory
 from hundredfold.ssl import logbook
 from hundredfold.ssl.dino import DINO, Outputs
 from hundredfold.ssl.logbook import LOGGERS, Logbook, check_loggers
-from hundredfold.ssl.pool import Pool
-from hundredfold.ssl.pretraining import pretrain_encoder
 
-TINY = {
-    "backbone": "test_efficientnet.r160_in1k", "weights": "none", "image_size": 32, "local_crops": 1,
-    "batch_size": 8, "prototypes": 16, "head_hidden": 16, "head_bottleneck": 8, "monitor_every": 3,
-    "epochs": 2,
-}
+Train = Callable[..., Encoder]
 STEPS = list(range(10))
 
 
@@ -40,40 +28,26 @@ def needs(name: str) -> Any:
     )
 
 
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
-    folder = tmp_path_factory.mktemp("smear")
-    draw_smear(folder, images=40, size=32, seed=0)
-    table, store = fill(find_images(folder / "images"), folder / "pixels", size=32, fit="pad")
-    return Pool(type(table)(table.frame.assign(split="train")), store)
-
-
-def train(pool: Pool, out: Path, *loggers: str, resume: bool = False) -> None:
-    settings = PretrainSettings.of(images=out, out=out, resume=resume, logger=loggers, **TINY)
-    torch.manual_seed(0)
-    backbone = create_backbone(settings.backbone, weights="none")
-    pretrain_encoder(backbone, pool, settings, RunDirectory.create(out), seed=0, resume=resume)
-
-
-def cut(pool: Pool, out: Path, monkeypatch: pytest.MonkeyPatch, *loggers: str) -> None:
+def cut(train: Train, out: Path, monkeypatch: pytest.MonkeyPatch, logger: str) -> None:
     """A run that breaks at step 7 with a checkpoint at step 4, and is resumed: steps 4 to 6 run twice."""
-    forward, seen = DINO.forward, [0]
+    forward, seen, given = DINO.forward, [0], {"logger": (logger,), "checkpoint_minutes": 20.0}
 
-    def interrupted(self: DINO, *given: object) -> Outputs:
+    def interrupted(self: DINO, *views: object) -> Outputs:
         seen[0] += 1
         if seen[0] == 4:
             os.kill(os.getpid(), signal.SIGINT)
         if seen[0] == 8:
             raise OSError("pulled the plug")
-        return forward(self, *given)  # type: ignore[arg-type]
+        return forward(self, *views)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(DINO, "forward", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            train(pool, out, *loggers)
+            train(out, **given)
         with pytest.raises(OSError, match="plug"):
-            train(pool, out, *loggers, resume=True)
-    train(pool, out, *loggers, resume=True)
+            train(out, resume=True, **given)
+    assert max(path.name for path in (out / "checkpoints").glob("step-*")) == "step-00000004"
+    train(out, resume=True, **given)
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -86,11 +60,11 @@ def losses(out: Path) -> list[tuple[int, float]]:
 
 @needs("tensorboard")
 def test_tensorboard_reads_every_step_once(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    cut(pool, tmp_path, monkeypatch, "tensorboard")
+    cut(train, tmp_path, monkeypatch, "tensorboard")
     events = EventAccumulator(str(tmp_path / "logs" / "tensorboard")).Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == losses(tmp_path)
     assert next(event.step for event in events.Scalars("rankme")) == 0
@@ -99,13 +73,13 @@ def test_tensorboard_reads_every_step_once(
 
 @needs("mlflow")
 def test_mlflow_keeps_every_step_once_in_the_run_directory(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow import MlflowClient
 
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
-    cut(pool, tmp_path, monkeypatch, "mlflow")
+    cut(train, tmp_path, monkeypatch, "mlflow")
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/logs/mlflow/mlflow.db")
     found = client.search_runs([client.get_experiment_by_name("hundredfold").experiment_id])
     assert len(found) == 1
@@ -132,12 +106,12 @@ def records(data: bytes, block: int = 32768) -> Iterator[bytes]:
 
 @needs("wandb")
 def test_weights_and_biases_stays_offline_and_has_every_step_once(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from wandb.proto import wandb_internal_pb2
 
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    cut(pool, tmp_path, monkeypatch, "wandb")
+    cut(train, tmp_path, monkeypatch, "wandb")
     assert "Weights & Biases: offline" in capfd.readouterr().err
     found, names = [], set()
     for path in sorted((tmp_path / "logs" / "wandb").rglob("*.wandb")):
@@ -179,9 +153,9 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_plug_in_gets_every_step_once(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str
 ) -> None:
-    cut(pool, tmp_path, monkeypatch, memory)
+    cut(train, tmp_path, monkeypatch, memory)
     assert Memory.seen[tmp_path / "logs" / memory] == STEPS
     assert [row["step"] for row in rows(tmp_path)] == STEPS
 
@@ -198,8 +172,8 @@ def test_a_logger_that_comes_late_or_rests_gets_the_rows_before(tmp_path: Path, 
     assert Memory.seen[tmp_path / "run" / "logs" / memory] == STEPS
 
 
-def test_without_a_logger_nothing_is_written_besides(pool: Pool, tmp_path: Path) -> None:
-    train(pool, tmp_path)
+def test_without_a_logger_nothing_is_written_besides(train: Train, tmp_path: Path) -> None:
+    train(tmp_path)
     assert not (tmp_path / "logs").exists()
     assert [row["step"] for row in rows(tmp_path)] == STEPS
 

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,44 +12,34 @@ from sklearn.metrics import accuracy_score
 
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainSettings
-from hundredfold.data.pixels import fill
-from hundredfold.data.smear import draw_smear
-from hundredfold.data.source import find_images
+from hundredfold.encode.encoder import Encoder
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.dino import DINO, Outputs
 from hundredfold.ssl.monitor import Alarms, look, rankme
 from hundredfold.ssl.pool import Pool
-from hundredfold.ssl.pretraining import pretrain_encoder
 from hundredfold.ssl.watch import Watch, is_watched, sample_size
 
-TINY = {
-    "backbone": "test_efficientnet.r160_in1k", "weights": "none", "image_size": 32, "local_crops": 1,
-    "batch_size": 8, "prototypes": 64, "head_hidden": 64, "head_bottleneck": 64, "monitor_every": 10,
-    "epochs": 40,
-}
+PROTOTYPES = 64
+Alarmed = Callable[..., list[str]]
 
 
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
-    folder = tmp_path_factory.mktemp("smear")
-    draw_smear(folder, images=40, size=32, seed=0)
-    table, store = fill(find_images(folder / "images"), folder / "pixels", size=32, fit="pad")
-    labels = np.array(["a", "b"], dtype=object)[np.arange(40) % 2]
-    return Pool(type(table)(table.frame.assign(split="train", label=labels)), store)
+@pytest.fixture
+def alarms_of(train: Callable[..., Encoder]) -> Alarmed:
+    """``alarms_of(out, **settings)``: the alarms of a real training of 200 steps."""
 
+    def trained(out: Path, **changes: object) -> list[str]:
+        small = {
+            "prototypes": PROTOTYPES, "head_hidden": 64, "head_bottleneck": 64, "monitor_every": 10,
+            "checkpoint_minutes": 20.0, "epochs": 40,
+        }
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            train(out, **{**small, **changes})
+        alarms: list[str] = RunDirectory.open(out).state["pretrain"]["alarms"]
+        assert [str(warning.message) for warning in caught] == alarms
+        return alarms
 
-def train(pool: Pool, out: Path, *, resume: bool = False, **changes: object) -> list[str]:
-    """The alarms of a real training of 200 steps."""
-    settings = PretrainSettings.of(images=out, out=out, resume=resume, **{**TINY, **changes})
-    torch.manual_seed(0)
-    backbone = create_backbone(settings.backbone, weights="none")
-    run = RunDirectory.create(out)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        pretrain_encoder(backbone, pool, settings, run, seed=0, resume=resume)
-    alarms: list[str] = run.state["pretrain"]["alarms"]
-    assert [str(warning.message) for warning in caught] == alarms
-    return alarms
+    return trained
 
 
 def rows(out: Path) -> list[dict[str, float]]:
@@ -69,28 +60,30 @@ UNCENTRED = {"centring": "ema", "centre_momentum": 1 - 1e-12, "momentum": 0.9, "
     ids=["too hot", "not centred", "too fast"],
 )
 def test_a_planted_collapse_is_named_within_200_steps_with_the_remedy(
-    pool: Pool, tmp_path: Path, planted: dict[str, object], sign: str, remedy: str
+    alarms_of: Alarmed, tmp_path: Path, planted: dict[str, object], sign: str, remedy: str
 ) -> None:
-    said = train(pool, tmp_path, **planted)
+    said = alarms_of(tmp_path, **planted)
     assert any(sign in sentence and remedy in sentence for sentence in said), said
     assert all(int(sentence.split()[1].rstrip(":")) < 200 for sentence in said)
 
 
-def test_a_training_that_diverges_is_named(pool: Pool, tmp_path: Path) -> None:
+def test_a_training_that_diverges_is_named(alarms_of: Alarmed, tmp_path: Path) -> None:
     """Without clipping, at a rate that does not fall: a student that knows nothing has a loss of log k."""
     wild = {"learning_rate": 100.0, "learning_rate_end": 100.0, "warmup": 0.2, "clip": 0.0, "momentum": 0.9}
-    said = train(pool, tmp_path, **wild, epochs=80)
-    assert np.mean([known["loss"] for known in rows(tmp_path)[-100:]]) > 1.1 * np.log(TINY["prototypes"])
+    said = alarms_of(tmp_path, **wild, epochs=80)
+    assert np.mean([known["loss"] for known in rows(tmp_path)[-100:]]) > 1.1 * np.log(PROTOTYPES)
     assert any("diverges" in sentence and "--learning-rate" in sentence for sentence in said), said
 
 
-def test_a_healthy_run_raises_none_and_tells_its_start(pool: Pool, tmp_path: Path) -> None:
-    assert train(pool, tmp_path) == []
+def test_a_healthy_run_raises_none_and_tells_its_start(
+    alarms_of: Alarmed, pool: Pool, tmp_path: Path
+) -> None:
+    assert alarms_of(tmp_path) == []
     measured = {row["step"]: row for row in rows(tmp_path) if "rankme" in row}
     assert list(measured) == [0, *range(24, 200, 25)]
     assert all(row["watch_seconds"] > 0 for row in measured.values())
     torch.manual_seed(0)
-    initial = create_backbone(str(TINY["backbone"]), weights="none")
+    initial = create_backbone("test_efficientnet.r160_in1k", weights="none")
     expected = Watch.of(pool, size=32, count=128)(initial)
     for key in ("rankme", "knn_balanced_accuracy"):
         assert measured[0][key] == pytest.approx(expected[key])

@@ -23,7 +23,7 @@ import hundredfold.cli
 from hundredfold.data.smear import draw_smear
 from hundredfold.errors import SettingsError
 from hundredfold.ssl.pretraining import _check_shares
-from hundredfold.ssl.syncbatchnorm import PLAIN, localise_batchnorm, synchronise_batchnorm
+from hundredfold.ssl.syncbatchnorm import PLAIN, synchronise_batchnorm
 from hundredfold.ssl.trainer import Plan, _stop_signal
 
 JOB = Path(__file__).with_name("ranks_job.py")
@@ -289,7 +289,7 @@ def test_other_verbs_are_refused_under_torchrun(
     assert not Path("nowhere").exists()
 
 
-def test_layers_that_cannot_be_shared_are_named_and_others_go_back() -> None:
+def test_layers_that_cannot_be_shared_are_named_and_all_others_are() -> None:
     class Own(torch.nn.BatchNorm2d):
         pass
 
@@ -299,5 +299,3 @@ def test_layers_that_cannot_be_shared_are_named_and_others_go_back() -> None:
         layers = torch.nn.Sequential(*[kind(3) for kind in PLAIN])
         assert synchronise_batchnorm(layers, device) == len(PLAIN) == 4
         assert not any(type(layer) in PLAIN for layer in layers)
-        localise_batchnorm(layers)
-        assert [type(layer) for layer in layers] == list(PLAIN)

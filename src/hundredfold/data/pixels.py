@@ -137,7 +137,7 @@ class _Filling:
         if abs(size - stored) > SIZE_TOLERANCE * stored:
             raise self.kept.other(
                 f": those of {stored} px, and these have {size} px by themselves",
-                remedy=f"Choose another folder with --pixels, or give --pixel-size {stored} for the same size.",
+                remedy=f"Choose another folder with --pixels, or give --pixel-size {stored} for that size.",
             )
         return int(stored)
 

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hundredfold.errors import SettingsError
 from hundredfold.ssl.collectives import group_size, sum_over_ranks
 
-__all__ = ["CpuSyncBatchNorm", "localise_batchnorm", "synchronise_batchnorm"]
+__all__ = ["CpuSyncBatchNorm", "synchronise_batchnorm"]
 
 
 class CpuSyncBatchNorm(_BatchNorm):
@@ -40,7 +40,6 @@ class CpuSyncBatchNorm(_BatchNorm):
         unbiased = variance * (count / max(count - 1, 1))
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
-
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 -- torch's name
         """Images, sequences and vectors alike."""
@@ -108,16 +107,9 @@ def synchronise_batchnorm(module: nn.Module, device: str) -> int:
                 f"the statistics of a layer {kind.__name__} cannot be shared by several processes",
                 where="backbone", remedy="Choose another --backbone, or train with one process.",
             )
-        layer.alone, layer.process_group = kind, None  # type: ignore[assignment]
+        layer.process_group = None  # type: ignore[assignment]
         layer.__class__ = _synchronised(with_activation=kind is BatchNormAct2d, on_cpu=device == "cpu")
     return len(layers)
-
-
-def localise_batchnorm(module: nn.Module) -> None:
-    """Undo :func:`synchronise_batchnorm`, so that one rank may work alone."""
-    for layer in module.modules():
-        if (kind := vars(layer).pop("alone", None)) is not None:
-            layer.__class__ = kind
 
 
 #: the layers that can be shared
