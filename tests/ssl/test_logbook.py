@@ -15,7 +15,7 @@ from hundredfold.encode.encoder import Encoder
 from hundredfold.errors import SettingsError
 from hundredfold.ssl import logbook
 from hundredfold.ssl.dino import DINO, Outputs
-from hundredfold.ssl.logbook import LOGGERS, Logbook, check_loggers
+from hundredfold.ssl.logbook import LOGGERS, Logbook, Outcome, check_loggers
 
 Train = Callable[..., Encoder]
 STEPS = list(range(10))
@@ -89,6 +89,19 @@ def test_mlflow_keeps_every_step_once_in_the_run_directory(
     assert found[0].data.params["batch_size"] == "8"
 
 
+@needs("mlflow")
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("done", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED")]
+)
+def test_mlflow_is_told_how_a_call_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, status: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    logger = logbook.MLflow(tmp_path, "run", {})
+    logger.close(outcome)
+    assert logger._client.get_run(logger._run).info.status == status
+
+
 def records(data: bytes, block: int = 32768) -> Iterator[bytes]:
     """The records of a .wandb file: 7 bytes of its own, then LevelDB's log format."""
     place, parts = 7, []
@@ -113,17 +126,20 @@ def test_weights_and_biases_stays_offline_and_has_every_step_once(
     monkeypatch.delenv("WANDB_MODE", raising=False)
     cut(train, tmp_path, monkeypatch, "wandb")
     assert "Weights & Biases: offline" in capfd.readouterr().err
-    found, names = [], set()
+    found, names, exits = [], set(), set()
     for path in sorted((tmp_path / "logs" / "wandb").rglob("*.wandb")):
         names.add(path.name)
         for data in records(path.read_bytes()):
             record = wandb_internal_pb2.Record()
             record.ParseFromString(data)
+            if record.WhichOneof("record_type") == "exit":
+                exits.add(record.exit.exit_code)
             if record.WhichOneof("record_type") == "history":
                 items = record.history.item
                 values = {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items}
                 found.append((values["_step"], values["loss"]))
     assert found == losses(tmp_path)
+    assert exits == {0, 1, 130}
     assert names == {f"run-{(tmp_path / 'logs' / 'wandb' / 'run_id').read_text()}.wandb"}
     told = "".join(path.read_text(errors="ignore") for path in (tmp_path / "logs").rglob("*.json"))
     assert os.uname().nodename not in told
@@ -133,17 +149,19 @@ class Memory:
     """A plug-in that keeps what it gets, over calls, as a place elsewhere would."""
 
     seen: ClassVar[dict[Path, list[int]]] = {}
+    outcomes: ClassVar[dict[Path, list[Outcome]]] = {}
 
     def __init__(self, folder: Path, name: str, facts: object) -> None:
-        self.steps = self.seen.setdefault(folder, [])
+        self.steps, self.folder = self.seen.setdefault(folder, []), folder
         self.closed = False
 
     def log(self, row: Any) -> None:
         assert not self.closed
         self.steps.append(row["step"])
 
-    def close(self) -> None:
+    def close(self, outcome: Outcome) -> None:
         self.closed = True
+        self.outcomes.setdefault(self.folder, []).append(outcome)
 
 
 @pytest.fixture
@@ -152,11 +170,12 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> str:
     return "memory"
 
 
-def test_a_plug_in_gets_every_step_once(
+def test_a_plug_in_gets_every_step_once_and_learns_how_each_call_ended(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str
 ) -> None:
     cut(train, tmp_path, monkeypatch, memory)
     assert Memory.seen[tmp_path / "logs" / memory] == STEPS
+    assert Memory.outcomes[tmp_path / "logs" / memory] == ["interrupted", "failed", "done"]
     assert [row["step"] for row in rows(tmp_path)] == STEPS
 
 
@@ -168,7 +187,7 @@ def test_a_logger_that_comes_late_or_rests_gets_the_rows_before(tmp_path: Path, 
         book.begin([{"step": step} for step in range(start)], last=last)
         for step in range(start, stop):
             book.log({"step": step})
-        book.close()
+        book.close("done")
     assert Memory.seen[tmp_path / "run" / "logs" / memory] == STEPS
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hundredfold.errors import TrainingError
 from hundredfold.rundir import write_text
-from hundredfold.ssl.logbook import Logbook
+from hundredfold.ssl.logbook import Logbook, Outcome
 
 __all__ = ["Ledger"]
 
@@ -82,7 +82,7 @@ class Ledger:
                 self._file.close()
         finally:  # on a full disk the file cannot be closed in peace
             if self._book is not None:
-                self._book.close()
+                self._book.close(_outcome(error))
 
     def __len__(self) -> int:
         """Rows that are not written yet."""
@@ -153,6 +153,12 @@ class Ledger:
         shown = ", ".join(names[:8]) + (f" … {len(names)} images" if len(names) > 8 else "")
         remedy = self.note_fault(step, names) if self._write else "The first rank says what to do."
         return TrainingError(f"{found} at step {step}", where=shown, remedy=remedy)
+
+
+def _outcome(error: BaseException | None) -> Outcome:
+    if error is None:
+        return "done"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
 
 
 def _read(path: Path) -> list[Row]:

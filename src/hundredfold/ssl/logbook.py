@@ -12,16 +12,18 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from hundredfold.errors import SettingsError
 from hundredfold.progress import say
 from hundredfold.registry import Registry
 from hundredfold.rundir import write_json, write_text
 
-__all__ = ["LOGGERS", "Logbook", "Logger", "Open", "check_loggers"]
+__all__ = ["LOGGERS", "Logbook", "Logger", "Open", "Outcome", "check_loggers"]
 
 Row = Mapping[str, float]
+#: How a call ended: all steps are done, it was stopped, or something went wrong.
+Outcome: TypeAlias = Literal["done", "interrupted", "failed"]
 
 
 class Logger(Protocol):
@@ -30,8 +32,8 @@ class Logger(Protocol):
     def log(self, row: Row) -> None:
         """Take one row; ``row["step"]`` only ever rises."""
 
-    def close(self) -> None:
-        """Write what is still in memory."""
+    def close(self, outcome: Outcome) -> None:
+        """Write what is still in memory, and say how the call ended; a resume may open the log again."""
 
 
 #: Opens, or after a resume opens again, the log in a folder of its own: ``(folder, name, facts)``; ``name``
@@ -61,7 +63,7 @@ class Logbook:
         >>> book = Logbook((), Path(tempfile.mkdtemp()) / "run" / "logs", {})
         >>> book.begin([], last=-1)
         >>> book.log({"step": 0, "loss": 6.9})
-        >>> book.close()
+        >>> book.close("done")
     """
 
     def __init__(self, names: Sequence[str], folder: Path, facts: Mapping[str, Any]) -> None:
@@ -96,10 +98,10 @@ class Logbook:
             if row["step"] > self.reached.get(name, -1):
                 logger.log(row)
 
-    def close(self) -> None:
+    def close(self, outcome: Outcome) -> None:
         """Close all loggers."""
         for logger in self.loggers.values():
-            logger.close()
+            logger.close(outcome)
 
 
 class TensorBoard:
@@ -119,7 +121,7 @@ class TensorBoard:
             self._writer.add_scalar(key, value, row["step"])
         self._writer.flush()
 
-    def close(self) -> None:
+    def close(self, outcome: Outcome) -> None:  # noqa: ARG002 - an event file has no place for it
         """Close the event file."""
         self._writer.close()
 
@@ -152,9 +154,9 @@ class WeightsAndBiases:
         """Add the numbers of one step."""
         self._run.log(_numbers(row), step=int(row["step"]))
 
-    def close(self) -> None:
-        """Finish the run."""
-        self._run.finish()
+    def close(self, outcome: Outcome) -> None:
+        """Finish the run, with the exit code of the command line."""
+        self._run.finish(exit_code={"done": 0, "failed": 1, "interrupted": 130}[outcome])
 
 
 class MLflow:
@@ -195,9 +197,10 @@ class MLflow:
             self._run, metrics=[Metric(k, v, now, int(row["step"])) for k, v in _numbers(row).items()]
         )
 
-    def close(self) -> None:
-        """Mark the run as finished."""
-        self._client.set_terminated(self._run)
+    def close(self, outcome: Outcome) -> None:
+        """Mark the run as what became of it."""
+        told = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+        self._client.set_terminated(self._run, status=told[outcome])
 
 
 def _numbers(row: Row) -> dict[str, float]:

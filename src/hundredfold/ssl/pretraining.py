@@ -119,7 +119,7 @@ def pretrain_encoder(
     for sentence in warned:
         say(f"Warning: {sentence}.")
     if trainer.fabric.is_global_zero:
-        trainer.book = Logbook(settings.logger, run / "logs", facts)
+        trainer.book = partial(Logbook, settings.logger, run / "logs", facts)
     trainer.save_encoder = lambda step, folder: (
         _encoder(trainer.dino, pool, settings, facts, step=step).save(folder)
     )

@@ -84,7 +84,7 @@ class Trainer:
         metrics: the file for one JSON line a step.
         watch: called with the teacher's backbone before the first step and at an eighth, two eighths … of
             the run; what it returns is logged.
-        book: the loggers that get each row of ``metrics`` too.
+        book: opens, once the state is restored, the loggers that get each row of ``metrics`` too.
         save_encoder: writes the encoder of a step into a folder; the teacher stays as it is.
     """
 
@@ -97,7 +97,7 @@ class Trainer:
     checkpoints: Checkpoints
     metrics: Path
     watch: Callable[[Backbone], dict[str, float]] | None = None
-    book: Logbook | None = None
+    book: Callable[[], Logbook] | None = None
     save_encoder: Callable[[int, Path], None] | None = None
     alarms: Alarms = field(default_factory=Alarms)
     pulse: Pulse = field(default_factory=Pulse)
@@ -225,7 +225,8 @@ class Trainer:
             self.metrics, start=start, batch_size=self.plan.batch_size,
             images=lambda step: list(self.pool.take(self.order.rows(step), "id")["id"]),
             reduce=lambda numbers: self.fabric.all_reduce(numbers, reduce_op="mean"),  # type: ignore[arg-type,return-value]
-            book=self.book, write=self.fabric.is_global_zero, note_fault=self.checkpoints.note_fault,
+            book=self.book() if self.book else None, write=self.fabric.is_global_zero,
+            note_fault=self.checkpoints.note_fault,
         )
 
     def _move(self, views: Tensor) -> Tensor:
