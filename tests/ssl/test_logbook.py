@@ -15,6 +15,7 @@ from hundredfold.encode.encoder import Encoder
 from hundredfold.errors import SettingsError
 from hundredfold.ssl import logbook
 from hundredfold.ssl.dino import DINO, Outputs
+from hundredfold.ssl.ledger import Ledger
 from hundredfold.ssl.logbook import LOGGERS, Logbook, Outcome, check_loggers
 
 Train = Callable[..., Encoder]
@@ -189,6 +190,33 @@ def test_a_logger_that_comes_late_or_rests_gets_the_rows_before(tmp_path: Path, 
             book.log({"step": step})
         book.close("done")
     assert Memory.seen[tmp_path / "run" / "logs" / memory] == STEPS
+
+
+def test_a_kill_while_rows_go_to_a_logger_loses_none(
+    tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six rows come from the device at once, and the process ends at the fourth; step 2 has a checkpoint."""
+    path, logs = tmp_path / "metrics.jsonl", tmp_path / "run" / "logs"
+
+    def run(start: int, stop: int) -> None:
+        book = Logbook((memory,), logs, {})
+        with Ledger(path, start=start, batch_size=8, images=lambda _: [], book=book) as ledger:
+            for step in range(start, stop):
+                ledger.note({"step": step, "loss": 1.0})
+            ledger.settle()
+
+    log = Memory.log
+
+    def killed(self: Memory, row: Any) -> None:
+        if row["step"] == 3:
+            raise KeyboardInterrupt
+        log(self, row)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Memory, "log", killed)
+        run(0, 6)
+    run(2, 10)
+    assert Memory.seen[logs / memory] == [row["step"] for row in rows(tmp_path)] == STEPS
 
 
 def test_without_a_logger_nothing_is_written_besides(train: Train, tmp_path: Path) -> None:

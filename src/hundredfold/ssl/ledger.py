@@ -62,10 +62,10 @@ class Ledger:
         self._reduce, self._book, self._write = reduce, book, write
         self._pending: list[Row] = []
         self._file: TextIO | None = None
-        found = _read(path)
+        found, told = _read(path)
         self.kept = [row for row in found if row["step"] < start]
         if book is not None:
-            book.begin(self.kept, last=max((row["step"] for row in found), default=-1))
+            book.begin(self.kept, last=told)
 
     def __enter__(self) -> Self:
         if self._write:
@@ -135,12 +135,17 @@ class Ledger:
         return rows
 
     def _append(self, rows: list[Row]) -> None:
-        if self._file is not None:
-            self._file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-            self._file.flush()
-        if self._book is not None:
-            for row in rows:
+        """Write the rows and tell the loggers; the end of a line says that they were told of it."""
+        for row in rows:
+            self._write_text(json.dumps(row, allow_nan=False))
+            if self._book is not None:
                 self._book.log(row)
+            self._write_text("\n")
+
+    def _write_text(self, text: str) -> None:
+        if self._file is not None:
+            self._file.write(text)
+            self._file.flush()
 
     def sync(self) -> None:
         """Bring what is written to the disk: after a power cut, too, the steps of a checkpoint have rows."""
@@ -161,12 +166,18 @@ def _outcome(error: BaseException | None) -> Outcome:
     return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
 
 
-def _read(path: Path) -> list[Row]:
-    """The rows of a metrics file; a line that a kill cut short is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+def _read(path: Path) -> tuple[list[Row], int]:
+    """The rows of a metrics file, and the last step that the loggers were told of, or -1.
+
+    A line that a kill cut short is left out; one that lacks but its end was not told.
+    """
+    rows, told = [], -1
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for line in text.splitlines(keepends=True):
         try:
             rows.append(json.loads(line))
         except ValueError:
             continue
-    return rows
+        if line.endswith("\n"):
+            told = max(told, rows[-1]["step"])
+    return rows, told

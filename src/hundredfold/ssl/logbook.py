@@ -78,7 +78,7 @@ class Logbook:
 
         Args:
             kept: the rows of the steps that are not run again.
-            last: the last step that the call before wrote, kept or not; -1 if none.
+            last: the last step that the call before told its loggers of, kept or not; -1 if none.
         """
         path = self.folder / "reached.json"
         noted: dict[str, Any] = {"reached": {}, "active": []}
