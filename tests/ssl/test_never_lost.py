@@ -24,6 +24,7 @@ from hundredfold.report.cautions import cautions
 from hundredfold.report.material import gather
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.checkpoints import Checkpoints
+from hundredfold.ssl.dino import DINO, Outputs
 
 Stop = Callable[[pytest.MonkeyPatch, int], None]
 TINY: dict[str, object] = {
@@ -318,6 +319,25 @@ def test_a_loss_that_is_not_finite_stops_with_the_images_and_the_last_good_state
     assert len(set(listed["images"])) == 8
     assert all(name in told for name in listed["images"])
     assert saved(cut)[-1] == 7
+    assert pretrain(cut, resume=True) == 0
+    assert_equal(cut, whole)
+
+
+def test_a_sound_checkpoint_outlives_a_loss_that_is_not_finite_at_its_step(
+    cut: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The batch may be at fault, not the weights."""
+    forward = DINO.forward
+
+    def spoilt(self: DINO, *views: Any) -> Outputs:
+        outputs = forward(self, *views)
+        return outputs._replace(loss=outputs.loss * float("nan"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DINO, "forward", spoilt)
+        assert pretrain(cut, resume=True) == 1
+    assert f"The last good state is {newest(cut)}." in last_line(capsys)
+    assert saved(cut)[-2:] == [CUT - 1, CUT]
     assert pretrain(cut, resume=True) == 0
     assert_equal(cut, whole)
 

@@ -32,6 +32,7 @@ STATE = "state.pt"
 FAULT = "not_finite.json"
 #: Of the last saves, so that one may be damaged.
 KEPT = 2
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -132,7 +133,7 @@ class Checkpoints:
                 found = self._read(folder)
             except pickle.UnpicklingError:
                 damaged[folder] = "it holds more than tensors and numbers, and is not loaded"
-            except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            except UNREADABLE as error:
                 damaged[folder] = str(error)
             else:
                 for path, why in damaged.items():
@@ -159,14 +160,18 @@ class Checkpoints:
     def note_fault(self, step: int, images: Sequence[str]) -> str:
         """List the images of a step that went wrong in ``not_finite.json``, and say what can be done.
 
-        A checkpoint of that very step gave the fault: it is removed if there is one before it.
+        A checkpoint of that very step may have given the fault: it is removed if a number in it is not finite
+        and there is one before it.
         """
         listed = self.folder / FAULT
         write_json(listed, {"step": step, "images": list(images)})
-        before = [folder for folder in self.folders() if _step(folder) < step]
+        before = [folder for folder in self.folders() if _step(folder) <= step]
+        if before and _step(before[-1]) == step and not self._is_finite(before[-1]):
+            suspect = before.pop()
+            if before:
+                remove_folder(suspect)
         if not before:
             return f"No state was saved before it. Look at the images, all named in {listed}."
-        remove_folder(self.path(step))
         return (
             f"The last good state is {before[-1]}. Look at the images, all named in {listed}, or begin a new "
             f"run with a lower --learning-rate and --weights {before[-1]}."
@@ -188,6 +193,14 @@ class Checkpoints:
             last = f"the last checkpoint is of step {_step(found[-1])}" if found else "no checkpoint yet"
             place = str(error.filename or self.folder)
             raise OSError(error.errno, f"{error.strerror}; {last}", place) from error
+
+    def _is_finite(self, folder: Path) -> bool:
+        """Whether all its numbers are; of one that cannot be read :meth:`load` tells."""
+        try:
+            _, state = self._read(folder)
+        except UNREADABLE:
+            return True
+        return all(bool(tensor.isfinite().all()) for tensor in _tensors(state))
 
     def _read(self, folder: Path) -> tuple[int, dict[str, Any]]:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
@@ -220,6 +233,15 @@ class Checkpoints:
         for folder in self.folders()[:-KEPT]:
             if best is None or folder != self.path(best[0]):
                 remove_folder(folder)
+
+
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    """The tensors of a state, at whatever depth."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _tensors(part)
 
 
 def _differing(found: Mapping[str, object], expected: Mapping[str, object]) -> str:
