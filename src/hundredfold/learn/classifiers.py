@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from hundredfold.learn.means import Prototype, SharedCovariance
 from hundredfold.learn.transforms import feature_transform
 from hundredfold.registry import Registry
 
@@ -112,6 +113,14 @@ def _logistic(_samples: int, _classes: int) -> LogisticRegression:
     return LogisticRegression(C=2.5, class_weight="balanced", max_iter=5000)
 
 
+def _lda(_samples: int, _classes: int) -> SharedCovariance:
+    return SharedCovariance()
+
+
+def _prototype(_samples: int, _classes: int) -> Prototype:
+    return Prototype()
+
+
 def _last_layer(_samples: int, _classes: int) -> Any:
     from hundredfold.learn.finetune import LastLayer  # torch, for those who ask for it
 
@@ -121,16 +130,19 @@ def _last_layer(_samples: int, _classes: int) -> Any:
 CLASSIFIERS.add("svm", _svm)
 CLASSIFIERS.add("knn", _knn)
 CLASSIFIERS.add("logistic", _logistic)
+CLASSIFIERS.add("lda", _lda)
+CLASSIFIERS.add("prototype", _prototype)
 CLASSIFIERS.add("last_layer", _last_layer)
 
 
 def make_classifier(name: str, *, samples: int, classes: int) -> Any:
     """An unfitted classifier for so many labelled samples of so many classes.
 
-    The settings are those of Nielsen et al. 2023 (section 2.3): ``svm`` an RBF machine with C = 1, ``knn``
+    In the settings of Nielsen et al. 2023 (section 2.3): ``svm`` an RBF machine with C = 1, ``knn``
     with 5 neighbours a class, weighted by distance, ``logistic`` with C = 2.5, ``last_layer`` one
     layer trained by AdamW; balanced class weights. A kNN never asks for more neighbours than there are
-    samples.
+    samples. Ours besides: ``lda``, linear discriminant analysis with a shrunk covariance, and ``prototype``,
+    the nearest class mean by angle.
 
     Raises:
         SettingsError: no classifier has that name.
