@@ -21,10 +21,12 @@ from hundredfold.config import CurveChoices
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import LeakError, RunMissingError, SettingsError, SplitError, TableError
-from hundredfold.learn import curve, draws
+from hundredfold.learn import draws, study
 from hundredfold.learn.budgets import draw_labels
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.curve import COLUMNS, LearningCurve, learning_curve
+from hundredfold.learn.study import Cell, Study
+from hundredfold.learn.trial import Trial
 
 World = tuple[ImageTable, dict[str, Embeddings]]
 SMALL: dict[str, Any] = {"budgets": (1, 5, 20), "repeats": 2, "bootstrap": 60}
@@ -90,10 +92,10 @@ def test_every_classifier_and_encoder_gets_the_same_labels(
     given: list[tuple[int, tuple[float, ...]]] = []
     plain = draws.solve
 
-    def watched(train: np.ndarray, labels: np.ndarray, test: np.ndarray, *rest: Any) -> Any:
+    def watched(train: np.ndarray, labels: np.ndarray, test: np.ndarray, *rest: Any, **more: Any) -> Any:
         given.append((len(train), tuple(np.round(train[:, 0] / train[0, 0], 3))))
         assert rest[0] == ("svm", "knn", "logistic")  # one set of labels for all of them
-        return plain(train, labels, test, *rest)
+        return plain(train, labels, test, *rest, **more)
 
     monkeypatch.setattr(draws, "solve", watched)
     found = learning_curve(world[1], world[0], choices(repeats=1))
@@ -122,9 +124,9 @@ def test_labels_that_recur_are_solved_once(world: World, monkeypatch: pytest.Mon
     solved: list[int] = []
     plain = draws.solve
 
-    def watched(train: np.ndarray, *rest: Any) -> Any:
+    def watched(train: np.ndarray, *rest: Any, **more: Any) -> Any:
         solved.append(len(train))
-        return plain(train, *rest)
+        return plain(train, *rest, **more)
 
     monkeypatch.setattr(draws, "solve", watched)
     one = {"sharp": world[1]["sharp"]}
@@ -139,17 +141,17 @@ def test_an_interrupted_curve_goes_on_where_it_was(
     whole = learning_curve(world[1], world[0], choices())
     plain, solved = draws.solve, []
 
-    def interrupted(train: np.ndarray, *rest: Any) -> Any:
+    def interrupted(train: np.ndarray, *rest: Any, **more: Any) -> Any:
         if len(solved) == 4:
             raise KeyboardInterrupt
         solved.append(len(train))
-        return plain(train, *rest)
+        return plain(train, *rest, **more)
 
     monkeypatch.setattr(draws, "solve", interrupted)
     with pytest.raises(KeyboardInterrupt):
         learning_curve(world[1], world[0], choices(), parts=tmp_path / "parts")
     assert len(list((tmp_path / "parts").glob("*.npz"))) == 4
-    monkeypatch.setattr(draws, "solve", lambda *given: (solved.append(0), plain(*given))[1])
+    monkeypatch.setattr(draws, "solve", lambda *given, **more: (solved.append(0), plain(*given, **more))[1])
     resumed = learning_curve(world[1], world[0], choices(), parts=tmp_path / "parts")
     assert len(solved) == 12
     pd.testing.assert_frame_equal(whole.frame, resumed.frame)
@@ -172,10 +174,10 @@ def test_outcomes_of_other_labels_or_encoders_are_not_taken_up(world: World, tmp
 
 
 def curve_key(embeddings: dict[str, Embeddings], table: ImageTable, given: CurveChoices) -> str:
-    trial = curve.Trial.of(table)
+    trial = Trial.of(table)
     hashes = {name: str(found.encoder["hash"]) for name, found in embeddings.items()}
-    study = curve._Study(trial, given, 0, {(1, 0): np.arange(3)}, hashes, trial.identity)
-    return study.task("sharp", (1, 0)).key
+    drawn = Study(trial, given, 0, {(1, 0): np.arange(3)}, hashes)
+    return drawn.task(Cell("sharp", "svm", 1), 0).key
 
 
 def test_the_seed_decides_the_draws_and_zero_is_a_seed(world: World) -> None:
@@ -197,7 +199,7 @@ def test_the_order_of_the_table_does_not_matter(world: World) -> None:
 def test_processes_give_what_one_process_gives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     given = choices(budgets=(1, 5))
     alone = learning_curve(world[1], world[0], given, jobs=1)
-    monkeypatch.setattr(curve, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(study, "WORTH_A_PROCESS", 0)
     together = learning_curve(world[1], world[0], given, jobs=2)
     pd.testing.assert_frame_equal(alone.frame, together.frame)
 

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from hundredfold.backbones.backbone import Backbone, create_backbone
 from hundredfold.errors import InputError, SettingsError, SplitError, TableError, TrainingError
 from hundredfold.learn.classifiers import judge, make_classifier
-from hundredfold.learn.finetune import LastLayer, fine_tune
+from hundredfold.learn.finetune import fine_tune
+from hundredfold.learn.last_layer import LastLayer
 from hundredfold.learn.training import Recipe, validation_part
 
 QUICK = Recipe(epochs=2, patience=9, blind_epochs=2, least_steps=2, batch_size=8)

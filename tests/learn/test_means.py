@@ -75,7 +75,7 @@ def test_every_class_counts_alike_however_many_samples_it_has() -> None:
     for kind in (Prototype, SharedCovariance):
         machine = kind().fit(*more)
         given = x / np.linalg.norm(x, axis=1, keepdims=True) if kind is Prototype else x
-        middle = np.mean([given[y == number].mean(axis=0) for number in (0, 1)], axis=0)
+        means = np.stack([given[y == number].mean(axis=0) for number in (0, 1)])
         if kind is Prototype:
-            middle = np.sum([m / np.linalg.norm(m) for m in (given[y == 0].mean(0), given[y == 1].mean(0))], 0)
-        assert machine.decision_function([middle]) == pytest.approx(0, abs=1e-9)
+            means /= np.linalg.norm(means, axis=1, keepdims=True)
+        assert machine.decision_function([means.mean(axis=0)]) == pytest.approx(0, abs=1e-9)

@@ -42,6 +42,7 @@ __all__ = [
     "ThumbnailEncoder",
     "load_encoder",
     "open_encoder",
+    "symmetric_views",
 ]
 
 WEIGHTS_FILE = "encoder.safetensors"
@@ -132,7 +133,7 @@ class Encoder:
         device = self.backbone.mean_255.device
         with _evaluating(self.backbone), torch.inference_mode():
             images = self.backbone.normalise(pixels.to(device))  # [b,h,h,3] -> [b,3,h,h]
-            views = [self.backbone(view).float() for view in _views(images, self.symmetry)]
+            views = [self.backbone(view).float() for view in symmetric_views(images, self.symmetry)]
             vectors = torch.stack(views).mean(0)  # [v,b,d] -> [b,d]
         return cast("NDArray[np.float32]", vectors.cpu().numpy())
 
@@ -193,7 +194,7 @@ class Encoder:
         )
 
 
-def _views(images: Tensor, symmetry: Symmetry) -> Iterator[Tensor]:
+def symmetric_views(images: Tensor, symmetry: Symmetry) -> Iterator[Tensor]:
     """The views [b,3,h,h] whose vectors are averaged."""
     for turns in range(4 if symmetry == "dihedral" else 1):
         turned = torch.rot90(images, turns, dims=(2, 3))

@@ -122,7 +122,7 @@ def _prototype(_samples: int, _classes: int) -> Prototype:
 
 
 def _last_layer(_samples: int, _classes: int) -> Any:
-    from hundredfold.learn.finetune import LastLayer  # torch, for those who ask for it
+    from hundredfold.learn.last_layer import LastLayer  # torch, for those who ask for it
 
     return LastLayer()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,16 @@ from hundredfold.config import CurveChoices
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import RunMissingError, SettingsError
-from hundredfold.learn.budgets import draw_labels
 from hundredfold.learn.classifiers import CLASSIFIERS
-from hundredfold.learn.draws import Outcome, Task, outcomes
+from hundredfold.learn.draws import Outcome
+from hundredfold.learn.study import NETWORK, Cell, Study, cores
 from hundredfold.learn.trial import Trial
 from hundredfold.metrics import Measure, Resamples, measure
 from hundredfold.progress import bar
 from hundredfold.rundir import atomic_write
+
+if TYPE_CHECKING:
+    from hundredfold.learn.networks import Networks
 
 __all__ = ["COLUMNS", "LearningCurve", "check_choices", "learning_curve"]
 
@@ -32,11 +35,6 @@ COLUMNS = (
     "encoder", "classifier", "preset", "class", "n_per_class", "n_labels", "n_groups", "repeat",
     "metric", "value", "low", "high", "n_test", "capped",
 )
-
-
-WORTH_A_PROCESS = 10_000_000  # numbers to transform; below, starting processes takes longer than the work
-
-Vectors: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,8 @@ class LearningCurve:
 
 def learning_curve(
     embeddings: Mapping[str, Embeddings], table: ImageTable | None = None,
-    choices: CurveChoices | None = None, *, seed: int = 0, jobs: int | None = None, parts: Path | None = None,
+    choices: CurveChoices | None = None, *, networks: Networks | None = None, seed: int = 0,
+    jobs: int | None = None, parts: Path | None = None,
 ) -> LearningCurve:
     """Fit every classifier to n labels a class of every encoder's vectors, and judge the fixed test images.
 
@@ -101,6 +100,7 @@ def learning_curve(
         embeddings: encoder → vectors of the labelled images.
         table: the images with labels, groups and splits; by default those of the first embeddings.
         choices: budgets, classifiers, repeats, bootstrap, preset …
+        networks: what the classifier ``network`` is trained with; encoders that it does not know have none.
         seed: of the draws and of the bootstrap.
         jobs: processes; by default one a core.
         parts: a folder for the outcome of each draw, from which a later call continues.
@@ -119,19 +119,16 @@ def learning_curve(
         )
     table = next(iter(embeddings.values())).images if table is None else table
     trial = Trial.of(table, min_class_size=choices.min_class_size, allow_leak=choices.allow_leak)
-    jobs = jobs or _cores()
-    draws = {
-        (budget, repeat): draw_labels(trial.train.ids, trial.train_codes, budget, repeat=repeat, seed=seed)
-        for budget in sorted(set(choices.budgets)) for repeat in range(choices.repeats)
-    }
+    jobs = jobs or cores()
     hashes = {name: str(found.encoder.get("hash", "")) for name, found in embeddings.items()}
-    study = _Study(trial, choices, seed, draws, hashes, trial.identity)
+    study = Study.of(trial, choices, seed, hashes, networks)
     vectors = {name: trial.vectors(name, found) for name, found in embeddings.items()}
-    solved = _solve(study, vectors, jobs, parts)
+    solved = study.solve(vectors, jobs=jobs, parts=parts)
     frame = _measured(study, solved, jobs)
     facts = {
         **trial.facts(), "transductive": trial.transductive(embeddings),
         "unconverged": _unconverged(study, solved),
+        "supervised": None if networks is None else networks.supervised,
     }
     curve = LearningCurve(frame, _predictions(study, solved), facts)
     if parts is not None:
@@ -146,7 +143,8 @@ def check_choices(choices: CurveChoices) -> None:
         SettingsError: there is none, a budget is below 1, or a classifier is unknown.
     """
     for name in choices.classifiers:
-        CLASSIFIERS[name]
+        if name != NETWORK:
+            CLASSIFIERS[name]
     if not choices.budgets or min(choices.budgets) < 1:
         raise SettingsError(
             f"expected budgets of at least one label a class, found {list(choices.budgets)}", where="budgets",
@@ -158,123 +156,70 @@ def check_choices(choices: CurveChoices) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Study:
-    """Everything the outcomes depend on but the vectors themselves."""
-
-    trial: Trial
-    choices: CurveChoices
-    seed: int
-    draws: Mapping[tuple[int, int], NDArray[np.int64]]
-    encoders: Mapping[str, str]
-    identity: str
-
-    def task(self, encoder: str, draw: tuple[int, int]) -> Task:
-        """The task of one draw; draws with equal labels have the task in common."""
-        facts = (self.encoders[encoder], self.choices.preset, self.choices.classifiers, self.identity)
-        return Task.of(encoder, self.draws[draw], *facts)
-
-
-def _solve(
-    study: _Study, vectors: Mapping[str, tuple[Vectors, Vectors]], jobs: int, parts: Path | None
-) -> dict[str, Outcome]:
-    """Solve each distinct task once; what ``parts`` holds is taken from there."""
-    every = [study.task(name, draw) for name in study.encoders for draw in study.draws]
-    tasks = {task.key: task for task in every}
-    solved = {key: Outcome.read(path) for key in tasks if parts and (path := parts / f"{key}.npz").is_file()}
-    todo = [task for key, task in tasks.items() if key not in solved]
-    asked = len(study.trial.test)
-    numbers = sum((len(task.rows) + asked) * vectors[task.encoder][0].shape[1] for task in todo)
-    jobs = jobs if numbers > WORTH_A_PROCESS else 1
-    with bar("Fitting classifiers", len(tasks), "draws", start=len(solved)) as progress:
-        found = outcomes(
-            todo, vectors, study.trial.train_codes, study.choices.classifiers, len(study.trial.classes),
-            jobs=jobs,
-        )
-        for key, outcome in found:
-            solved[key] = outcome
-            if parts is not None:
-                outcome.write(parts / f"{key}.npz")
-            progress.advance()
-    return solved
-
-
-def _measured(study: _Study, solved: Mapping[str, Outcome], jobs: int) -> pd.DataFrame:
+def _measured(study: Study, solved: Mapping[str, Outcome], jobs: int) -> pd.DataFrame:
     trial, repeats = study.trial, study.choices.repeats
     resamples = None
     if study.choices.bootstrap:
         resamples = Resamples.draw(trial.test_groups, repeats, study.choices.bootstrap, study.seed)
-    truth = trial.test_codes
-    cells = [
-        (encoder, place, name, budget)
-        for encoder in study.encoders for place, name in enumerate(study.choices.classifiers)
-        for budget in sorted({budget for budget, _ in study.draws})
-    ]
+    truth, cells = trial.test_codes, study.cells
 
-    def stacked(encoder: str, place: int, budget: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        found = [solved[study.task(encoder, (budget, repeat)).key] for repeat in range(repeats)]
-        predicted, scores = ([getattr(one, part)[place] for one in found] for part in ("predicted", "scores"))
-        return np.stack(predicted), np.stack(scores)
+    def stacked(cell: Cell) -> tuple[NDArray[Any], NDArray[Any]]:
+        answers = [study.answer(solved, cell, repeat) for repeat in range(repeats)]
+        return np.stack([one.predicted for one in answers]), np.stack([one.scores for one in answers])
 
-    work = (delayed(measure)(truth, *stacked(e, place, b), resamples) for e, place, _, b in cells)
+    work = (delayed(measure)(truth, *stacked(cell), resamples) for cell in cells)
     rows: list[dict[str, Any]] = []
     with bar("Measuring", len(cells), "points") as progress:
         results = Parallel(n_jobs=min(jobs, len(cells)), prefer="threads", return_as="generator")(work)
-        for (encoder, _, name, budget), measures in zip(cells, results, strict=True):
-            rows += [row for one in measures for row in _rows(study, encoder, name, budget, one)]
+        for cell, measures in zip(cells, results, strict=True):
+            rows += [row for one in measures for row in _rows(study, cell, one)]
             progress.advance()
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype({"class": "str", "n_groups": "Int64", "value": float, "low": float, "high": float})
 
 
-def _rows(study: _Study, encoder: str, classifier: str, budget: int, one: Measure) -> list[dict[str, Any]]:
+def _rows(study: Study, cell: Cell, one: Measure) -> list[dict[str, Any]]:
     number, sizes = one.class_number, np.bincount(study.trial.train_codes, minlength=len(study.trial.classes))
     fewest = sizes[sizes > 0].min() if number is None else sizes[number]
     rows = []
     for repeat, value in enumerate(one.values):
-        drawn = study.draws[budget, repeat]
+        drawn = study.draws[cell.budget, repeat]
         rows.append({
-            "encoder": encoder, "classifier": classifier, "preset": study.choices.preset,
+            "encoder": cell.encoder, "classifier": cell.classifier, "preset": study.choices.preset,
             "class": None if number is None else study.trial.classes[number],
-            "n_per_class": budget, "n_labels": len(drawn), "n_groups": study.trial.groups_among(drawn),
+            "n_per_class": cell.budget, "n_labels": len(drawn), "n_groups": study.trial.groups_among(drawn),
             "repeat": repeat, "metric": one.metric, "value": value, "low": one.low, "high": one.high,
-            "n_test": one.n_test, "capped": bool(fewest < budget),
+            "n_test": one.n_test, "capped": bool(fewest < cell.budget),
         })
     return rows
 
 
-def _predictions(study: _Study, solved: Mapping[str, Outcome]) -> pd.DataFrame:
+def _predictions(study: Study, solved: Mapping[str, Outcome]) -> pd.DataFrame:
     ids, truth = pd.Index(study.trial.test.ids), study.trial.test_codes
-    cells = [
-        (encoder, place, budget, repeat)
-        for encoder in study.encoders for place in range(len(study.choices.classifiers))
-        for budget, repeat in study.draws
-    ]
-    predicted = [
-        solved[study.task(encoder, (budget, repeat)).key].predicted[place]
-        for encoder, place, budget, repeat in cells
-    ]
+    cells = [(cell, repeat) for cell in study.cells for repeat in range(study.choices.repeats)]
+    predicted = [study.answer(solved, cell, repeat).predicted for cell, repeat in cells]
     of = np.repeat(np.arange(len(cells)), len(ids))
     encoders, classes = list(study.encoders), pd.Index(study.trial.classes)
-    classifiers = pd.Index(study.choices.classifiers)
+    classifiers = list(study.choices.classifiers)
+
+    def column(part: Sequence[str], names: list[str]) -> pd.Categorical[Any]:
+        numbers = np.array([names.index(name) for name in part])
+        return pd.Categorical.from_codes(numbers[of], pd.Index(names, dtype=object))
+
     return pd.DataFrame({
-        "encoder": pd.Categorical.from_codes(
-            np.array([encoders.index(cell[0]) for cell in cells])[of], pd.Index(encoders)
-        ),
-        "classifier": pd.Categorical.from_codes(np.array([cell[1] for cell in cells])[of], classifiers),
-        "n_per_class": np.array([cell[2] for cell in cells], dtype=np.int32)[of],
-        "repeat": np.array([cell[3] for cell in cells], dtype=np.int32)[of],
+        "encoder": column([cell.encoder for cell, _ in cells], encoders),
+        "classifier": column([cell.classifier for cell, _ in cells], classifiers),
+        "n_per_class": np.array([cell.budget for cell, _ in cells], dtype=np.int32)[of],
+        "repeat": np.array([repeat for _, repeat in cells], dtype=np.int32)[of],
         "id": pd.Categorical.from_codes(np.tile(np.arange(len(ids)), len(cells)), ids),
         "label": pd.Categorical.from_codes(np.tile(truth, len(cells)), classes),
         "predicted": pd.Categorical.from_codes(np.concatenate(predicted), classes),
     })
 
 
-def _unconverged(study: _Study, solved: Mapping[str, Outcome]) -> dict[str, int]:
+def _unconverged(study: Study, solved: Mapping[str, Outcome]) -> dict[str, int]:
     """Classifier → in how many fits its optimiser stopped early, where in any."""
-    counts = np.sum([one.unconverged for one in solved.values()], axis=0)
-    return {name: int(count) for name, count in zip(study.choices.classifiers, counts, strict=True) if count}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    counts: Counter[str] = Counter()
+    for key, task in study.tasks().items():
+        counts.update(dict(zip(task.classifiers, map(int, solved[key].unconverged), strict=True)))
+    return {name: count for name, count in counts.items() if count}

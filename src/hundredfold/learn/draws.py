@@ -12,6 +12,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import has_fit_parameter
 
 from hundredfold.learn.classifiers import judge, make_classifier
 from hundredfold.learn.transforms import feature_transform
@@ -60,23 +61,28 @@ class Task:
     Attributes:
         encoder: its name.
         rows: the labelled rows of the training side, ascending.
+        classifiers: the names of those that are fitted to them together.
         key: equal if and only if everything that the outcome depends on is equal.
     """
 
     encoder: str
     rows: NDArray[np.int64]
+    classifiers: tuple[str, ...]
     key: str
 
     @classmethod
-    def of(cls, encoder: str, rows: NDArray[np.int64], *facts: object) -> Self:
-        """A task whose key covers the rows and ``facts``."""
-        text = "\0".join(map(str, (encoder, *facts, "")))
-        return cls(encoder, rows, hashlib.sha256(text.encode() + rows.astype("<i8").tobytes()).hexdigest())
+    def of(
+        cls, encoder: str, rows: NDArray[np.int64], classifiers: Sequence[str], *facts: object
+    ) -> Self:
+        """A task whose key covers all this and ``facts``."""
+        text = "\0".join(map(str, (encoder, *classifiers, *facts, "")))
+        key = hashlib.sha256(text.encode() + rows.astype("<i8").tobytes()).hexdigest()
+        return cls(encoder, rows, tuple(classifiers), key)
 
 
 def solve(
     train: NDArray[np.float32], labels: NDArray[np.int64], test: NDArray[np.float32],
-    classifiers: Sequence[str], classes: int,
+    classifiers: Sequence[str], classes: int, *, groups: NDArray[np.int64] | None = None,
 ) -> Outcome:
     """Fit the transform once and each classifier to its result, and judge the test images.
 
@@ -86,6 +92,7 @@ def solve(
         test: ``[n, d]`` vectors of the test images.
         classifiers: their names.
         classes: c, the number of classes.
+        groups: ``[m]`` group numbers, for a classifier that holds some of its labels out.
 
     Examples:
         >>> train, test = np.array([[0.0], [1.0]], dtype=np.float32), np.array([[0.2]], dtype=np.float32)
@@ -101,12 +108,13 @@ def solve(
     unconverged = np.zeros(len(classifiers), dtype=bool)
     for place, name in enumerate(classifiers):
         classifier = make_classifier(name, samples=len(train), classes=len(np.unique(labels)))
-        unconverged[place] = not fit_and_tell(classifier, known, labels)
+        more = {"groups": groups} if has_fit_parameter(classifier, "groups") else {}
+        unconverged[place] = not fit_and_tell(classifier, known, labels, **more)
         predicted[place], scores[place][:, classifier.classes_] = judge(classifier, asked)
     return Outcome(predicted, scores, unconverged)
 
 
-def fit_and_tell(classifier: Any, features: ArrayLike, labels: ArrayLike) -> bool:
+def fit_and_tell(classifier: Any, features: ArrayLike, labels: ArrayLike, **more: Any) -> bool:
     """Fit, and tell whether the optimiser came to its end; warnings of another kind are passed on.
 
     Examples:
@@ -117,7 +125,7 @@ def fit_and_tell(classifier: Any, features: ArrayLike, labels: ArrayLike) -> boo
     # PCA divides by the whole variance, which is none where all vectors are equal.
     with warnings.catch_warnings(record=True) as caught, np.errstate(invalid="ignore"):
         warnings.simplefilter("always")
-        classifier.fit(features, labels)
+        classifier.fit(features, labels, **more)
     converged = True
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning):
@@ -129,7 +137,7 @@ def fit_and_tell(classifier: Any, features: ArrayLike, labels: ArrayLike) -> boo
 
 def outcomes(
     tasks: Sequence[Task], vectors: Mapping[str, tuple[Vectors, Vectors]],
-    labels: NDArray[np.int64], classifiers: Sequence[str], classes: int, *, jobs: int,
+    labels: NDArray[np.int64], classes: int, *, groups: NDArray[np.int64], jobs: int,
 ) -> Iterator[tuple[str, Outcome]]:
     """Solve the tasks on ``jobs`` processes of one thread each; yields keys and outcomes as they come.
 
@@ -137,8 +145,8 @@ def outcomes(
         tasks: the draws, each solved once.
         vectors: encoder → vectors of the training side and of the test images.
         labels: class numbers of the training side.
-        classifiers: their names.
         classes: the number of classes.
+        groups: group numbers of the training side.
         jobs: processes; 1 works in this one.
     """
     from joblib import Parallel, delayed, parallel_config
@@ -148,14 +156,14 @@ def outcomes(
     jobs = max(1, min(jobs, len(ordered)))
     with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1 if jobs > 1 else None):
         yield from Parallel(return_as="generator_unordered")(
-            delayed(_solve_task)(task, vectors[task.encoder], labels, tuple(classifiers), classes)
+            delayed(_solve_task)(task, vectors[task.encoder], labels, classes, groups)
             for task in ordered
         )
 
 
 def _solve_task(
-    task: Task, sides: tuple[Vectors, Vectors], labels: NDArray[np.int64], classifiers: tuple[str, ...],
-    classes: int,
+    task: Task, sides: tuple[Vectors, Vectors], labels: NDArray[np.int64], classes: int,
+    groups: NDArray[np.int64],
 ) -> tuple[str, Outcome]:
-    train, test = sides
-    return task.key, solve(train[task.rows], labels[task.rows], test, classifiers, classes)
+    (train, test), rows = sides, task.rows
+    return task.key, solve(train[rows], labels[rows], test, task.classifiers, classes, groups=groups[rows])

@@ -60,7 +60,7 @@ class _Means(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return x
 
     def _line(self, means: Floats, residuals: Floats) -> tuple[Floats, Floats]:
-        """Weights [c, d] and offsets [c], from the class means [c, d] and what samples are off them [n, d]."""
+        """Weights [c, d] and offsets [c]; from the class means [c, d] and the samples less these [n, d]."""
         raise NotImplementedError
 
 
@@ -91,9 +91,9 @@ class SharedCovariance(_Means):
     """Linear discriminant analysis with one shrunk covariance for all classes, which count alike.
 
     The covariance is that of the samples about their class means, shrunk as far as Ledoit and Wolf (2004)
-    estimate from the samples themselves. Unlike scikit-learn's ``LinearDiscriminantAnalysis(shrinkage="auto")``,
-    which shrinks each class by itself, it works with a single sample a class: with nothing
-    to estimate a covariance from, the nearest mean decides.
+    estimate from the samples themselves. scikit-learn's ``LinearDiscriminantAnalysis(shrinkage="auto")``
+    shrinks each class by itself, and so needs several samples of each; here, with nothing to estimate a
+    covariance from, the nearest mean decides.
 
     Attributes:
         classes_: ``[c]`` the class names, sorted.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -19,7 +19,7 @@ from hundredfold.metrics import group_codes
 from hundredfold.progress import bar
 
 __all__ = [
-    "LAYER", "NETWORK", "Load", "Recipe", "digests", "evaluate", "in_order", "new_layer", "train",
+    "LAYER", "NETWORK", "Load", "Recipe", "digests", "evaluate", "in_order", "new_layer", "ordered", "train",
     "validation_part",
 ]
 
@@ -199,7 +199,7 @@ def new_layer(features: int, classes: int, generator: torch.Generator) -> nn.Lin
     return layer
 
 
-def digests(samples: NDArray[Any], names: NDArray[Any], seed: int) -> list[bytes]:
+def digests(samples: Iterable[NDArray[Any]], names: NDArray[Any], seed: int) -> list[bytes]:
     """A random number for each sample, a function of seed, class and content alone."""
     return [
         hashlib.sha256(f"{seed}/{name}/".encode() + sample.tobytes()).digest()
@@ -210,3 +210,8 @@ def digests(samples: NDArray[Any], names: NDArray[Any], seed: int) -> list[bytes
 def in_order(numbers: Sequence[bytes]) -> NDArray[np.int64]:
     """The rows in the order of their random numbers, which is that of no table."""
     return np.array(sorted(range(len(numbers)), key=numbers.__getitem__), dtype=np.int64)
+
+
+def ordered(groups: Sequence[object] | None, order: NDArray[np.int64]) -> list[object] | None:
+    """The groups of the samples in another order; ``None`` stays ``None``."""
+    return None if groups is None else list(np.asarray(groups, dtype=object)[order])

@@ -89,13 +89,18 @@ class Trial:
 
     def groups_among(self, rows: NDArray[np.int64]) -> int | None:
         """How many groups some rows of the training side come from; ``None`` if groups are not known."""
-        groups = self._train_groups[rows]
-        return len(np.unique(groups[groups >= 0])) if (groups >= 0).any() else None
+        known = self.train.frame["group"].iloc[rows].dropna()
+        return int(known.nunique()) if len(known) else None
 
     @cached_property
-    def _train_groups(self) -> NDArray[np.int64]:
-        """The group number of each image of the training side; -1 where it is not known."""
-        return pd.factorize(self.train.frame["group"])[0].astype(np.int64)
+    def train_groups(self) -> NDArray[np.int64]:
+        """The group number of each image of the training side; one without a group is its own."""
+        return group_codes(self.train.frame["group"].tolist(), len(self.train))
+
+    @property
+    def largest_class(self) -> int:
+        """The most labels that a class has on the training side: so many a class are all there are."""
+        return int(np.bincount(self.train_codes).max())
 
     def vectors(self, name: str, embeddings: Embeddings) -> tuple[Vectors, Vectors]:
         """The vectors of the training side and of the test images.

@@ -137,11 +137,7 @@ class MultiCrop:
         Raises:
             ValueError: ``pixels`` is of another type or shape.
         """
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-            raise ValueError(f"expected uint8 [h, w, 3], found {pixels.dtype} {list(pixels.shape)}")
-        uniforms = crop_uniforms(self.seed, epoch, key, crops=2 + self.local_crops)
-        plan = self._plan(uniforms, *pixels.shape[:2])
-        pyramid = geometry.Pyramid(pixels)
+        plan, pyramid = self._prepared(pixels, key, epoch)
         large = np.empty((2, self.image_size, self.image_size, 3), dtype=np.uint8)
         small = np.empty((self.local_crops, self.local_size, self.local_size, 3), dtype=np.uint8)
         for crop in range(2):
@@ -149,6 +145,17 @@ class MultiCrop:
         for crop in range(self.local_crops):
             small[crop] = self._draw(pyramid, plan, 2 + crop, self.local_size)
         return large, small
+
+    def first(self, pixels: Pixels, key: int, epoch: int) -> Pixels:
+        """Draw the first global crop alone ``[g, g, 3]``, the same as among all: for supervised training."""
+        plan, pyramid = self._prepared(pixels, key, epoch)
+        return self._draw(pyramid, plan, 0, self.image_size)
+
+    def _prepared(self, pixels: Pixels, key: int, epoch: int) -> tuple[_Plan, geometry.Pyramid]:
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise ValueError(f"expected uint8 [h, w, 3], found {pixels.dtype} {list(pixels.shape)}")
+        uniforms = crop_uniforms(self.seed, epoch, key, crops=2 + self.local_crops)
+        return self._plan(uniforms, *pixels.shape[:2]), geometry.Pyramid(pixels)
 
     def _draw(self, pyramid: geometry.Pyramid, plan: _Plan, crop: int, size: int) -> Pixels:
         view = geometry.warp(pyramid, plan.homographies[crop], size, self.modality.border)

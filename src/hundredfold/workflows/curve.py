@@ -22,15 +22,16 @@ def curve(settings: CurveSettings) -> RunDirectory:
     is, what the intervals mean, and which encoders saw test images.
 
     Raises:
-        SettingsError: a budget below 1, or an unknown classifier.
-        RunMissingError: there are no embeddings.
+        SettingsError: a budget below 1, or an unknown classifier; no encoder has a backbone to train.
+        RunMissingError: there are no embeddings, or no pixels for the classifier ``network``.
         InputError: the labels cannot be used.
         LeakError: images or groups are both in train and in test, and ``allow_leak`` is not set.
         RunExistsError: OUT holds a learning curve and ``resume`` is not set.
     """
     from hundredfold.learn.curve import check_choices, learning_curve
+    from hundredfold.learn.study import NETWORK
     from hundredfold.learn.trial import Trial
-    from hundredfold.workflows.labelled import label, read_embeddings, with_split
+    from hundredfold.workflows.labelled import label, networks_of, read_embeddings, with_split
 
     if settings.resume and RunDirectory.is_run(settings.out):
         before = RunDirectory.open(settings.out)
@@ -41,11 +42,14 @@ def curve(settings: CurveSettings) -> RunDirectory:
     embeddings = read_embeddings(settings.embeddings)
     table = with_split(label(settings.embeddings, embeddings, settings.labels), seed=settings.seed)
     trial = Trial.of(table, min_class_size=settings.min_class_size, allow_leak=settings.allow_leak)
+    networks = networks_of(settings.embeddings, embeddings) if NETWORK in settings.classifiers else None
     run = RunDirectory.create(settings.out)
     with run.stage("curve", settings=settings, resume=settings.resume):
         for line in trial.sentences():
             _tell(run, line)
-        found = learning_curve(embeddings, table, settings, seed=settings.seed, parts=run / "curve.parts")
+        found = learning_curve(
+            embeddings, table, settings, networks=networks, seed=settings.seed, parts=run / "curve.parts"
+        )
         found.write(run.path)
         run.record(curve=found.facts)
         if found.facts["transductive"]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from hundredfold.config import ScanChoices
-from hundredfold.errors import ModelFileError, RunMissingError
+from hundredfold.errors import ModelFileError, RunMissingError, SettingsError
 from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from hundredfold.data.table import ImageTable
     from hundredfold.encode.embed import Embeddings
     from hundredfold.encode.protocol import EncoderLike
+    from hundredfold.learn.networks import Networks
 
-__all__ = ["encoder_of", "label", "read_embeddings", "with_split"]
+__all__ = ["encoder_of", "label", "networks_of", "noted_settings", "read_embeddings", "with_split"]
 
 #: The order in which a run's embeddings are named, and the first that it has is the one to fit on.
 ORDER = ("pretrained", "initial", "thumbnail")
@@ -81,6 +84,41 @@ def with_split(table: ImageTable, *, seed: int) -> ImageTable:
     return draw_splits(table, test_size=ScanChoices.model_fields["test_size"].default, seed=seed)
 
 
+def networks_of(path: Path, embeddings: dict[str, Embeddings]) -> Networks:
+    """What the classifier ``network`` needs: the run's pixels, and its encoders that have a backbone.
+
+    Raises:
+        RunMissingError: the embeddings lie in no run, or in one without pixels.
+        SettingsError: no encoder has a backbone.
+        ModelFileError: an encoder is not to be found any more.
+    """
+    from hundredfold.config import PretrainChoices
+    from hundredfold.data.store import PixelStore
+    from hundredfold.encode.encoder import Encoder
+    from hundredfold.learn.networks import Networks
+
+    run = _run_of(path)
+    if run is None:
+        raise RunMissingError(
+            "the classifier network trains on images, and these embeddings lie in no run", where=path,
+            remedy="Give the run that was scanned and embedded, or leave network out of --classifiers.",
+        )
+    opened = {name: encoder_of(path, name, found) for name, found in embeddings.items()}
+    encoders = {name: found for name, found in opened.items() if isinstance(found, Encoder)}
+    if not encoders:
+        raise SettingsError(
+            f"the classifier network trains a backbone, and {', '.join(opened)} has none", where=path,
+            remedy="Embed with a backbone as well, or leave network out of --classifiers.",
+        )
+    # What knows nothing of these images: the backbone before pre-training.
+    supervised = next((name for name, found in encoders.items() if not found.seen), None)
+    modality = noted_settings(run).get("pretrain", {}).get("modality")
+    return Networks(
+        PixelStore.open(run.pixels), encoders,
+        modality or PretrainChoices.model_fields["modality"].default, supervised,
+    )
+
+
 def encoder_of(path: Path, name: str, embeddings: Embeddings) -> EncoderLike:
     """The encoder that made some embeddings, found in their run by its hash.
 
@@ -108,17 +146,19 @@ def encoder_of(path: Path, name: str, embeddings: Embeddings) -> EncoderLike:
 
 def _specs(path: Path) -> tuple[list[str], str]:
     """The encoders that the run of some embeddings holds or names, and the weights it names for them."""
-    import yaml
-
     from hundredfold.encode.opening import encoder_folders
 
     run = _run_of(path)
     if run is None:
         return [], "auto"
     specs = [str(folder) for folder in (*encoder_folders(run), run / "initial") if folder.is_dir()]
-    noted: dict[str, str] = {}
-    if (run / "config.yaml").is_file():
-        noted = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")).get("embed", {})
+    noted = noted_settings(run).get("embed", {})
     if "encoder" in noted:  # a run that was embedded by the verb; `run` embeds with its own encoders
         specs.append(noted["encoder"])
     return specs, noted.get("weights", "auto")
+
+
+def noted_settings(run: RunDirectory) -> dict[str, dict[str, Any]]:
+    """Stage → the settings it was begun with, as ``config.yaml`` has them."""
+    path = run / "config.yaml"
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}

@@ -96,11 +96,11 @@ def _check_before_anything_is_written(settings: RunSettings) -> None:
 
     from hundredfold.backbones.backbone import create_backbone
     from hundredfold.learn.classifiers import CLASSIFIERS
+    from hundredfold.learn.curve import check_choices
     from hundredfold.ssl.logbook import check_loggers
     from hundredfold.views.modalities import MODALITIES
 
-    for name in settings.classifiers:
-        CLASSIFIERS[name]
+    check_choices(settings)
     if settings.classifier != "auto":
         CLASSIFIERS[settings.classifier]
     MODALITIES[settings.modality]

@@ -1,0 +1,150 @@
+"""Networks trained end to end inside a learning curve: the same labels, draws and test images as the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import hundredfold
+from hundredfold.backbones.backbone import create_backbone
+from hundredfold.config import CurveChoices
+from hundredfold.data.smear import draw_smear
+from hundredfold.data.store import PixelStore
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+from hundredfold.encode.encoder import Encoder
+from hundredfold.errors import RunMissingError, SettingsError
+from hundredfold.learn import networks as room
+from hundredfold.learn.curve import LearningCurve, learning_curve
+from hundredfold.learn.networks import Networks, StoredImages
+from hundredfold.learn.training import Recipe
+
+QUICK = Recipe(learning_rate=1e-3, epochs=3, patience=3, blind_epochs=2, least_steps=3, batch_size=16)
+SMALL: dict[str, Any] = {"budgets": (1, 6), "classifiers": ("svm", "network"), "repeats": 2, "bootstrap": 0}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scanned cells, with the vectors of a small random backbone and thumbnails."""
+    place = tmp_path_factory.mktemp("networks")
+    smear = draw_smear(place / "smear", images=90, size=32, seed=1)
+    out = place / "run"
+    hundredfold.scan(smear / "images", labels=smear / "labels.csv", out=out)
+    torch.manual_seed(0)
+    Encoder(
+        create_backbone("resnet10t", weights="none"), size=32, value_range=None, fit="pad",
+        provenance={"method": "none"}, seen=frozenset(), symmetry="mirror",
+    ).save(out / "initial")
+    hundredfold.embed(out, encoder=str(out / "initial"), out=out)
+    hundredfold.embed(out, encoder="thumbnail", out=out / "elsewhere")
+    return out
+
+
+@pytest.fixture(scope="module")
+def parts(run: Path) -> tuple[dict[str, Embeddings], ImageTable, Networks]:
+    embeddings = {
+        "initial": Embeddings.read(next((run / "embeddings").iterdir())),
+        "thumbnail": Embeddings.read(next((run / "elsewhere" / "embeddings").iterdir())),
+    }
+    encoders = {"initial": Encoder.load(run / "initial")}
+    networks = Networks(PixelStore.open(run / "pixels"), encoders, "microscopy", "initial", QUICK)
+    return embeddings, ImageTable.read(run / "images.parquet"), networks
+
+
+@pytest.fixture(scope="module")
+def found(parts: tuple[dict[str, Embeddings], ImageTable, Networks]) -> LearningCurve:
+    embeddings, table, networks = parts
+    return learning_curve(embeddings, table, CurveChoices.of(**SMALL), networks=networks)
+
+
+def test_every_encoder_with_a_backbone_has_a_network_and_the_supervised_one_all_labels(
+    found: LearningCurve, parts: tuple[dict[str, Embeddings], ImageTable, Networks]
+) -> None:
+    rows = found.frame[found.frame["metric"] == "balanced_accuracy"]
+    trained = rows[rows["classifier"] == "network"]
+    every = int(parts[1].train.frame["label"].value_counts().max())
+    assert set(trained["encoder"]) == {"initial"}
+    assert sorted(trained["n_per_class"].unique()) == [1, 6, every]
+    assert set(trained.loc[trained["n_per_class"] == every, "n_labels"]) == {len(parts[1].train)}
+    assert sorted(rows.loc[rows["classifier"] == "svm", "n_per_class"].unique()) == [1, 6]
+    assert found.facts["supervised"] == "initial"
+
+
+def test_a_network_gets_the_labels_of_the_draw_and_no_others(
+    parts: tuple[dict[str, Embeddings], ImageTable, Networks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """METHOD, mistake 10: the reference gave the networks 70 % of what the SVM got."""
+    embeddings, table, networks = parts
+    given: list[tuple[int, int]] = []
+    plain = room.fine_tune
+
+    def watched(backbone: Any, images: StoredImages, labels: np.ndarray, **more: Any) -> Any:
+        given.append((len(images), len(set(labels))))
+        return plain(backbone, images, labels, **more)
+
+    monkeypatch.setattr(room, "fine_tune", watched)
+    choices = CurveChoices.of(**{**SMALL, "budgets": (2,), "repeats": 1})
+    curve = learning_curve({"initial": embeddings["initial"]}, table, choices, networks=networks)
+    classes = len(table.train.classes)
+    assert given == [(2 * classes, classes), (len(table.train), classes)]
+    labels = curve.frame.groupby(["n_per_class", "repeat"])["n_labels"].nunique()
+    assert (labels == 1).all()
+
+
+def test_it_is_the_same_again_and_goes_on_where_it_was(
+    parts: tuple[dict[str, Embeddings], ImageTable, Networks], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings, table, networks = parts
+    one = {"initial": embeddings["initial"]}
+    choices = CurveChoices.of(**{**SMALL, "budgets": (3,)})
+    whole = learning_curve(one, table, choices, networks=networks)
+    plain, solved = Networks.solve, []
+
+    def interrupted(self: Networks, *given: Any) -> Any:
+        solved.append(len(given[1]))
+        if len(solved) == 3:
+            raise KeyboardInterrupt
+        return plain(self, *given)
+
+    monkeypatch.setattr(Networks, "solve", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learning_curve(one, table, choices, networks=networks, parts=tmp_path / "parts")
+    again = learning_curve(one, table, choices, networks=networks, parts=tmp_path / "parts")
+    assert len(solved) == 4  # two, the one that was interrupted, and that one again
+    pd.testing.assert_frame_equal(whole.frame, again.frame)
+    other = replace(networks, recipe=replace(QUICK, seed=1))
+    assert other.identity != networks.identity
+
+
+def test_enough_labels_teach_a_network_more_than_guessing(found: LearningCurve) -> None:
+    rows = found.frame[(found.frame["metric"] == "auroc") & (found.frame["classifier"] == "network")]
+    assert rows.loc[rows["n_per_class"] == rows["n_per_class"].max(), "value"].mean() > 0.6
+
+
+def test_stored_images_are_those_of_the_store(run: Path) -> None:
+    store = PixelStore.open(run / "pixels")
+    images = StoredImages(store, store.ids[[4, 1]], store.size)
+    np.testing.assert_array_equal(images[np.array([1, 0])], store[[1, 4]])
+    np.testing.assert_array_equal(np.stack([*images]), store[[4, 1]])
+    assert (images.shape, len(images), images.dtype) == ((2, 32, 32, 3), 2, np.uint8)
+
+
+def test_what_has_no_backbone_or_no_pixels_is_refused(run: Path, tmp_path: Path) -> None:
+    labels = run.parent / "smear" / "labels.csv"
+    asked: dict[str, Any] = {"labels": labels, "classifiers": ("network",), "budgets": (1,)}
+    with pytest.raises(SettingsError, match="thumbnail has none"):
+        hundredfold.curve(run / "elsewhere", out=tmp_path / "a", **asked)
+    vectors = next((run / "embeddings").iterdir())
+    vectors = Path(vectors).rename(tmp_path / "vectors")
+    try:
+        with pytest.raises(RunMissingError, match="lie in no run"):
+            hundredfold.curve(vectors, out=tmp_path / "b", **asked)
+    finally:
+        vectors.rename(run / "embeddings" / "initial")
+    assert not list(tmp_path.iterdir())
