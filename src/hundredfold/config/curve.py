@@ -17,7 +17,9 @@ __all__ = ["CurveChoices", "CurveSettings"]
 class CurveChoices(LeakChoices):
     """The evaluation protocol (Nielsen et al. 2023, section 2.4)."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "paper": {}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": {}, "paper": {"classifiers": ("svm", "knn", "logistic", "last_layer", "network")},
+    }
 
     preset: Literal["default", "paper"] = Field(
         "default", description="Our settings, or those of Nielsen et al. 2023."
@@ -26,7 +28,9 @@ class CurveChoices(LeakChoices):
         (1, 5, 10, 25, 50, 100, 250, 500, 1000), description="Labels per class, comma-separated."
     )
     classifiers: tuple[str, ...] = Field(
-        ("svm", "knn", "logistic"), description="Names of classifiers, comma-separated."
+        ("svm", "knn", "logistic"),
+        description="On frozen vectors: svm, knn, logistic, last_layer, lda, prototype; end to end, from the "
+        "backbone of each encoder on the same labels, and from the untrained one on all: network.",
     )
     repeats: int = Field(5, ge=1, description="Independent draws of the labels.")
     bootstrap: int = Field(1000, ge=0, description="Resamples for the 95 % intervals; 0 for none.")

@@ -202,9 +202,9 @@ def _predictions(study: Study, solved: Mapping[str, Outcome]) -> pd.DataFrame:
     encoders, classes = list(study.encoders), pd.Index(study.trial.classes)
     classifiers = list(study.choices.classifiers)
 
-    def column(part: Sequence[str], names: list[str]) -> pd.Categorical[Any]:
+    def column(part: Sequence[str], names: list[str]) -> Any:
         numbers = np.array([names.index(name) for name in part])
-        return pd.Categorical.from_codes(numbers[of], pd.Index(names, dtype=object))
+        return pd.Categorical.from_codes(numbers[of], pd.Index(names, dtype="str"))
 
     return pd.DataFrame({
         "encoder": column([cell.encoder for cell, _ in cells], encoders),

@@ -30,7 +30,11 @@ FEATURES = {
     "initial": "the features before pre-training",
     "thumbnail": "raw thumbnails with colour histograms",
 }
-METHODS = {"svm": "the SVM", "knn": "the k-nearest-neighbour classifier", "logistic": "logistic regression"}
+METHODS = {
+    "svm": "the SVM", "knn": "the k-nearest-neighbour classifier", "logistic": "logistic regression",
+    "last_layer": "a trained last layer", "lda": "linear discriminant analysis",
+    "prototype": "the nearest class mean", "network": "the network trained end to end",
+}
 
 
 def finding(material: Material, at: Headline | None) -> list[str]:

@@ -15,7 +15,15 @@ ENCODERS = {
     "initial": "before pre‑training",
     "thumbnail": "thumbnails + colour",
 }
-METHODS = {"svm": "SVM", "knn": "k nearest neighbours", "logistic": "logistic regression"}
+METHODS = {
+    "svm": "SVM",
+    "knn": "k nearest neighbours",
+    "logistic": "logistic regression",
+    "last_layer": "last layer",
+    "lda": "linear discriminant",
+    "prototype": "nearest class mean",
+    "network": "network, end to end",
+}
 
 
 @dataclass(frozen=True)
