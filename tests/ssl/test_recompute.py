@@ -11,7 +11,7 @@ from hundredfold.config import PretrainSettings
 from hundredfold.errors import SettingsError
 from hundredfold.ssl.arrangement import Arrangement, arrange
 from hundredfold.ssl.dino import DINO
-from hundredfold.ssl.recompute import forward_statistics_only, recompute_activations
+from hundredfold.ssl.recompute import kept_statistics, recompute_activations
 
 SETTINGS = PretrainSettings.of(
     images=".", out=".", prototypes=16, head_hidden=16, head_bottleneck=8, drop_path=0.2
@@ -34,7 +34,7 @@ def trained(name: str, *, recompute: bool, arithmetic: torch.dtype) -> dict[str,
         optimiser.zero_grad()
         with torch.autocast("cpu", arithmetic, enabled=arithmetic != torch.float32):
             loss = dino(large, small, 0.04).loss
-        with forward_statistics_only(dino.student):
+        with kept_statistics(dino.student):
             loss.backward()
         optimiser.step()
         dino.update_teacher(0.9)
@@ -77,7 +77,7 @@ def test_running_statistics_move_in_the_forward_pass_only() -> None:
     layer = nn.BatchNorm2d(3)
     layer(torch.randn(4, 3, 5, 5))
     before = copy.deepcopy(layer.state_dict())
-    with forward_statistics_only(layer):
+    with kept_statistics(layer):
         layer(torch.randn(4, 3, 5, 5))
     assert all(torch.equal(value, before[key]) for key, value in layer.state_dict().items())
     layer(torch.randn(4, 3, 5, 5))

@@ -31,6 +31,18 @@ def test_workers_do_not_change_the_result(train: Train, tmp_path: Path) -> None:
     assert all(torch.equal(value, state(helped)[key]) for key, value in state(alone).items())
 
 
+def test_a_frozen_backbone_stays_as_it_is_to_the_statistics_of_its_batchnorm(
+    train: Train, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    given = create_backbone("test_efficientnet.r160_in1k", weights="none").state_dict()
+    frozen = state(train(tmp_path / "frozen", epochs=1, freeze_backbone=1))
+    freed = state(train(tmp_path / "freed", epochs=1, freeze_backbone=0.5))
+    moved = {key for key, value in given.items() if not torch.equal(value, freed[key])}
+    assert sum("running_var" in key for key in moved) > 5
+    assert all(torch.equal(value, frozen[key]) for key, value in given.items())
+
+
 def test_numbers_read_from_the_device_now_and_then_are_the_same(
     train: Train, rows: Rows, tmp_path: Path
 ) -> None:

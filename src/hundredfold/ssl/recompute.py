@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hundredfold.backbones.backbone import Backbone
 from hundredfold.errors import SettingsError
 
-__all__ = ["forward_statistics_only", "recompute_activations"]
+__all__ = ["kept_statistics", "recompute_activations"]
 
 
 def recompute_activations(backbone: Backbone) -> None:
@@ -44,10 +44,11 @@ def recompute_activations(backbone: Backbone) -> None:
 
 
 @contextmanager
-def forward_statistics_only(module: nn.Module) -> Iterator[None]:
+def kept_statistics(module: nn.Module) -> Iterator[None]:
     """Within the block BatchNorm keeps its running statistics as they are, whatever runs through it.
 
-    For the backward pass: what is computed again there was counted once, in the forward pass.
+    For the backward pass, as what is computed again there was counted once, in the forward pass; and for a
+    backbone that is frozen.
     """
     layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     before = [(layer.momentum, layer.num_batches_tracked) for layer in layers]

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from hundredfold.ssl.logbook import Logbook
 from hundredfold.ssl.monitor import Alarms, Pulse, look
 from hundredfold.ssl.optimiser import clip_gradients, create_optimiser, prepare_step
 from hundredfold.ssl.pool import Pool
-from hundredfold.ssl.recompute import forward_statistics_only
+from hundredfold.ssl.recompute import kept_statistics
 from hundredfold.ssl.schedules import Schedule, StepValues
 from hundredfold.ssl.syncbatchnorm import synchronise_batchnorm
 from hundredfold.ssl.watch import is_watched
@@ -173,12 +173,13 @@ class Trainer:
         torch.manual_seed(_mix(self.seed, batch.step, self.fabric.global_rank))
         prepare_step(self.optimiser, values)
         self.optimiser.zero_grad(set_to_none=True)
-        outputs: Outputs = self.forward(
-            self._move(batch.large), self._move(batch.small), values.teacher_temperature,
-            # over several ranks DDP waits for the gradient of every weight; clip_gradients drops them
-            values.backbone_frozen and self.fabric.world_size == 1,
-        )
-        with forward_statistics_only(self.dino.student):
+        with kept_statistics(self.dino.student.backbone) if values.backbone_frozen else nullcontext():
+            outputs: Outputs = self.forward(
+                self._move(batch.large), self._move(batch.small), values.teacher_temperature,
+                # over several ranks DDP waits for the gradient of every weight; clip_gradients drops them
+                values.backbone_frozen and self.fabric.world_size == 1,
+            )
+        with kept_statistics(self.dino.student):
             self.fabric.backward(outputs.loss)
         clip_gradients(self.dino, values, self.settings.clip)
         self.optimiser.step()
