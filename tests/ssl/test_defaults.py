@@ -14,9 +14,17 @@ from hypothesis import strategies as st
 
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import FittedChoices, PretrainChoices
-from hundredfold.ssl import footprint
+from hundredfold.ssl import footprint, pretraining
 from hundredfold.ssl.batches import BatchOrder
-from hundredfold.ssl.defaults import Circumstances, Fitted, fit_settings, fit_to_steps, warnings_of
+from hundredfold.ssl.defaults import (
+    MEMORY_SHARE,
+    Circumstances,
+    Fitted,
+    fit_settings,
+    fit_to_steps,
+    warnings_of,
+)
+from hundredfold.ssl.pool import Pool
 
 IMAGES = st.integers(2, 3_000_000)
 DEVICES = st.sampled_from(["cpu", "cuda", "mps"])
@@ -183,3 +191,21 @@ def test_a_containers_limit_counts_as_its_memory(tmp_path: Path, monkeypatch: py
     for text, expected in (("max\n", machine), ("1000000\n", 1_000_000), (f"{2 * machine}\n", machine)):
         (tmp_path / "memory.max").write_text(text)
         assert footprint.device_memory("cpu") == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "ranks", "batch"), [("cuda", 1, 4), ("cpu", 1, 4), ("cuda", 4, 16), ("cpu", 4, 8)]
+)
+def test_ranks_that_share_a_batch_hold_a_share_each(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, device: str, ranks: int, batch: int
+) -> None:
+    """Memory for four images: two machines of two ranks have it once a GPU, or once a machine."""
+    backbone = create_backbone("test_efficientnet.r160_in1k", weights="none")
+    settings = PretrainChoices.of(image_size=96, local_size=48, local_crops=2, prototypes=16, epochs=1)
+    room = int(4.5 * footprint.bytes_an_image(backbone, 96, 48, 2) / MEMORY_SHARE)
+    monkeypatch.setattr(footprint, "device_memory", lambda _: room)
+    monkeypatch.setattr(pretraining, "device_type", lambda: device)
+    for name, value in {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": 2, "TORCHELASTIC_RUN_ID": 0}.items():
+        if ranks > 1:
+            monkeypatch.setenv(name, str(value))
+    assert pretraining._fit(backbone, pool, settings).settings.batch_size == batch

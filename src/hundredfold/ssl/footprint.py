@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from hundredfold.backbones.backbone import Backbone
+from hundredfold.ranks import local_ranks, ranks
 
-__all__ = ["bytes_an_image", "device_memory"]
+__all__ = ["bytes_an_image", "device_memory", "shared_memory"]
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
@@ -46,6 +47,13 @@ def device_memory(device: str) -> int | None:
         return None
     limit = CGROUP.read_text(encoding="ascii").strip() if CGROUP.is_file() else "max"
     return min(whole, int(limit)) if limit.isdecimal() else whole
+
+
+def shared_memory(device: str) -> int | None:
+    """Bytes of all devices that share a batch: those of each rank's GPU, or of each machine."""
+    one = device_memory(device)
+    devices = ranks() // local_ranks() if device == "cpu" else ranks()
+    return None if one is None else one * devices
 
 
 def _saved_bytes(backbone: Backbone, size: int) -> int:

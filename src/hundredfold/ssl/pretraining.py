@@ -30,7 +30,7 @@ from hundredfold.ssl.curriculum import Curriculum, low_size
 from hundredfold.ssl.defaults import Circumstances, Fitted, fit_settings, fit_to_steps, warnings_of
 from hundredfold.ssl.device import create_fabric, device_type
 from hundredfold.ssl.dino import DINO
-from hundredfold.ssl.footprint import bytes_an_image, device_memory
+from hundredfold.ssl.footprint import bytes_an_image, shared_memory
 from hundredfold.ssl.logbook import Logbook
 from hundredfold.ssl.pool import Pool
 from hundredfold.ssl.recompute import recompute_activations
@@ -154,7 +154,7 @@ def _fit(backbone: Backbone, pool: Pool, settings: PretrainChoices) -> Fitted:
     """The settings with their defaults; the footprint is counted only where the batch was left open."""
     device = device_type()
     found = Circumstances(
-        images=len(pool), stored_size=pool.pixels.size, device=device, memory=device_memory(device),
+        images=len(pool), stored_size=pool.pixels.size, device=device, memory=shared_memory(device),
         footprint=partial(bytes_an_image, backbone),
     )
     return fit_settings(settings, found)
