@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 import socket
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from lightly.loss.dino_loss import DINOLoss
 from lightly.loss.koleo_loss import KoLeoLoss
 from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
 from torch import distributed
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from hundredfold.ssl import loss as loss_module
 from hundredfold.ssl.loss import Centre, dino_loss, entropy, koleo, sinkhorn
 
 #: Logits of ±1 over a temperature of .1 lie 20 apart; a log-softmax of float32 is off by that many roundings
@@ -106,6 +109,31 @@ def test_sinkhorn_is_lightlys(images: int, k: int, seed: int) -> None:
     logits = torch.rand(images, k, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     expected = lightly_sinkhorn(logits, iterations=3, epsilon=0.1)
     torch.testing.assert_close(sinkhorn(logits, 0.1), expected, rtol=1e-3, atol=1e-5)
+
+
+class Float32Only(TorchDispatchMode):
+    """Refuses float64, as MPS does."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.dtype == torch.float64:
+            raise TypeError("no float64")
+        return result
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.02])
+def test_without_float64_sinkhorn_is_the_same_to_1_in_10000(
+    temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cosines = torch.rand(2, 32, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    expected = sinkhorn(cosines, temperature)
+    with Float32Only(), pytest.raises(TypeError):
+        sinkhorn(cosines, temperature)
+    monkeypatch.setattr(loss_module, "WITHOUT_FLOAT64", {"cpu"})
+    with Float32Only():
+        found = sinkhorn(cosines, temperature)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-12)
+    assert expected.max() / expected.min() > (1e30 if temperature < 0.1 else 1e6)
 
 
 def test_sinkhorn_survives_sharp_temperatures() -> None:

@@ -13,6 +13,9 @@ from hundredfold.ssl.collectives import gather_over_ranks, mean_over_ranks
 
 __all__ = ["Centre", "at_least_float32", "dino_loss", "entropy", "koleo", "sinkhorn"]
 
+#: Kinds of devices that have no float64.
+WITHOUT_FLOAT64 = {"mps"}
+
 
 def at_least_float32(values: Tensor) -> Tensor:
     """The values in float32, or in the wider type they have."""
@@ -104,14 +107,30 @@ def sinkhorn(logits: Tensor, temperature: float, iterations: int = 3) -> Tensor:
         >>> sinkhorn(torch.zeros(4, 2), 0.1).sum(0)
         tensor([2., 2.])
     """
+    rows = logits.flatten(0, -2)  # [n, k]
+    shared = _shared_in_logarithms if logits.device.type in WITHOUT_FLOAT64 else _shared
+    shares = shared(rows, temperature, iterations)
+    return shares.view_as(logits).to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _shared(rows: Tensor, temperature: float, iterations: int) -> Tensor:
     # Cosines over a temperature of .02 differ by up to 100, which float32 would round to zero rows.
-    rows = logits.double().flatten(0, -2) / temperature  # [n, k]
-    joint = (rows - _over_ranks(rows.max(), "max")).exp()
+    scaled = rows.double() / temperature
+    joint = (scaled - _over_ranks(scaled.max(), "max")).exp()
     joint /= _over_ranks(joint.sum(), "sum")
     for _ in range(iterations):
         joint /= _over_ranks(joint.sum(0, keepdim=True), "sum").clamp_min(1e-300)
         joint /= joint.sum(1, keepdim=True).clamp_min(1e-300)
-    return joint.view_as(logits).to(torch.promote_types(logits.dtype, torch.float32))
+    return joint
+
+
+def _shared_in_logarithms(rows: Tensor, temperature: float, iterations: int) -> Tensor:
+    """The same in float32, to 1 in 10,000, on one rank: devices without float64 take no part in several."""
+    joint = rows.float() / temperature
+    for _ in range(iterations):
+        joint = joint.log_softmax(0)
+        joint = joint.log_softmax(1)
+    return joint.exp()
 
 
 def koleo(features: Tensor) -> Tensor:
