@@ -10,11 +10,13 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score,
 
 from hundredfold.metrics import (
     MIN_GROUPS,
+    WITHOUT_TINY,
     Resamples,
     auroc,
     balanced_accuracy,
     confusion,
     group_codes,
+    interval_width,
     macro_f1,
     measure,
     paired_difference,
@@ -208,3 +210,56 @@ def test_methods_that_err_alike_are_told_apart_although_their_intervals_overlap(
     assert ends[0].low < ends[1].high  # the intervals overlap
     few = Resamples.draw(np.arange(200) % (MIN_GROUPS - 1), 1, 100, 0)
     assert np.isnan(paired_difference(truth, better, worse, 2, few)[1:]).all()
+
+
+def test_classes_of_fewer_than_ten_test_images_are_left_out_of_a_second_figure() -> None:
+    truth = np.array([0] * 12 + [1] * 10 + [2] * 9)
+    predicted = np.stack([np.where(np.arange(31) % 4 == 0, (truth + 1) % 3, truth)] * 2)
+    scores, drawn = np.eye(3)[predicted], Resamples.draw(np.arange(31), 2, 50, seed=0)
+    found = {m.metric: m for m in measure(truth, predicted, scores, drawn)}
+    larger = truth < 2
+    expected = np.mean([recalls(truth[larger], predicted[0][larger], 3)[number] for number in (0, 1)])
+    np.testing.assert_allclose(found[WITHOUT_TINY].values, [expected, expected])
+    assert found[WITHOUT_TINY].n_test == 22
+    assert found[WITHOUT_TINY].low < expected < found[WITHOUT_TINY].high
+    # where it would be the same, or of nothing, it is not there
+    for kept in (larger, truth == 2):
+        few = measure(truth[kept], predicted[:, kept], scores[:, kept], None)
+        assert WITHOUT_TINY not in {m.metric for m in few}
+
+
+def test_the_width_with_twice_the_groups_is_that_of_drawing_twice_as_many() -> None:
+    """Against copying out the images of 2 g drawn groups, one after the other."""
+    truth, predicted, _ = sample(seed=6, images=60)
+    group = np.arange(60) // 3
+    drawn = Resamples.draw(group, 3, 30, seed=0, times=2)
+    assert set(drawn.group_counts.sum(axis=1)) == {40}
+    means = []
+    for counts, repeats in zip(drawn.group_counts, drawn.repeat_counts, strict=True):
+        groups = np.repeat(np.arange(20), counts.astype(int))
+        rows = np.concatenate([np.flatnonzero(group == one) for one in groups])
+        chosen = np.repeat(np.arange(3), repeats.astype(int))
+        means.append(np.mean([balanced_accuracy_score(truth[rows], predicted[r][rows]) for r in chosen]))
+    low, high = np.percentile(means, [2.5, 97.5])
+    assert interval_width(truth, predicted, CLASSES, drawn) == pytest.approx(high - low)
+
+
+def test_twice_the_groups_promise_the_width_that_twice_the_groups_have() -> None:
+    """A test set really drawn twice as large from the same population has about the promised width."""
+    random = np.random.default_rng(0)
+
+    def world(groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        group = np.repeat(np.arange(groups), 4)
+        truth = np.tile([0, 1], 2 * groups)
+        skill = random.beta(4, 1.5, groups)[group]  # patients are not all equally hard
+        return group, truth, np.where(random.random(4 * groups) < skill, truth, 1 - truth)[None]
+
+    group, truth, predicted = world(80)
+    promised = interval_width(truth, predicted, 2, Resamples.draw(group, 1, 1000, seed=0, times=2))
+    now = interval_width(truth, predicted, 2, Resamples.draw(group, 1, 1000, seed=0))
+    larger = []
+    for _ in range(12):
+        group, truth, predicted = world(160)
+        larger.append(interval_width(truth, predicted, 2, Resamples.draw(group, 1, 500, seed=0)))
+    assert promised == pytest.approx(np.mean(larger), rel=0.15)
+    assert promised == pytest.approx(now / np.sqrt(2), rel=0.1)

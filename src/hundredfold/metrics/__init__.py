@@ -5,11 +5,23 @@ r repeats (draws of the labels), g groups (patients, slides), b bootstrap resamp
 """
 
 from hundredfold.metrics.counts import balanced_accuracy, confusion, macro_f1, recalls
-from hundredfold.metrics.measures import Measure, measure, paired_difference
+from hundredfold.metrics.measures import (
+    TINY,
+    WITHOUT_TINY,
+    Measure,
+    interval_width,
+    measure,
+    paired_difference,
+)
+from hundredfold.metrics.operating import OperatingPoint, operating_points, predictive_values, threshold
+from hundredfold.metrics.patients import Patients
 from hundredfold.metrics.ranking import auroc
-from hundredfold.metrics.resampling import MIN_GROUPS, Resamples, group_codes
+from hundredfold.metrics.resampling import MIN_GROUPS, Estimate, Resamples, group_codes
+from hundredfold.metrics.tradeoff import GRID, Tradeoff, tradeoff
 
 __all__ = [
-    "MIN_GROUPS", "Measure", "Resamples", "auroc", "balanced_accuracy", "confusion", "group_codes",
-    "macro_f1", "measure", "paired_difference", "recalls",
+    "GRID", "MIN_GROUPS", "TINY", "WITHOUT_TINY", "Estimate", "Measure", "OperatingPoint", "Patients",
+    "Resamples", "Tradeoff", "auroc", "balanced_accuracy", "confusion", "group_codes", "interval_width",
+    "macro_f1", "measure", "operating_points", "paired_difference", "predictive_values", "recalls",
+    "threshold", "tradeoff",
 ]

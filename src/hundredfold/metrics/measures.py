@@ -10,9 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from hundredfold.metrics.averages import Floats, Integers, divide, nanmean
 from hundredfold.metrics.counts import balanced_accuracy, mean_f1
 from hundredfold.metrics.ranking import weighted_auroc
-from hundredfold.metrics.resampling import Resamples
+from hundredfold.metrics.resampling import MIN_GROUPS, Resamples
 
-__all__ = ["Measure", "measure", "paired_difference"]
+__all__ = ["TINY", "WITHOUT_TINY", "Measure", "interval_width", "measure", "paired_difference"]
+
+#: Test images of a class. With fewer, one image moves its recall by more than .1, and there is no interval
+#: to tell how much that matters: it could not have ten groups.
+TINY = MIN_GROUPS
+WITHOUT_TINY = "balanced_accuracy_without_tiny"
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,9 @@ class Measure:
     """One metric of one method: a value a repeat, and the interval of their mean.
 
     Attributes:
-        metric: ``balanced_accuracy``, ``macro_f1``, ``auroc`` or ``recall``.
+        metric: ``balanced_accuracy``, ``macro_f1``, ``auroc`` or ``recall``; and, where some classes have
+            fewer than ten test images and some have not, ``balanced_accuracy_without_tiny``, the same
+            over the others.
         class_number: which class, for ``recall``; ``None`` for figures over all classes.
         values: ``[r]``.
         low: lower end of the 95 % interval of the mean over repeats; NaN where there is none.
@@ -55,23 +62,48 @@ def measure(
     """
     truth, predicted, scores = np.asarray(truth), np.asarray(predicted), np.asarray(scores)
     classes = scores.shape[2]
-    every = np.arange(len(truth))
-    once = Resamples(every, np.ones((1, len(truth)), np.float32), np.ones((1, len(predicted))))
+    once = Resamples.whole(len(truth), len(predicted))
     points = _statistics(truth, predicted, scores, once)  # name → [1, r] or [1, r, c]
     spread = _statistics(truth, predicted, scores, resamples) if resamples else None
     images = np.bincount(truth, minlength=classes)
 
-    def of(metric: str, number: int | None) -> Measure:
+    def of(metric: str, number: int | None, among: NDArray[np.bool_]) -> Measure:
         at = (slice(None), slice(None), *(() if number is None else (number,)))
         ends = (np.nan, np.nan)
         if spread is not None and resamples is not None:
-            ends = resamples.interval(spread[metric][at], None if number is None else truth == number)
-        count = len(truth) if number is None else int(images[number])
-        return Measure(metric, number, points[metric][at][0], *ends, n_test=count)
+            ends = resamples.interval(spread[metric][at], among)
+        return Measure(metric, number, points[metric][at][0], *ends, n_test=int(among.sum()))
 
-    present = np.flatnonzero(images)
-    overall = [of(metric, None) for metric in ("balanced_accuracy", "macro_f1", "auroc")]
-    return overall + [of("recall", int(number)) for number in present]
+    every = np.ones(len(truth), bool)
+    overall = [of(metric, None, every) for metric in ("balanced_accuracy", "macro_f1", "auroc")]
+    if WITHOUT_TINY in points:
+        overall.insert(1, of(WITHOUT_TINY, None, images[truth] >= TINY))
+    present = (int(number) for number in np.flatnonzero(images))
+    return overall + [of("recall", number, truth == number) for number in present]
+
+
+def interval_width(
+    truth: ArrayLike, predicted: ArrayLike, classes: int, resamples: Resamples
+) -> float:
+    """How wide the 95 % interval of the balanced accuracy is; NaN with fewer than ten groups.
+
+    With resamples of twice as many groups (``Resamples.draw(…, times=2)``) it tells how wide the interval
+    would be with twice the test set. What the draws of labels add to it stays as it is.
+
+    Args:
+        truth: ``[n]`` class numbers.
+        predicted: ``[r, n]`` class numbers.
+        classes: c.
+        resamples: of the test groups and the repeats.
+
+    Examples:
+        >>> truth, predicted = [0, 1] * 20, [[0] * 40]
+        >>> interval_width(truth, predicted, 2, Resamples.draw(range(40), 1, 50, seed=0))
+        0.0
+    """
+    hit = divide(*_hits(np.asarray(truth), np.asarray(predicted), classes, resamples))
+    low, high = resamples.interval(nanmean(hit))
+    return high - low
 
 
 def paired_difference(
@@ -119,12 +151,15 @@ def _statistics(
     """Every metric for every resample and repeat: ``[b, r]``, recall ``[b, r, c]``."""
     repeats, _, classes = scores.shape
     every = np.ones(len(truth), bool)
+    true_once = np.bincount(truth, minlength=classes)
     hit, true = _hits(truth, predicted, classes, resamples)
     called = np.stack([_per_group(row, every, resamples, classes) for row in predicted], axis=1)  # [b, r, c]
     recall = divide(hit, true)
     weights = resamples.weights  # [n, b]
     area = np.stack([weighted_auroc(truth, scores[repeat], weights) for repeat in range(repeats)], axis=1)
-    return {
+    tiny = true_once < TINY
+    kept = {} if tiny.all() or not tiny[true_once > 0].any() else {WITHOUT_TINY: nanmean(recall[..., ~tiny])}
+    return kept | {
         "recall": recall, "balanced_accuracy": nanmean(recall),
         "macro_f1": mean_f1(hit, true, called), "auroc": area,
     }

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hundredfold.metrics.averages import Floats, Integers
 
-__all__ = ["MIN_GROUPS", "Resamples", "group_codes"]
+__all__ = ["LEVEL", "MIN_GROUPS", "Estimate", "Resamples", "group_codes"]
 
 MIN_GROUPS = 10
 LEVEL = (2.5, 97.5)
+BLOCK = 100
 
 
 def group_codes(groups: Sequence[object] | None, count: int) -> Integers:
@@ -32,6 +34,14 @@ def group_codes(groups: Sequence[object] | None, count: int) -> Integers:
     seen: dict[object, int] = {}
     keys = [position if _missing(name) else str(name) for position, name in enumerate(groups)]
     return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
+
+
+class Estimate(NamedTuple):
+    """A value and the ends of its 95 % interval, NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,16 @@ class Resamples:
     repeat_counts: Floats
 
     @classmethod
-    def draw(cls, group: ArrayLike, repeats: int, count: int, seed: int) -> Resamples:
+    def draw(cls, group: ArrayLike, repeats: int, count: int, seed: int, *, times: int = 1) -> Self:
         """Draw ``count`` resamples; the same arguments give the same resamples.
+
+        Args:
+            group: ``[n]`` the group number of each test image.
+            repeats: r.
+            count: b.
+            seed: another seed, other resamples.
+            times: how many times as many groups to draw as there are: the intervals are then those of a
+                test set so many times as large, its groups being of the same kind.
 
         Examples:
             >>> drawn = Resamples.draw([0, 0, 1], repeats=5, count=100, seed=0)
@@ -64,25 +82,47 @@ class Resamples:
         group = np.asarray(group, dtype=np.int64)
         groups = int(group.max()) + 1
         random = np.random.default_rng([seed, groups, repeats])
-        drawn = random.integers(groups, size=(count, groups))
+        drawn = random.integers(groups, size=(count, times * groups))
         rows = np.arange(count)[:, None] * groups
         counts = np.bincount((drawn + rows).ravel(), minlength=count * groups).reshape(count, groups)
         draws = random.multinomial(repeats, [1 / repeats] * repeats, count).astype(np.float64)
         return cls(group, counts.astype(np.float32), draws)
 
+    @classmethod
+    def whole(cls, images: int, repeats: int) -> Self:
+        """The test set as it is, once; every image and every repeat counts once."""
+        return cls(np.arange(images), np.ones((1, images), np.float32), np.ones((1, repeats)))
+
     def __len__(self) -> int:
         return len(self.group_counts)
+
+    def blocks(self) -> Iterator[Self]:
+        """The resamples a hundred at a time: so many weights of 50,000 test images are 40 MB."""
+        for start in range(0, len(self), BLOCK):
+            part = slice(start, start + BLOCK)
+            yield replace(self, group_counts=self.group_counts[part], repeat_counts=self.repeat_counts[part])
 
     @property
     def weights(self) -> NDArray[np.float32]:
         """How often each image is in each resample, ``[n, b]``."""
         return np.ascontiguousarray(self.group_counts.T)[self.group]
 
+    def over_repeats(self, statistic: Floats) -> Floats:
+        """The mean over the drawn repeats, ``[b, …]`` from ``[b, r, …]``; NaN if one of them is."""
+        mean: Floats = np.einsum("br...,br->b...", statistic, self.repeat_counts)
+        mean /= self.repeat_counts.sum(axis=1).reshape(-1, *[1] * (mean.ndim - 1))
+        return mean
+
+    def too_few(self, among: NDArray[np.bool_] | None = None) -> bool:
+        """Whether the images ``among`` ``[n]`` (by default all) are of too few groups for an interval."""
+        return len(np.unique(self.group if among is None else self.group[among])) < MIN_GROUPS
+
     def interval(self, statistic: Floats, among: NDArray[np.bool_] | None = None) -> tuple[float, float]:
-        """The ends of the 95 % percentile interval of a statistic's mean over the drawn repeats.
+        """The ends of the 95 % percentile interval of a statistic.
 
         Args:
-            statistic: ``[b, r]``; a resample in which it is undefined (NaN) is left out.
+            statistic: ``[b]``, or ``[b, r]`` to have its mean over the drawn repeats; a resample in
+                which it is undefined (NaN) is left out.
             among: ``[n]`` the images that it is a statement on; by default all.
 
         Returns:
@@ -90,13 +130,12 @@ class Resamples:
 
         Examples:
             >>> drawn = Resamples.draw(range(10), repeats=1, count=3, seed=0)
-            >>> drawn.interval(np.array([[0.0], [0.5], [1.0]]))
+            >>> drawn.interval(np.array([0.0, 0.5, 1.0]))
             (0.025, 0.975)
         """
-        groups = np.unique(self.group if among is None else self.group[among])
-        mean = np.sum(statistic * self.repeat_counts, axis=1) / self.repeat_counts.sum(axis=1)
+        mean = self.over_repeats(statistic) if statistic.ndim == 2 else statistic
         defined = mean[~np.isnan(mean)]
-        if len(groups) < MIN_GROUPS or len(defined) == 0:
+        if self.too_few(among) or len(defined) == 0:
             return np.nan, np.nan
         low, high = np.percentile(defined, LEVEL)
         return float(low), float(high)
