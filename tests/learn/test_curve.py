@@ -27,6 +27,7 @@ from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.curve import COLUMNS, LearningCurve, learning_curve
 from hundredfold.learn.study import Cell, Study
 from hundredfold.learn.trial import Trial
+from hundredfold.metrics import WITHOUT_TINY
 
 World = tuple[ImageTable, dict[str, Embeddings]]
 SMALL: dict[str, Any] = {"budgets": (1, 5, 20), "repeats": 2, "bootstrap": 60}
@@ -44,7 +45,9 @@ def found(world: World) -> LearningCurve:
 def test_the_columns_and_the_first_metric(found: LearningCurve) -> None:
     assert tuple(found.frame.columns) == COLUMNS
     assert found.frame["metric"].iloc[0] == "balanced_accuracy"
-    assert set(found.frame["metric"]) == {"balanced_accuracy", "macro_f1", "auroc", "recall"}
+    assert set(found.frame["metric"]) == {
+        "balanced_accuracy", WITHOUT_TINY, "macro_f1", "auroc", "recall"
+    }
     cells = found.frame[found.frame["metric"] == "balanced_accuracy"]
     assert len(cells) == 2 * 3 * 3 * 2  # encoders, classifiers, budgets, repeats
     assert found.frame["class"].notna().equals(found.frame["metric"] == "recall")

@@ -119,7 +119,7 @@ def test_cautions_of_the_whole_run(whole_run: RunDirectory) -> None:
     told = titles(gather(whole_run))
     assert "Only 4 groups are in the test set." in told
     assert "Only 16 test images." in told
-    assert "Classes with under 20 test images." in told
+    assert "Classes with under 10 test images." in told
     for absent in ("transductive", "leak", "interval", "alarm", "No patients"):
         assert absent not in told
 

@@ -1,6 +1,7 @@
 """Every setting of every verb, written once."""
 
 from hundredfold.config.base import ResumableSettings, Settings, Verb, check_unchanged, verb
+from hundredfold.config.clinical import ClinicalChoices, ReportChoices
 from hundredfold.config.curve import CurveChoices, CurveSettings
 from hundredfold.config.embed import EmbedChoices, EmbedSettings
 from hundredfold.config.fit import FitChoices, FitSettings, PredictSettings
@@ -9,6 +10,7 @@ from hundredfold.config.run import DemoSettings, ReportSettings, RunSettings
 from hundredfold.config.scan import ScanChoices, ScanSettings
 
 __all__ = [
+    "ClinicalChoices",
     "CurveChoices",
     "CurveSettings",
     "DemoSettings",
@@ -20,6 +22,7 @@ __all__ = [
     "PredictSettings",
     "PretrainChoices",
     "PretrainSettings",
+    "ReportChoices",
     "ReportSettings",
     "ResumableSettings",
     "RunSettings",

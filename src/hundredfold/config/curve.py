@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from hundredfold.config.base import ResumableSettings
+from hundredfold.config.clinical import ClinicalChoices
 from hundredfold.config.scan import LeakChoices
 
 __all__ = ["CurveChoices", "CurveSettings"]
 
 
-class CurveChoices(LeakChoices):
+class CurveChoices(ClinicalChoices, LeakChoices):
     """The evaluation protocol (Nielsen et al. 2023, section 2.4)."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

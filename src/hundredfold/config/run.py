@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from hundredfold.config.base import ResumableSettings, Settings
+from hundredfold.config.base import ResumableSettings
+from hundredfold.config.clinical import ReportChoices
 from hundredfold.config.curve import CurveChoices
 from hundredfold.config.embed import EmbedChoices
 from hundredfold.config.fit import FitChoices
@@ -19,7 +20,7 @@ __all__ = ["DemoSettings", "ReportSettings", "RunSettings"]
 
 
 class RunSettings(
-    FitChoices, CurveChoices, PretrainChoices, EmbedChoices, ScanChoices, ResumableSettings
+    ReportChoices, FitChoices, CurveChoices, PretrainChoices, EmbedChoices, ScanChoices, ResumableSettings
 ):
     """The settings of ``run``: those of every verb it calls."""
 
@@ -39,7 +40,7 @@ class DemoSettings(ResumableSettings):
     out: Path = Field(Path("demo"), description="The run directory to write.")
 
 
-class ReportSettings(Settings):
+class ReportSettings(ReportChoices):
     """The settings of ``report``."""
 
     positional: ClassVar[tuple[str, ...]] = ("run",)

@@ -17,7 +17,7 @@ from hundredfold.data.rows import read_rows
 from hundredfold.data.table import SPLITS, ImageTable
 from hundredfold.errors import LabelConflictError, LeakError, TableError
 
-__all__ = ["LABEL_COLUMNS", "LabelSet"]
+__all__ = ["LABEL_COLUMNS", "LabelSet", "matched_rows"]
 
 LABEL_COLUMNS = ("label", "group", "site", "split")
 CONFLICTS = {"label": LabelConflictError, "split": LeakError}
@@ -63,7 +63,7 @@ class LabelSet:
     def of(cls, rows: pd.DataFrame, images: ImageTable, *, where: Path) -> Self:
         """Build the set from rows of text, as :meth:`read` does; ``where`` is named in errors."""
         rows = _tidied(rows, where)
-        matched, unmatched = _matched(rows, images.ids)
+        matched, unmatched = matched_rows(rows, images.ids)
         if matched.empty:
             raise TableError(
                 f"none of the {len(rows):,} rows names an image: the first names {rows['image'].iloc[0]!r}, "
@@ -133,8 +133,19 @@ def _tidied(rows: pd.DataFrame, where: Path) -> pd.DataFrame:
     return tidy
 
 
-def _matched(rows: pd.DataFrame, ids: np.ndarray) -> tuple[pd.DataFrame, list[str]]:
-    """Rows with ``image`` replaced by the id it means, and the names that mean none."""
+def matched_rows(rows: pd.DataFrame, ids: np.ndarray) -> tuple[pd.DataFrame, list[str]]:
+    """Rows with ``image`` replaced by the id it means, and the names that mean none.
+
+    Args:
+        rows: a column ``image``, one ``row`` that numbers the rows, and others.
+        ids: of the images; the name of a multi-frame file stands for all its frames.
+
+    Examples:
+        >>> rows = pd.DataFrame({"image": ["b.dcm", "x.png"], "row": [2, 3]})
+        >>> found, unmatched = matched_rows(rows, np.array(["b.dcm#0", "b.dcm#1"]))
+        >>> found["image"].tolist(), unmatched
+        (['b.dcm#0', 'b.dcm#1'], ['x.png'])
+    """
     exact = pd.DataFrame({"key": pd.Series(ids, dtype="str"), "id": pd.Series(ids, dtype="str")})
     files = exact.assign(key=exact["id"].str.replace(r"#\d+$", "", regex=True))
     names = pd.concat([exact, files[files["key"] != exact["id"]]])

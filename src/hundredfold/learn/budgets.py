@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,10 @@ from sklearn.model_selection import BaseCrossValidator
 from hundredfold.errors import SettingsError
 from hundredfold.metrics import group_codes
 
-__all__ = ["LabelBudgetSplit", "draw_labels", "group_folds"]
+__all__ = ["LabelBudgetSplit", "draw_labels", "group_folds", "headline_budget"]
+
+#: Labels per class that the paper, and with it a report, speaks of.
+USUAL_BUDGET = 100
 
 Rows = NDArray[np.int64]
 
@@ -57,6 +60,23 @@ def draw_labels(
         own = np.flatnonzero(labels == name)
         chosen.append(own[np.argsort(places[own], kind="stable")[:budget]])
     return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def headline_budget(labels: Mapping[int, int]) -> int:
+    """The budget that is spoken of: the largest of at most 100 labels a class that is not a repetition.
+
+    The rule looks at numbers of labels alone, never at a result.
+
+    Args:
+        labels: budget → labels drawn in all. Beyond the first that takes every label, budgets repeat it.
+
+    Examples:
+        >>> headline_budget({10: 20, 100: 150, 250: 310}), headline_budget({10: 20, 50: 60, 100: 60})
+        (100, 50)
+    """
+    every = min(budget for budget, count in labels.items() if count == max(labels.values()))
+    usual = [budget for budget in labels if budget <= min(USUAL_BUDGET, every)]
+    return max(usual) if usual else min(labels)
 
 
 class LabelBudgetSplit(BaseCrossValidator):  # type: ignore[misc]

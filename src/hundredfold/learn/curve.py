@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 
 from hundredfold.config import CurveChoices
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import RunMissingError, SettingsError
 from hundredfold.learn.classifiers import CLASSIFIERS
+from hundredfold.learn.clinical import Clinical
 from hundredfold.learn.draws import Outcome
+from hundredfold.learn.scores import Said
 from hundredfold.learn.study import NETWORK, Cell, Study, cores
 from hundredfold.learn.trial import Trial
 from hundredfold.metrics import Measure, Resamples, measure
@@ -48,11 +49,13 @@ class LearningCurve:
             class) had fewer images than ``n_per_class``.
         predictions: encoder, classifier, n_per_class, repeat, id, label, predicted.
         facts: what a reader must know of the evaluation; see :meth:`Trial.facts`.
+        clinical: what a clinician reads, at one budget; ``None`` when read back.
     """
 
     frame: pd.DataFrame
     predictions: pd.DataFrame
     facts: dict[str, Any] = field(default_factory=dict)
+    clinical: Clinical | None = None
 
     def table(self, metric: str = "balanced_accuracy") -> pd.DataFrame:
         """Mean over the repeats: a row an encoder and classifier, a column a budget."""
@@ -62,7 +65,9 @@ class LearningCurve:
         ).sort_index(axis=1)
 
     def write(self, folder: Path) -> None:
-        """Write ``curve.csv``, ``curve.parquet`` and ``predictions.parquet``."""
+        """Write ``curve.csv``, ``curve.parquet``, ``predictions.parquet``, and what a clinician reads."""
+        if self.clinical is not None:
+            self.clinical.write(folder)
         with atomic_write(folder / "predictions.parquet") as path:
             self.predictions.to_parquet(path, index=False)
         with atomic_write(folder / "curve.parquet") as path:
@@ -88,7 +93,7 @@ class LearningCurve:
 def learning_curve(
     embeddings: Mapping[str, Embeddings], table: ImageTable | None = None,
     choices: CurveChoices | None = None, *, networks: Networks | None = None, seed: int = 0,
-    jobs: int | None = None, parts: Path | None = None,
+    jobs: int | None = None, parts: Path | None = None, subgroups: pd.DataFrame | None = None,
 ) -> LearningCurve:
     """Fit every classifier to n labels a class of every encoder's vectors, and judge the fixed test images.
 
@@ -104,6 +109,7 @@ def learning_curve(
         seed: of the draws and of the bootstrap.
         jobs: processes; by default one a core.
         parts: a folder for the outcome of each draw, from which a later call continues.
+        subgroups: ``[n, k]`` values by which the test images, in the order of their ids, are judged apart.
 
     Raises:
         SettingsError: no encoder, a budget below 1, or an unknown classifier.
@@ -130,7 +136,9 @@ def learning_curve(
         "unconverged": _unconverged(study, solved),
         "supervised": None if networks is None else networks.supervised,
     }
-    curve = LearningCurve(frame, _predictions(study, solved), facts)
+    said = {cell: _said(study, solved, cell) for cell in study.cells if cell.budget == study.headline}
+    clinical = Clinical.of(study, said, vectors, jobs=jobs, subgroups=subgroups)
+    curve = LearningCurve(frame, _predictions(study, solved), facts, clinical)
     if parts is not None:
         shutil.rmtree(parts, ignore_errors=True)
     return curve
@@ -163,11 +171,7 @@ def _measured(study: Study, solved: Mapping[str, Outcome], jobs: int) -> pd.Data
         resamples = Resamples.draw(trial.test_groups, repeats, study.choices.bootstrap, study.seed)
     truth, cells = trial.test_codes, study.cells
 
-    def stacked(cell: Cell) -> tuple[NDArray[Any], NDArray[Any]]:
-        answers = [study.answer(solved, cell, repeat) for repeat in range(repeats)]
-        return np.stack([one.predicted for one in answers]), np.stack([one.scores for one in answers])
-
-    work = (delayed(measure)(truth, *stacked(cell), resamples) for cell in cells)
+    work = (delayed(measure)(truth, *_said(study, solved, cell), resamples) for cell in cells)
     rows: list[dict[str, Any]] = []
     with bar("Measuring", len(cells), "points") as progress:
         results = Parallel(n_jobs=min(jobs, len(cells)), prefer="threads", return_as="generator")(work)
@@ -176,6 +180,11 @@ def _measured(study: Study, solved: Mapping[str, Outcome], jobs: int) -> pd.Data
             progress.advance()
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype({"class": "str", "n_groups": "Int64", "value": float, "low": float, "high": float})
+
+
+def _said(study: Study, solved: Mapping[str, Outcome], cell: Cell) -> Said:
+    answers = [study.answer(solved, cell, repeat) for repeat in range(study.choices.repeats)]
+    return Said(np.stack([one.predicted for one in answers]), np.stack([one.scores for one in answers]))
 
 
 def _rows(study: Study, cell: Cell, one: Measure) -> list[dict[str, Any]]:

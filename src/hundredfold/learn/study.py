@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hundredfold.config import CurveChoices
-from hundredfold.learn.budgets import draw_labels
+from hundredfold.learn.budgets import draw_labels, headline_budget
 from hundredfold.learn.draws import Outcome, Task, outcomes
 from hundredfold.learn.trial import Trial
 from hundredfold.progress import bar
@@ -93,6 +93,11 @@ class Study:
             for encoder in self.encoders for classifier in self.choices.classifiers
             for budget in self._budgets(encoder, classifier)
         ]
+
+    @property
+    def headline(self) -> int:
+        """The budget that a report speaks of."""
+        return headline_budget({budget: len(self.draws[budget, 0]) for budget in self.choices.budgets})
 
     def _budgets(self, encoder: str, classifier: str) -> list[int]:
         asked = set(self.choices.budgets)

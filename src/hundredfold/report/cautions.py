@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from hundredfold.metrics import TINY
 from hundredfold.report.material import Material
-from hundredfold.report.tables import TINY, Headline, at_point, listed
+from hundredfold.report.tables import Headline, at_point, listed
 from hundredfold.report.words import shown
 
 __all__ = ["Caution", "cautions"]

@@ -10,8 +10,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from hundredfold.metrics import TINY
 from hundredfold.report.style import CYCLE, INK, MUTED, RULE, WIDTH, apart, drawn, plain_axes
-from hundredfold.report.tables import TINY, rows_of
+from hundredfold.report.tables import rows_of
 from hundredfold.report.words import share, shown
 
 __all__ = ["confusion_matrix", "embedding_map", "recall_by_class"]

@@ -7,9 +7,9 @@ from math import isnan
 
 import pandas as pd
 
+from hundredfold.metrics import TINY
 from hundredfold.report.material import Material
 from hundredfold.report.tables import (
-    TINY,
     Headline,
     Point,
     confusion,

@@ -11,7 +11,8 @@ import pandas as pd
 
 from hundredfold.data.duplicates import exact_duplicates
 from hundredfold.data.table import ImageTable
-from hundredfold.metrics import Resamples, group_codes, paired_difference
+from hundredfold.learn.budgets import headline_budget
+from hundredfold.metrics import TINY, Resamples, group_codes, paired_difference
 from hundredfold.report.words import shown
 
 __all__ = [
@@ -34,8 +35,6 @@ __all__ = [
 ]
 
 METRIC = "balanced_accuracy"
-TINY = 20  # test images of a class; below, one image moves its recall by more than .05
-USUAL_BUDGET = 100
 RESAMPLES = 1000
 EXACT_COPIES = "images that are an exact copy of another (near-copies are not looked for)"
 
@@ -156,9 +155,9 @@ def headline(curve: pd.DataFrame, classifier: str | None = None) -> Headline:
     encoder = next((name for name in ("pretrained", "initial") if name in encoders), encoders[0])
     chosen = next((name for name in (classifier, "svm") if name in classifiers), classifiers[0])
     rows = curve[(curve["encoder"] == encoder) & (curve["classifier"] == chosen)]
-    budgets = sorted(int(budget) for budget in rows["n_per_class"].unique())
-    usual = [budget for budget in budgets if budget <= USUAL_BUDGET]
-    return Headline(str(encoder), str(chosen), usual[-1] if usual else budgets[0])
+    labels = rows.groupby("n_per_class")["n_labels"].max()
+    budget = headline_budget({int(str(n)): int(count) for n, count in labels.items()})
+    return Headline(str(encoder), str(chosen), budget)
 
 
 def curve_points(curve: pd.DataFrame, metric: str = METRIC) -> pd.DataFrame:
@@ -225,7 +224,7 @@ def gain(
 
 
 def without_tiny(recall: pd.DataFrame) -> tuple[float, list[str]]:
-    """Balanced accuracy over the classes with at least 20 test images, and the names of the others."""
+    """Balanced accuracy over the classes with at least 10 test images, and the names of the others."""
     tiny = recall["n_test"] < TINY
     value = float(recall.loc[~tiny, "value"].mean()) if (~tiny).any() else float("nan")
     return value, sorted(recall.loc[tiny, "label"])

@@ -18,8 +18,9 @@ __all__ = ["curve"]
 def curve(settings: CurveSettings) -> RunDirectory:
     """Fit the classifiers to 1 … 1000 labels a class and judge them on the fixed test images.
 
-    Writes ``curve.csv``, ``curve.parquet`` and ``predictions.parquet``; ``run.json`` says what the test set
-    is, what the intervals mean, and which encoders saw test images.
+    Writes ``curve.csv``, ``curve.parquet`` and ``predictions.parquet``, and at the number of labels that a
+    report speaks of ``scores.parquet``, ``thresholds.csv`` and ``strata.csv``; ``run.json`` says what the
+    test set is, what the intervals mean, and which encoders saw test images.
 
     Raises:
         SettingsError: a budget below 1, or an unknown classifier; no encoder has a backbone to train.
@@ -28,6 +29,7 @@ def curve(settings: CurveSettings) -> RunDirectory:
         LeakError: images or groups are both in train and in test, and ``allow_leak`` is not set.
         RunExistsError: OUT holds a learning curve and ``resume`` is not set.
     """
+    from hundredfold.data.subgroups import read_subgroups
     from hundredfold.learn.curve import check_choices, learning_curve
     from hundredfold.learn.study import NETWORK
     from hundredfold.learn.trial import Trial
@@ -43,12 +45,14 @@ def curve(settings: CurveSettings) -> RunDirectory:
     table = with_split(label(settings.embeddings, embeddings, settings.labels), seed=settings.seed)
     trial = Trial.of(table, min_class_size=settings.min_class_size, allow_leak=settings.allow_leak)
     networks = networks_of(settings.embeddings, embeddings) if NETWORK in settings.classifiers else None
+    subgroups = read_subgroups(settings.labels, trial.test, settings.subgroups)
     run = RunDirectory.create(settings.out)
     with run.stage("curve", settings=settings, resume=settings.resume):
         for line in trial.sentences():
             _tell(run, line)
         found = learning_curve(
-            embeddings, table, settings, networks=networks, seed=settings.seed, parts=run / "curve.parts"
+            embeddings, table, settings, networks=networks, seed=settings.seed, parts=run / "curve.parts",
+            subgroups=subgroups,
         )
         found.write(run.path)
         run.record(curve=found.facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from hundredfold.metrics import TINY
 from hundredfold.report.chapters.base import Chapter, Exhibit, Listing, encoder_words, method_words
 from hundredfold.report.class_figures import confusion_matrix, embedding_map, recall_by_class
 from hundredfold.report.embedding_map import map_points
@@ -11,7 +12,6 @@ from hundredfold.report.examples import errors_with_neighbours, typical_errors
 from hundredfold.report.material import Material
 from hundredfold.report.sheets import error_sheet
 from hundredfold.report.tables import (
-    TINY,
     Headline,
     at_point,
     confusion,

@@ -1,0 +1,75 @@
+"""Settings of what a clinician reads: operating points, sites, subgroups, prevalences."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from hundredfold.config.base import Settings
+
+__all__ = ["ClinicalChoices", "ReportChoices"]
+
+
+class ClinicalChoices(Settings):
+    """What a clinician reads, measured at the number of labels that the report speaks of."""
+
+    sensitivity: float | None = Field(
+        None, gt=0, le=1,
+        description="Choose for each class, on held-out training labels, the threshold that reaches this "
+        "sensitivity [default: the classifier's own decision].",
+    )
+    specificity: float | None = Field(
+        None, gt=0, le=1, description="The same for a specificity, in place of a sensitivity."
+    )
+    subgroups: tuple[str, ...] = Field(
+        (), description="Columns of the labels whose values are judged apart, comma-separated: sex,age_band."
+    )
+    leave_one_site_out: bool = Field(
+        False, description="Judge each site's test images also by labels of the other sites only."
+    )
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.sensitivity is not None and self.specificity is not None:
+            raise ValueError("expected a target for sensitivity or for specificity, found both")
+        return self
+
+    @property
+    def operating_point(self) -> tuple[Literal["sensitivity", "specificity"], float] | None:
+        """What the thresholds are to reach; ``None`` for the classifier's own decision."""
+        if self.sensitivity is not None:
+            return "sensitivity", self.sensitivity
+        return None if self.specificity is None else ("specificity", self.specificity)
+
+
+class ReportChoices(Settings):
+    """Whom the predictive values are for."""
+
+    prevalence: tuple[str, ...] = Field(
+        (),
+        description="Share of classes among the patients you have in mind, as melanoma=0.02,nevus=0.9; the "
+        "other classes divide the rest as in the test set [default: all as in the test set].",
+    )
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        shares = self.prevalences
+        if len(shares) < len(self.prevalence):
+            raise ValueError("a class stands twice among the prevalences")
+        if any(not 0 < share < 1 for share in shares.values()) or sum(shares.values()) > 1 + 1e-6:
+            raise ValueError("expected prevalences between 0 and 1, in all at most 1")
+        return self
+
+    @property
+    def prevalences(self) -> dict[str, float]:
+        """Class → share, as stated."""
+        return dict(_class_and_share(text) for text in self.prevalence)
+
+
+def _class_and_share(text: str) -> tuple[str, float]:
+    name, _, share = text.rpartition("=")
+    try:
+        return name.strip(), float(share)
+    except ValueError:
+        raise ValueError(f"expected CLASS=SHARE, found {text!r}") from None

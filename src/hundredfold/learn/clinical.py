@@ -1,0 +1,70 @@
+"""What a clinician reads, at the number of labels that a report speaks of: scores, thresholds, strata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import pandas as pd
+
+from hundredfold.learn.scores import Said, score_table
+from hundredfold.learn.strata import by_stratum, without_site
+from hundredfold.learn.study import Cell, Study, Vectors
+from hundredfold.learn.thresholds import thresholds
+from hundredfold.rundir import atomic_write
+
+__all__ = ["Clinical"]
+
+
+@dataclass(frozen=True)
+class Clinical:
+    """The tables, of every encoder and classifier.
+
+    Attributes:
+        scores: what is said of each test image; see :func:`~hundredfold.learn.scores.score_table`.
+        thresholds: if an operating point is asked for; see
+            :func:`~hundredfold.learn.thresholds.thresholds`. A classifier that is trained end to end has
+            none: it would have to be trained five times more for every draw.
+        strata: by site and subgroup, and each site without its labels; see
+            :func:`~hundredfold.learn.strata.by_stratum`. ``None`` where there is neither.
+    """
+
+    scores: pd.DataFrame
+    thresholds: pd.DataFrame | None = None
+    strata: pd.DataFrame | None = None
+
+    @classmethod
+    def of(
+        cls, study: Study, said: Mapping[Cell, Said], vectors: Mapping[str, tuple[Vectors, Vectors]], *,
+        jobs: int, subgroups: pd.DataFrame | None = None,
+    ) -> Self:
+        """Gather what was said at the headline's budget, and fit what else was asked for.
+
+        Args:
+            study: sides, draws and choices.
+            said: what the curve's classifiers say of the test images, at ``study.headline``.
+            vectors: encoder → vectors of both sides.
+            jobs: processes.
+            subgroups: ``[n, k]`` values of the test images.
+        """
+        train = {name: sides[0] for name, sides in vectors.items()}
+        chosen = None if study.choices.operating_point is None else thresholds(study, train, jobs=jobs)
+        known = study.trial.test.frame[["site"]]
+        values = known if subgroups is None else pd.concat([known, subgroups], axis=1)
+        strata = by_stratum(study, said, values)
+        if study.choices.leave_one_site_out:
+            alone = without_site(study, vectors, jobs=jobs)
+            strata = pd.concat([strata, alone], ignore_index=True) if len(strata) else alone
+        return cls(score_table(study.trial, said), chosen, strata if len(strata) else None)
+
+    def write(self, folder: Path) -> None:
+        """Write ``scores.parquet`` and, where there are such, ``thresholds.csv`` and ``strata.csv``."""
+        with atomic_write(folder / "scores.parquet") as path:
+            self.scores.to_parquet(path, index=False, row_group_size=1 << 16)
+        for name, table in (("thresholds.csv", self.thresholds), ("strata.csv", self.strata)):
+            (folder / name).unlink(missing_ok=True)
+            if table is not None:
+                with atomic_write(folder / name) as path:
+                    table.to_csv(path, index=False, lineterminator="\n")

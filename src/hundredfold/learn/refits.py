@@ -1,0 +1,69 @@
+"""Further fits at one number of labels: on parts of a draw, and on labels of other sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hundredfold.learn.draws import Outcome, solve
+from hundredfold.learn.study import WORTH_A_PROCESS, Vectors
+from hundredfold.learn.trial import Trial
+from hundredfold.progress import bar
+
+__all__ = ["Refit", "refitted"]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """One fit, and whom it judges.
+
+    Attributes:
+        encoder: whose vectors.
+        repeat: the draw.
+        rows: the labelled rows of the training side to learn from.
+        asked: ``[m, d]`` the vectors to judge.
+    """
+
+    encoder: str
+    repeat: int
+    rows: NDArray[np.int64]
+    asked: Vectors
+
+
+def refitted(
+    refits: Sequence[Refit], trial: Trial, train: Mapping[str, Vectors], classifiers: Sequence[str], *,
+    jobs: int, title: str,
+) -> list[Outcome]:
+    """What the classifiers say in each of the fits, in their order.
+
+    Args:
+        refits: what to fit.
+        trial: the training side.
+        train: encoder → its vectors.
+        classifiers: on frozen vectors.
+        jobs: processes of one thread each, where the work is worth starting them.
+        title: of the bar.
+    """
+    from joblib import Parallel, delayed, parallel_config
+
+    numbers = sum((len(one.rows) + len(one.asked)) * one.asked.shape[1] for one in refits)
+    jobs = max(1, min(jobs, len(refits))) if numbers > WORTH_A_PROCESS else 1
+    found = []
+    with (
+        bar(title, len(refits), "fits") as progress,
+        parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1 if jobs > 1 else None),
+    ):
+        work = (
+            delayed(solve)(
+                train[one.encoder][one.rows], trial.train_codes[one.rows], one.asked, classifiers,
+                len(trial.classes), groups=trial.train_groups[one.rows],
+            )
+            for one in refits
+        )
+        for outcome in Parallel(return_as="generator")(work):
+            found.append(outcome)
+            progress.advance()
+    return found
