@@ -182,6 +182,7 @@ def test_the_headline_is_fixed_by_rule_not_by_the_result() -> None:
             "encoder": ["thumbnail", "pretrained", "pretrained", "pretrained"],
             "classifier": ["svm", "knn", "svm", "svm"],
             "n_per_class": [100, 100, 50, 250],
+            "n_labels": [300, 300, 150, 750],
             "value": [0.9, 0.95, 0.1, 0.99],
         }
     )

@@ -186,7 +186,12 @@ def test_shares_are_written_as_in_journals() -> None:
 
 def test_the_curve_ends_with_the_first_budget_that_takes_every_label() -> None:
     curve = pd.DataFrame({"n_per_class": [1, 5, 10, 50, 100], "n_labels": [3, 15, 28, 40, 40]})
+    curve = curve.assign(encoder="initial", classifier="svm")
     assert without_repeats(curve)["n_per_class"].tolist() == [1, 5, 10, 50]
+    # a network that was trained on all labels, too, shortens no other curve
+    network = pd.DataFrame({"n_per_class": [10, 40], "n_labels": [28, 40]})
+    both = pd.concat([curve, network.assign(encoder="initial", classifier="network")])
+    assert without_repeats(both)["n_per_class"].tolist() == [1, 5, 10, 50, 10, 40]
 
 
 def test_the_gain_is_the_difference_of_two_curves_and_in_its_interval(whole_run: RunDirectory) -> None:

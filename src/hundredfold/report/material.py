@@ -87,10 +87,11 @@ def gather(run: RunDirectory) -> Material:
 
 
 def without_repeats(curve: pd.DataFrame) -> pd.DataFrame:
-    """The curve up to the first budget that takes every label there is; those beyond repeat it."""
-    labels = curve.groupby("n_per_class")["n_labels"].max()
-    last = int(labels.index[labels == labels.max()].min())
-    return curve.loc[curve["n_per_class"] <= last]
+    """Each method's curve up to its first budget that takes every label there is; those beyond repeat it."""
+    method = [curve["encoder"], curve["classifier"]]
+    most = curve.groupby(method, observed=True)["n_labels"].transform("max")
+    every = curve["n_per_class"].where(curve["n_labels"] == most)
+    return curve.loc[curve["n_per_class"] <= every.groupby(method, observed=True).transform("min")]
 
 
 def as_evaluated(
