@@ -9,9 +9,10 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import SVC
 
 from hundredfold.errors import SettingsError
-from hundredfold.learn import classifiers
-from hundredfold.learn.classifiers import CLASSIFIERS, RbfSVC, judge, make_classifier, make_pipeline
+from hundredfold.learn import svm
+from hundredfold.learn.classifiers import CLASSIFIERS, judge, make_classifier, make_pipeline
 from hundredfold.learn.draws import fit_and_tell
+from hundredfold.learn.svm import RbfSVC
 
 
 def blobs(classes: int, each: int, *, seed: int = 0, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -93,18 +94,21 @@ def test_k_is_five_a_class_and_never_more_than_the_samples(
 
 
 def test_the_settings_are_the_papers() -> None:
-    svm, knn, logistic = (make_classifier(name, samples=99, classes=3) for name in ("svm", "knn", "logistic"))
-    machine = svm.fit(*blobs(3, 5)).machine_
-    assert (svm.C, machine.C, machine.class_weight, machine.break_ties) == (1, 1, "balanced", True)
+    names = ("svm", "knn", "logistic")
+    machine, knn, logistic = (make_classifier(name, samples=99, classes=3) for name in names)
+    assert machine.C == 1  # kernel, weights and ties: see the comparison with scikit-learn's
     assert knn.weights == "distance"
     assert (logistic.C, logistic.class_weight) == (2.5, "balanced")
 
 
-@pytest.mark.parametrize("most", [0, 8000])
+@pytest.mark.parametrize(("most", "kept"), [(0, 0), (8000, 0), (8000, 10**6)])
 @pytest.mark.parametrize("classes", [2, 3, 7])
-def test_the_svm_equals_scikit_learns(most: int, classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifiers, "MOST_IN_KERNEL", most)
-    monkeypatch.setattr(classifiers, "BLOCK", 7)
+def test_the_svm_equals_scikit_learns(
+    most: int, kept: int, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(svm, "MOST_IN_KERNEL", most)
+    monkeypatch.setattr(svm, "MOST_KEPT", kept)
+    monkeypatch.setattr(svm, "BLOCK", 7)
     x, y = blobs(classes, 15)
     x, y = x[:-9], y[:-9]  # classes of different sizes
     new, _ = blobs(classes, 20, seed=1)
@@ -125,6 +129,14 @@ def test_the_svm_is_a_scikit_learn_estimator() -> None:
 def test_equal_images_of_two_classes_are_no_fault() -> None:
     machine = RbfSVC().fit(np.zeros((4, 3)), ["a", "b", "a", "b"])
     assert np.isfinite(machine.decision_function(np.ones((1, 3)))).all()
+
+
+def test_the_svm_bears_features_far_from_zero() -> None:
+    """float32 alone would lose what tells them apart."""
+    x, y = blobs(3, 15)
+    new, _ = blobs(3, 30, seed=1)
+    near, far = RbfSVC().fit(x, y), RbfSVC().fit(x + 1e6, y)
+    assert (near.predict(new) == far.predict(new + 1e6)).mean() > 0.99
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

@@ -1,4 +1,4 @@
-"""Networks trained end to end inside a learning curve: the same labels, draws and test images as the others."""
+"""Networks trained end to end inside a learning curve: the labels, draws and test images of the others."""
 
 from __future__ import annotations
 

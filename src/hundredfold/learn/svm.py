@@ -1,0 +1,173 @@
+"""A support vector machine with an RBF kernel whose kernel is matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.svm import SVC
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+__all__ = ["RbfSVC"]
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Numbers = TypeVar("Numbers", Floats, Singles)
+
+MOST_IN_KERNEL = 8000  # samples of two classes; the square in float64 is 512 MB
+MOST_KEPT = 64_000_000  # numbers of the classes' own kernels
+BLOCK = 2048  # samples judged at once
+
+
+class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """``SVC(C=C, gamma="scale", class_weight="balanced", break_ties=True)``, several times faster.
+
+    Like scikit-learn's, it is one machine for every two classes, found by libsvm, to rounding the same.
+    libsvm computes kernels number by number; here the kernels of both fit and decision are matrix
+    products, those of the decision in float32, shared by all pairs. Two classes of more than 8,000 samples together are left
+    to libsvm's own kernel. There are no Platt-scaled probabilities on purpose: at few labels they
+    destroy the argmax.
+
+    Args:
+        C: the price of a training error.
+
+    Attributes:
+        classes_: ``[c]`` the class names, sorted.
+        gamma_: 1 / (features · variance).
+        centre_: ``[d]`` mean of the training samples.
+        vectors_: float32 ``[m, d]`` the support vectors, less the centre.
+        dual_: float32 ``[m, c·(c-1)/2]`` the weight of each in the machine of each pair of classes.
+        intercept_: ``[c·(c-1)/2]``.
+
+    Raises:
+        ValueError: the samples are of one class.
+
+    Examples:
+        >>> machine = RbfSVC().fit([[0.0], [1.0], [2.0]], ["a", "b", "c"])
+        >>> machine.predict([[0.1], [2.2]]).tolist()
+        ['a', 'c']
+    """
+
+    def __init__(self, C: float = 1.0) -> None:  # noqa: N803  (scikit-learn's name)
+        self.C = C
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
+        """Fit to the samples ``X`` [n, d] and their classes ``y`` [n]."""
+        x, names = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(names)
+        self.classes_: NDArray[Any]
+        self.classes_, codes = np.unique(names, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"expected samples of two classes or more, found {len(self.classes_)} class")
+        variance = float(x.var())
+        self.gamma_ = 1.0 / (x.shape[1] * variance) if variance > 0 else 1.0
+        self.centre_ = x.mean(axis=0)
+        x = x - self.centre_
+        rows = [np.flatnonzero(codes == number) for number in range(len(self.classes_))]
+        weights = [len(x) / (len(rows) * len(own)) for own in rows]
+        kernels = _Kernels([x[own] for own in rows], self.gamma_)
+        pairs = list(combinations(range(len(rows)), 2))
+        dual = np.zeros((len(x), len(pairs)), dtype=np.float32)
+        self.intercept_ = np.empty(len(pairs))
+        for place, (first, second) in enumerate(pairs):
+            balance = {0: weights[first], 1: weights[second]}
+            machine = kernels.fit(first, second, C=self.C, class_weight=balance)
+            both = np.concatenate([rows[first], rows[second]])
+            dual[both[machine.support_], place] = machine.dual_coef_[0]
+            self.intercept_[place] = machine.intercept_[0]
+        support = dual.any(axis=1)
+        self.vectors_, self.dual_ = x[support].astype(np.float32), dual[support]
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Floats:  # noqa: N803
+        """One value a class ``[n, c]``; for two classes that of the second ``[n]``, as SVC gives them."""
+        values = self._pairwise(X)
+        return values[:, 0] if values.shape[1] == 1 else _one_against_rest(values, len(self.classes_))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
+        """The class with the greatest decision value ``[n]``."""
+        values = self.decision_function(X)
+        decided = np.argmax(values, axis=1) if values.ndim == 2 else (values > 0).astype(int)
+        predicted: NDArray[Any] = self.classes_[decided]
+        return predicted
+
+    def _pairwise(self, X: ArrayLike) -> Floats:  # noqa: N803
+        """The value of each pair's machine ``[n, c·(c-1)/2]``; above 0 it is the second class."""
+        check_is_fitted(self)
+        x = (validate_data(self, X, dtype=np.float64, reset=False) - self.centre_).astype(np.float32)
+        parts = [_kernel(part, self.vectors_, self.gamma_) @ self.dual_ for part in _blocks(x)]
+        values: Floats = np.concatenate(parts) + self.intercept_
+        return values
+
+
+@dataclass(frozen=True)
+class _Kernels:
+    """The kernels between the samples of two classes, those within a class kept where they are small.
+
+    Args:
+        parts: samples [n, d], one array a class.
+        gamma: of the kernel.
+    """
+
+    parts: list[Floats]
+    gamma: float
+    own: dict[int, Floats] = field(default_factory=dict)
+
+    def fit(self, first: int, second: int, **given: Any) -> SVC:
+        """The machine that tells the first class (0) from the second (1)."""
+        sizes = len(self.parts[first]), len(self.parts[second])
+        labels = np.repeat([0, 1], sizes)
+        if sum(sizes) > MOST_IN_KERNEL:
+            both = np.concatenate([self.parts[first], self.parts[second]])
+            return SVC(kernel="rbf", gamma=self.gamma, cache_size=500, **given).fit(both, labels)
+        across = _kernel(self.parts[first], self.parts[second], self.gamma)
+        whole = np.block([[self._within(first), across], [across.T, self._within(second)]])
+        return SVC(kernel="precomputed", **given).fit(whole, labels)
+
+    def _within(self, number: int) -> Floats:
+        if number in self.own:
+            return self.own[number]
+        kernel = _kernel(self.parts[number], self.parts[number], self.gamma)
+        if sum(len(part) ** 2 for part in self.parts) <= MOST_KEPT:
+            self.own[number] = kernel
+        return kernel
+
+
+def _kernel(x: Numbers, other: Numbers, gamma: float) -> Numbers:
+    """exp(−γ · distance²) of ``x`` [n, d] to ``other`` [m, d]: [n, m]."""
+    kernel = x @ other.T
+    kernel *= -2.0
+    kernel += np.einsum("nd,nd->n", x, x)[:, None]
+    kernel += np.einsum("md,md->m", other, other)
+    np.maximum(kernel, 0, out=kernel)
+    kernel *= -gamma
+    np.exp(kernel, out=kernel)
+    return kernel
+
+
+def _one_against_rest(values: Floats, classes: int) -> Floats:
+    """The pairs' values ``[n, pairs]`` → one a class ``[n, c]``: votes, and for equal votes the sum.
+
+    As scikit-learn's ``decision_function_shape="ovr"``: the sum is pressed into ±1/3, so that it never
+    outweighs a vote.
+    """
+    votes, sums = np.zeros((len(values), classes)), np.zeros((len(values), classes))
+    for place, (first, second) in enumerate(combinations(range(classes), 2)):
+        value = values[:, place]
+        votes[:, first] += value <= 0
+        votes[:, second] += value > 0
+        sums[:, first] -= value
+        sums[:, second] += value
+    votes += sums / (3 * (np.abs(sums) + 1))
+    return votes
+
+
+def _blocks(x: Singles) -> Iterator[Singles]:
+    for start in range(0, len(x), BLOCK):
+        yield x[start : start + BLOCK]
