@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import inspect
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
-from hundredfold.errors import HundredfoldError, SettingsError
+from hundredfold.errors import HundredfoldError, InputError, SettingsError
 from hundredfold.progress import say
-from hundredfold.ranks import ranks
+from hundredfold.ranks import is_first, ranks
 
 if TYPE_CHECKING:
     from hundredfold.config import Settings, Verb
@@ -40,6 +41,8 @@ VERBS = {
 }
 
 INTERRUPTED = 130
+#: After this long the first rank has not found the fault that another one did.
+GRACE_SECONDS = 10.0
 SPACE = "Make room, then continue with the same command and --resume."
 PLACE = "Choose a place where you may write, or read."
 #: what the machine refuses, not the program, and what to do about it
@@ -68,8 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_shared(given)
         _application(given)(given or ["--help"])
     except HundredfoldError as error:
+        if isinstance(error, InputError):
+            _leave_it_to_the_first()
         return _complain(str(error), error.exit_code)
     except CycloptsError as error:
+        _leave_it_to_the_first()
         verb = f" {given[0]}" if given[0] in VERBS else ""
         return _complain(f"{_sentence(error)} See `hundredfold{verb} --help`.", 2)
     except KeyboardInterrupt:
@@ -82,6 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         return _complain(f"a fault of ours: {error!r}. Please report it with the lines above.", 1)
     return 0
+
+
+def _leave_it_to_the_first() -> None:
+    """Wait on another rank than the first, which finds the same fault: as it ends, torchrun ends this one."""
+    if not is_first():
+        time.sleep(GRACE_SECONDS)
 
 
 def _check_shared(given: Sequence[str]) -> None:

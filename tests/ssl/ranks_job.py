@@ -1,6 +1,7 @@
 """What torchrun starts in test_ranks.py: a BatchNorm check, or several pre-trainings in one program.
 
-``torchrun … ranks_job.py JOB`` reads a JSON file: a list of settings of ``hundredfold.pretrain``.
+``torchrun … ranks_job.py JOB`` reads a JSON file: a list of settings of ``hundredfold.pretrain``. With
+``spoilt`` the loss of rank 1 is NaN at that step, and what each rank is told is written beside the run.
 """
 
 import json
@@ -13,8 +14,10 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
 import hundredfold
+from hundredfold.errors import TrainingError
 from hundredfold.ranks import rank, ranks
 from hundredfold.ssl.collectives import joined
+from hundredfold.ssl.dino import DINO, Outputs
 from hundredfold.ssl.syncbatchnorm import synchronise_batchnorm
 
 #: kind of layer → the layer, and the shape of a whole batch
@@ -51,11 +54,31 @@ def batchnorm(kind: str, *, shared: bool) -> dict[str, Any]:
     return found | {"state": layer.state_dict(), "plain": layer(torch.ones(shape, dtype=torch.float64))}
 
 
+def spoil(job: dict[str, Any]) -> None:
+    step, forward, seen = job.pop("spoilt"), DINO.forward, [0]
+
+    def spoilt(self: DINO, *views: Any) -> Outputs:
+        outputs = forward(self, *views)
+        seen[0] += 1
+        bad = rank() == 1 and seen[0] == step + 1
+        return outputs._replace(loss=outputs.loss * float("nan")) if bad else outputs
+
+    DINO.forward = spoilt  # type: ignore[method-assign]
+    try:
+        hundredfold.pretrain(**job)
+    except TrainingError as error:
+        Path(f"{job['out']}.{rank()}.txt").write_text(str(error), encoding="utf-8")
+    finally:
+        DINO.forward = forward  # type: ignore[method-assign]
+
+
 def main(path: Path) -> None:
     for job in json.loads(path.read_text()):
         if "batchnorm" in job:
             with joined():
                 torch.save(batchnorm(job["batchnorm"], shared=True), f"{job['out']}.{rank()}.pt")
+        elif "spoilt" in job:
+            spoil(job)
         else:
             hundredfold.pretrain(**job)
 

@@ -34,10 +34,11 @@ TINY: dict[str, Any] = {
     "prototypes": 16, "head_hidden": 16, "head_bottleneck": 8, "monitor_every": 10, "clip": 0.02,
     "checkpoint_minutes": 60.0,
 }
-#: BatchNorm, Sinkhorn and KoLeo; attention and the EMA centre
+#: BatchNorm, Sinkhorn and KoLeo; attention and the EMA centre, low resolution first, activations anew
 CONVOLUTIONS: dict[str, Any] = {"backbone": "test_efficientnet.r160_in1k", "koleo": 0.1}
 ATTENTION: dict[str, Any] = {
     "backbone": "test_vit.r160_in1k", "centring": "ema", "teacher_temperature_end": 0.04, "local_crops": 0,
+    "curriculum": 0.5, "gradient_checkpointing": True,
 }
 RECIPES: dict[str, dict[str, Any]] = {
     "convolutions64": {**TINY, **CONVOLUTIONS, "precision": "float64"},
@@ -113,12 +114,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every recipe trained by one process (``one-…``) and by two (``two-…``), and the shared BatchNorm."""
+    """Every recipe trained by one process (``one-…``) and by two (``two-…``), and more with two only."""
     folder = tmp_path_factory.mktemp("finished")
     jobs: list[dict[str, Any]] = [{"batchnorm": kind, "out": str(folder / kind)} for kind in job().LAYERS]
     for name, recipe in RECIPES.items():
         hundredfold.pretrain(images=images, out=folder / f"one-{name}", **recipe)
         jobs.append({"images": str(images), "out": str(folder / f"two-{name}"), **recipe})
+    given = {"images": str(images), **TINY, **CONVOLUTIONS, "gradient_checkpointing": True}
+    jobs.append({**given, "out": str(folder / "tuned"), "epochs": 1, "autotune": True})
+    jobs.append({**given, "out": str(folder / "spoilt"), "spoilt": 3, "checkpoint_minutes": 1e-6})
     (folder / "jobs.json").write_text(json.dumps(jobs))
     finish(torchrun(folder / "log", str(JOB), str(folder / "jobs.json")), folder / "log")
     return folder
@@ -179,6 +183,26 @@ def test_only_the_first_rank_speaks_and_writes(finished: Path) -> None:
         assert {stage["status"] for stage in stages.values()} == {"done"}
 
 
+@pytest.mark.slow
+def test_the_way_that_the_first_rank_times_as_the_fastest_holds_for_both(finished: Path) -> None:
+    noted = hundredfold.RunDirectory.open(finished / "tuned").state["pretrain"]
+    assert len(noted["autotuned"]) >= 2
+    assert noted["precision"] in min(noted["autotuned"], key=noted["autotuned"].get)
+    assert steps(finished / "tuned") == 5
+    assert "UserWarning" not in words(finished / "log", 0)  # torch's, of the strides of a depthwise kernel
+
+
+@pytest.mark.slow
+def test_a_nan_on_one_rank_ends_both_with_the_images_and_the_last_good_state(finished: Path) -> None:
+    told = [(finished / f"spoilt.{rank}.txt").read_text() for rank in range(2)]
+    assert all("the loss is nan at step 3 (cell_" in sentence for sentence in told)
+    assert f"The last good state is {finished / 'spoilt' / 'checkpoints' / 'step-00000003'}." in told[0]
+    assert told[1].endswith("The first rank says what to do.")
+    assert steps(finished / "spoilt") == newest(finished / "spoilt") == 3
+    stages = hundredfold.RunDirectory.open(finished / "spoilt").state["stages"]
+    assert stages["pretrain"]["status"] == "failed"
+
+
 @pytest.fixture(scope="module")
 def killed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two ranks, one of them killed in its midst; what was said is beside it."""
@@ -236,6 +260,21 @@ def test_resumed_with_as_many_ranks_bit_equal_with_another_number_the_same(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
+def test_the_death_of_the_first_rank_is_told_by_the_other_and_costs_one_step(
+    images: Path, tmp_path: Path
+) -> None:
+    given = {**RECIPES["convolutions32"], "checkpoint_minutes": 1e-6, "out": tmp_path / "run"}
+    process = torchrun(tmp_path / "log", "-m", "hundredfold", "pretrain", str(images), *options(given))
+    wait_for_steps(tmp_path / "run", 5, process, tmp_path / "log")
+    os.kill(worker(process.pid, 0), signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert "exitcode  : -9" in said
+    assert "another of the 2 processes ended" in words(tmp_path / "log", 1)
+    assert newest(tmp_path / "run") >= steps(tmp_path / "run") - 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 def test_one_rank_asked_to_stop_all_stop_after_the_same_step(images: Path, tmp_path: Path) -> None:
     recipe = {key: value for key, value in RECIPES["convolutions32"].items() if key != "epochs"}
     given = {**recipe, "minutes": 2, "out": tmp_path / "run"}
@@ -275,6 +314,21 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(monkeypatch: pytest.Mon
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=r"3 processes can share evenly, found 64 .* --batch-size 63"):
         _check_shares(plan)
+
+
+@pytest.mark.parametrize(("number", "waited"), [(0, []), (1, [hundredfold.cli.GRACE_SECONDS])])
+@pytest.mark.parametrize("wrong", [["--epochs", "-1"], ["--epoch", "1"]])
+def test_a_wrong_setting_is_told_by_the_first_rank_and_by_another_only_if_it_outlives_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: list[str], number: int,
+    waited: list[float],
+) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": str(number)}.items():
+        monkeypatch.setenv(name, value)
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    assert hundredfold.cli.main(["pretrain", "images", "--out", "nowhere", *wrong]) == 2
+    assert "hundredfold: " in capsys.readouterr().err
+    assert slept == waited
 
 
 def test_other_verbs_are_refused_under_torchrun(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from typing import Literal
 
@@ -30,6 +31,9 @@ def create_fabric(precision: Precision) -> Fabric:
     arithmetic = FABRIC_PRECISION[precision]
     if ranks() == 1:
         return Fabric(accelerator="auto", devices=1, precision=arithmetic)
+    # The bfloat16 gradient of a kernel with one input channel has other strides than the kernel, but only in
+    # the axes that are 1 long, on which no place in memory depends. DDP warns of a slow copy; it is none.
+    warnings.filterwarnings("ignore", r"(?s)Grad strides do not match bucket view.*?sizes\(\) = \[[^]]*\b1\b")
     # Buffers need no broadcast: BatchNorm and centre are computed from the whole batch on every rank.
     shared = DDPStrategy(forward_sync_buffers=False, gradient_as_bucket_view=True)
     fabric = Fabric(
