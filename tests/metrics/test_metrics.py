@@ -19,7 +19,6 @@ from hundredfold.metrics import (
     interval_width,
     macro_f1,
     measure,
-    paired_difference,
     recalls,
 )
 
@@ -169,47 +168,6 @@ def test_images_without_a_group_are_groups_of_their_own() -> None:
     assert group_codes(None, 3).tolist() == [0, 1, 2]
     assert group_codes(["p", float("nan"), "p", None, "q"], 5).tolist() == [0, 1, 0, 2, 3]
     assert len(set(group_codes(["1", None], 2))) == 2  # a group named like a position
-
-
-@given(st.integers(0, 10_000))
-@settings(max_examples=15, deadline=None)
-def test_a_paired_difference_is_that_of_the_resampled_sets(seed: int) -> None:
-    """Against copying out every resample, image by image, and asking scikit-learn."""
-    truth, first, _ = sample(seed, images=60)
-    _, second, _ = sample(seed + 1, images=60)
-    group = np.arange(60) // 4  # 15 groups
-    drawn = Resamples.draw(group, repeats=3, count=40, seed=seed)
-    value, low, high = paired_difference(truth, first, second, CLASSES, drawn)
-    differences = []
-    for counts, repeats in zip(drawn.group_counts, drawn.repeat_counts, strict=True):
-        rows = np.repeat(np.arange(60), counts[group].astype(int))
-        chosen = np.repeat(np.arange(3), repeats.astype(int))
-        differences.append(np.mean([
-            balanced_accuracy_score(truth[rows], first[r][rows])
-            - balanced_accuracy_score(truth[rows], second[r][rows])
-            for r in chosen
-        ]))
-    np.testing.assert_allclose([low, high], np.percentile(differences, [2.5, 97.5]), atol=1e-6)
-    plain = [balanced_accuracy_score(truth, a) - balanced_accuracy_score(truth, b)
-             for a, b in zip(first, second, strict=True)]
-    assert value == pytest.approx(np.mean(plain))
-
-
-def test_methods_that_err_alike_are_told_apart_although_their_intervals_overlap() -> None:
-    random = np.random.default_rng(0)
-    truth = np.tile([0, 1], 100)
-    worse = np.where(random.random(200) < 0.3, 1 - truth, truth)[None]
-    better = worse.copy()
-    better[0, np.flatnonzero(worse[0] != truth)[:12]] = truth[np.flatnonzero(worse[0] != truth)[:12]]
-    drawn = Resamples.draw(np.arange(200), 1, 1000, 0)
-    _, low, high = paired_difference(truth, better, worse, 2, drawn)
-    assert 0 < low < high
-    ends = [
-        measure(truth, rows, np.eye(2)[rows], drawn)[0] for rows in (better, worse)
-    ]
-    assert ends[0].low < ends[1].high  # the intervals overlap
-    few = Resamples.draw(np.arange(200) % (MIN_GROUPS - 1), 1, 100, 0)
-    assert np.isnan(paired_difference(truth, better, worse, 2, few)[1:]).all()
 
 
 def test_classes_of_fewer_than_ten_test_images_are_left_out_of_a_second_figure() -> None:

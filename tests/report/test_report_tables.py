@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, recall_score
 
 from hundredfold.data.table import ImageTable
-from hundredfold.metrics import balanced_accuracy
 from hundredfold.report.examples import class_examples, errors_with_neighbours, typical_errors
 from hundredfold.report.material import gather, without_repeats
 from hundredfold.report.style import apart
 from hundredfold.report.tables import (
     Headline,
-    at_point,
     class_counts,
     confusion,
     counts,
     curve_points,
-    gain,
     headline,
     recall_points,
     without_tiny,
@@ -192,23 +186,3 @@ def test_the_curve_ends_with_the_first_budget_that_takes_every_label() -> None:
     network = pd.DataFrame({"n_per_class": [10, 40], "n_labels": [28, 40]})
     both = pd.concat([curve, network.assign(encoder="initial", classifier="network")])
     assert without_repeats(both)["n_per_class"].tolist() == [1, 5, 10, 50, 10, 40]
-
-
-def test_the_gain_is_the_difference_of_two_curves_and_in_its_interval(whole_run: RunDirectory) -> None:
-    material = gather(whole_run)
-    at = headline(material.curve)
-    assert np.isnan(gain(material.predictions, material.images, at, "initial")[1])  # of too few groups
-    images = material.images.assign(group=pd.Series(pd.NA, index=material.images.frame.index, dtype="str"))
-    value, low, high = gain(material.predictions, images, at, "initial")
-    shown = {}
-    for encoder in ("pretrained", "initial"):
-        rows = at_point(material.predictions, replace(at, encoder=encoder))
-        names = sorted(rows["label"].astype(str).unique())
-        shown[encoder] = np.mean([
-            balanced_accuracy(
-                *(one[column].astype(str).map(names.index) for column in ("label", "predicted")), len(names)
-            )
-            for _, one in rows.groupby("repeat")
-        ])
-    assert value == pytest.approx(shown["pretrained"] - shown["initial"])
-    assert low < value < high

@@ -34,7 +34,7 @@ __all__ = ["COLUMNS", "LearningCurve", "check_choices", "learning_curve"]
 
 COLUMNS = (
     "encoder", "classifier", "preset", "class", "n_per_class", "n_labels", "n_groups", "repeat",
-    "metric", "value", "low", "high", "n_test", "capped",
+    "metric", "value", "low", "high", "n_test", "capped", "n_read",
 )
 
 
@@ -46,7 +46,8 @@ class LearningCurve:
         frame: one row a metric and repeat, with the columns ``COLUMNS``. ``class`` is missing for figures
             over all classes; ``low`` and ``high`` are the 95 % interval of the mean over the repeats, so
             they are the same in all of its rows; ``capped`` says that a class (in a class's own row: this
-            class) had fewer images than ``n_per_class``.
+            class) had fewer images than ``n_per_class``; ``n_read`` is how many images of the training side
+            a reader reads, in random order, until each class has ``n_per_class``.
         predictions: encoder, classifier, n_per_class, repeat, id, label, predicted.
         facts: what a reader must know of the evaluation; see :meth:`Trial.facts`.
         clinical: what a clinician reads, at one budget; ``None`` when read back.
@@ -132,7 +133,8 @@ def learning_curve(
     solved = study.solve(vectors, jobs=jobs, parts=parts)
     frame = _measured(study, solved, jobs)
     facts = {
-        **trial.facts(), "transductive": trial.transductive(embeddings),
+        **trial.facts(), "draws": f"{trial.identity[:16]}-{seed}",
+        "transductive": trial.transductive(embeddings),
         "unconverged": _unconverged(study, solved),
         "supervised": None if networks is None else networks.supervised,
     }
@@ -179,6 +181,7 @@ def _measured(study: Study, solved: Mapping[str, Outcome], jobs: int) -> pd.Data
             rows += [row for one in measures for row in _rows(study, cell, one)]
             progress.advance()
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame["n_read"] = frame["n_per_class"].map(trial.reads(study.choices.budgets))
     return frame.astype({"class": "str", "n_groups": "Int64", "value": float, "low": float, "high": float})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -16,6 +16,7 @@ from hundredfold.data.splits import check_disjoint
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import LeakError, SplitError, TableError
+from hundredfold.learn.reads import expected_reads
 from hundredfold.metrics import MIN_GROUPS, group_codes
 
 __all__ = ["Trial"]
@@ -102,6 +103,11 @@ class Trial:
         """The most labels that a class has on the training side: so many a class are all there are."""
         return int(np.bincount(self.train_codes).max())
 
+    def reads(self, budgets: Iterable[int]) -> dict[int, int]:
+        """Labels per class → images of the training side read, in random order, until each class has them."""
+        sizes = np.bincount(self.train_codes)
+        return {budget: round(expected_reads(sizes, budget)) for budget in set(budgets)}
+
     def vectors(self, name: str, embeddings: Embeddings) -> tuple[Vectors, Vectors]:
         """The vectors of the training side and of the test images.
 
@@ -128,10 +134,11 @@ class Trial:
 
     def facts(self) -> dict[str, Any]:
         """What a reader must know of the evaluation; JSON can hold it."""
-        test = self.test.frame["label"].value_counts()
+        train, test = (side.frame["label"].value_counts() for side in (self.train, self.test))
         return {
             "classes": list(self.classes),
             "train_images": len(self.train),
+            "train_images_by_class": {name: int(train.get(name, 0)) for name in self.classes},
             "test_images": {name: int(test.get(name, 0)) for name in self.classes},
             "test_groups": int(self.test.frame["group"].nunique()),
             "classes_without_test_images": sorted(set(self.classes) - set(self.test.classes)),

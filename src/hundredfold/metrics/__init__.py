@@ -11,7 +11,7 @@ from hundredfold.metrics.measures import (
     Measure,
     interval_width,
     measure,
-    paired_difference,
+    resampled_accuracy,
 )
 from hundredfold.metrics.operating import OperatingPoint, operating_points, predictive_values, threshold
 from hundredfold.metrics.patients import Patients
@@ -22,6 +22,6 @@ from hundredfold.metrics.tradeoff import GRID, Tradeoff, tradeoff
 __all__ = [
     "GRID", "MIN_GROUPS", "TINY", "WITHOUT_TINY", "Estimate", "Measure", "OperatingPoint", "Patients",
     "Resamples", "Tradeoff", "auroc", "balanced_accuracy", "confusion", "group_codes", "interval_width",
-    "macro_f1", "measure", "operating_points", "paired_difference", "predictive_values", "recalls",
+    "macro_f1", "measure", "operating_points", "predictive_values", "recalls", "resampled_accuracy",
     "threshold", "tradeoff",
 ]

@@ -1,4 +1,4 @@
-"""Every metric of every repeat with its interval, and the paired difference of two methods."""
+"""Every metric of every repeat with its interval; balanced accuracy in every resample."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hundredfold.metrics.averages import Floats, Integers, divide, nanmean
-from hundredfold.metrics.counts import balanced_accuracy, mean_f1
+from hundredfold.metrics.counts import mean_f1
 from hundredfold.metrics.ranking import weighted_auroc
 from hundredfold.metrics.resampling import MIN_GROUPS, Resamples
 
-__all__ = ["TINY", "WITHOUT_TINY", "Measure", "interval_width", "measure", "paired_difference"]
+__all__ = ["TINY", "WITHOUT_TINY", "Measure", "interval_width", "measure", "resampled_accuracy"]
 
 #: Test images of a class. With fewer, one image moves its recall by more than .1, and there is no interval
 #: to tell how much that matters: it could not have ten groups.
@@ -106,37 +106,27 @@ def interval_width(
     return high - low
 
 
-def paired_difference(
-    truth: ArrayLike, first: ArrayLike, second: ArrayLike, classes: int, resamples: Resamples
-) -> tuple[float, float, float]:
-    """How much better the balanced accuracy of one method is than another's, with its 95 % interval.
+def resampled_accuracy(
+    truth: ArrayLike, predicted: ArrayLike, classes: int, resamples: Resamples
+) -> Floats:
+    """Balanced accuracy in every resample, as the mean over the repeats drawn: ``[b]``.
 
-    Both are judged on the same resamples of the same test images and draws of labels, so what makes
-    an image or a draw hard for both cancels out; two intervals that overlap say nothing of this.
+    Two methods judged on the same resamples differ by what is theirs alone: what makes an image or a draw
+    hard for both cancels out.
 
     Args:
         truth: ``[n]`` class numbers.
-        first: ``[r, n]`` class numbers that the one predicts.
-        second: the other's, for the same labels and images.
+        predicted: ``[r, n]`` class numbers.
         classes: c.
         resamples: of the test groups and the repeats.
 
-    Returns:
-        the mean difference (first - second) over the repeats, and the ends of its interval; they are NaN
-        where the test images come from fewer than ten groups.
-
     Examples:
-        >>> truth, right, wrong = [0] * 6 + [1] * 6, [[0] * 6 + [1] * 6], [[0] * 12]
         >>> drawn = Resamples.draw(range(12), repeats=1, count=200, seed=0)
-        >>> paired_difference(truth, right, wrong, 2, drawn)
-        (0.5, 0.5, 0.5)
+        >>> set(resampled_accuracy([0] * 6 + [1] * 6, [[0] * 12], 2, drawn).tolist())
+        {0.5}
     """
-    truth = np.asarray(truth)
-    pairs = [np.asarray(first), np.asarray(second)]
-    values = [[balanced_accuracy(truth, row, classes) for row in rows] for rows in pairs]
-    value = float(np.mean(values[0]) - np.mean(values[1]))
-    one, other = (nanmean(divide(*_hits(truth, rows, classes, resamples))) for rows in pairs)  # [b, r]
-    return value, *resamples.interval(one - other)
+    each = nanmean(divide(*_hits(np.asarray(truth), np.asarray(predicted), classes, resamples)))  # [b, r]
+    return divide(np.sum(each * resamples.repeat_counts, axis=1), resamples.repeat_counts.sum(axis=1))
 
 
 def _hits(truth: Integers, predicted: Integers, classes: int, resamples: Resamples) -> tuple[Floats, Floats]:

@@ -1,8 +1,14 @@
-"""Lines over labels and over steps: one function a figure, from tidy tables."""
+"""Lines over labels and over steps, and differences: one function a figure, from tidy tables.
+
+Every function gives a matplotlib figure and may be called from a notebook; ``width`` is in inches, and
+:data:`~hundredfold.report.style.COLUMN` (85 mm) and :data:`~hundredfold.report.style.PAGE` (170 mm) are
+those of journals. docs/figures.md shows how.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,124 +16,236 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from hundredfold.report.style import CYCLE, MUTED, apart, colour_of, drawn, plain_axes
-from hundredfold.report.words import compact, share
+from hundredfold.report.style import (
+    CYCLE,
+    INK,
+    MUTED,
+    WIDTH,
+    apart,
+    drawn,
+    looks,
+    plain_axes,
+    room_in_points,
+    small,
+)
+from hundredfold.report.tables import rows_of
+from hundredfold.report.words import compact, in_lines, share
 
-__all__ = ["learning_curves", "over_steps"]
+__all__ = ["curve_panels", "differences", "learning_curves", "over_steps"]
 
-MARKERS = "os^Dv"
+MARKERS = "os^DvPX*"
+LEVEL = 0.05
+DOTTED = (0, (4, 3))
+
+
+class _End(NamedTuple):
+    """Where a line ends, and what is written there."""
+
+    x: float
+    y: float
+    words: str
+    colour: str
 
 
 @drawn
 def learning_curves(
-    points: pd.DataFrame, *, by: str, names: Mapping[str, str], ylabel: str, chance: float | None = None
+    points: pd.DataFrame, *, by: str, names: Mapping[str, str], ylabel: str, chance: float | None = None,
+    references: Mapping[str, float] | None = None, width: float = WIDTH,
 ) -> Figure:
-    """Accuracy against labels per class (below) and labels in all (above), one line a ``by``.
+    """Accuracy against labels per class (below) and images read for them (above), one line a ``by``.
 
     Args:
         points: rows of :func:`~hundredfold.report.tables.curve_points`.
-        by: the column that tells the lines apart, "encoder" or "classifier".
+        by: the column that tells the lines apart, "encoder", "classifier" or another.
         names: its values → the words at the lines' ends, in drawing order.
         ylabel: what the points measure.
         chance: accuracy of guessing, drawn if the axis reaches it.
+        references: words → an accuracy to reach, drawn as a dashed line.
+        width: of the figure in inches.
     """
-    figure, axes = plain_axes(height=3.5)
-    ends = []
-    for position, (key, words) in enumerate(names.items()):
-        line = points[points[by] == key].sort_values("n_per_class")
-        if line.empty:
-            continue
-        colour = colour_of(key, position)
-        _line_with_band(axes, line, colour, MARKERS[position % len(MARKERS)])
-        ends.append((float(line["value"].iloc[-1]), words, colour))
+    every = [*names.values(), *(references or {}), *([] if chance is None else ["guessing"])]
+    figure, axes = plain_axes(width, max(0.68 * width, _room_for(every) + 1.15))
+    ends = _draw(axes, points, by, names, references=references or {}, chance=chance)
     _label_axis(axes, points)
     axes.set_ylabel(ylabel)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: share(value, 1) if value else "0"))
-    low, high = _limits(points)
-    axes.set_ylim(low, high)
-    if chance is not None and chance > low:
-        axes.axhline(chance, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.text(
-            0.995,
-            chance,
-            "guessing",
-            color=MUTED,
-            fontsize=7.5,
-            ha="right",
-            va="bottom",
-            transform=axes.get_yaxis_transform(),
-        )
-    _name_ends(
-        axes, ends, gap=(high - low) * (0.1 if any("\n" in words for words in names.values()) else 0.07)
-    )
+    _name_ends(axes, ends)
+    _thin_labels(axes)
     return figure
 
 
-def _line_with_band(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
+@drawn
+def curve_panels(
+    panels: Mapping[str, pd.DataFrame], *, by: str, names: Mapping[str, str], ylabel: str,
+    references: Mapping[str, float] | None = None, width: float = WIDTH,
+) -> Figure:
+    """Learning curves side by side on one scale, such as all classes beside those with 250 labels or more.
+
+    Args:
+        panels: title → rows of :func:`~hundredfold.report.tables.curve_points`.
+        by: the column that tells the lines apart.
+        names: its values → the words at the lines' ends, in drawing order.
+        ylabel: what the points measure.
+        references: words → an accuracy to reach, drawn in every panel.
+        width: of the figure in inches.
+    """
+    height = max(0.42 * width, _room_for([*names.values(), *(references or {})]) + 1.0)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    both = pd.concat(panels.values())
+    for axes, (title, points) in zip(every, panels.items(), strict=True):
+        axes.grid(axis="y")
+        ends = _draw(axes, points, by, names, references=references or {})
+        _label_axis(axes, points, above=False)
+        axes.set_title(title, loc="left")
+    every[0].set_ylabel(ylabel)
+    every[0].set_ylim(*_limits(both, references or {}))
+    _name_ends(every[-1], ends)
+    for axes in every:
+        _thin_labels(axes)
+    return figure
+
+
+def _draw(
+    axes: Axes, points: pd.DataFrame, by: str, names: Mapping[str, str], *,
+    references: Mapping[str, float], chance: float | None = None,
+) -> list[_End]:
+    """The lines with their bands, and the reference lines; tells where they end."""
+    ends = []
+    for position, (key, (colour, dashes)) in enumerate(zip(names, looks(list(names)), strict=True)):
+        line = points[points[by].astype(str) == key].sort_values("n_per_class")
+        if line.empty:
+            continue
+        _line_with_band(axes, line, colour, dashes, MARKERS[position % len(MARKERS)])
+        last = line.iloc[-1]
+        ends.append(_End(float(last["n_per_class"]), float(last["value"]), names[key], colour))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: share(value, 1) if value else "0"))
+    low, high = _limits(points, references)
+    axes.set_ylim(low, high)
+    guessing = {"guessing": chance} if chance is not None and chance > low else {}
+    edge = float(points["n_per_class"].max())
+    for words, value in {**references, **guessing}.items():
+        axes.axhline(value, color=MUTED, linewidth=0.8, linestyle=DOTTED, zorder=1)
+        ends.append(_End(edge, value, words, MUTED))
+    return ends
+
+
+def _line_with_band(axes: Axes, line: pd.DataFrame, colour: str, dashes: Any, marker: str) -> None:
     x, y = line["n_per_class"].to_numpy(float), line["value"].to_numpy(float)
-    axes.plot(x, y, color=colour, zorder=3)
+    axes.plot(x, y, color=colour, linestyle=dashes, zorder=3)
     if (line["band"] != "").any():
-        axes.fill_between(
-            x,
-            line["low"].to_numpy(float),
-            line["high"].to_numpy(float),
-            color=colour,
-            alpha=0.16,
-            linewidth=0,
-            zorder=2,
-        )
+        low, high = (line[end].to_numpy(float) for end in ("low", "high"))
+        axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0, zorder=2)
     capped = line["capped"].to_numpy(bool)
     for mask, face in ((~capped, colour), (capped, "white")):
         axes.plot(
-            x[mask],
-            y[mask],
-            linestyle="none",
-            marker=marker,
-            markersize=4.5,
-            markeredgewidth=1.2,
-            markerfacecolor=face,
-            markeredgecolor=colour,
-            zorder=4,
+            x[mask], y[mask], linestyle="none", marker=marker, markersize=4, markeredgewidth=1.1,
+            markerfacecolor=face, markeredgecolor=colour, zorder=4,
         )
 
 
-def _label_axis(axes: Axes, points: pd.DataFrame) -> None:
-    totals = points.groupby("n_per_class")["n_labels"].mean()
+def _label_axis(axes: Axes, points: pd.DataFrame, *, above: bool = True) -> None:
+    """Plain numbers at the budgets, on a logarithmic axis; above, what they cost to read, or add up to."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator([float(budget) for budget in totals.index]))
+    budgets = sorted(float(budget) for budget in points["n_per_class"].unique())
+    axes.xaxis.set_major_locator(FixedLocator(budgets))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([f"{budget:g}" for budget in totals.index])
+    axes.set_xticklabels([f"{budget:.0f}" for budget in budgets])
     axes.set_xlabel("labels per class")
-    above = axes.secondary_xaxis("top")
-    above.xaxis.set_major_locator(FixedLocator([float(budget) for budget in totals.index]))
-    above.xaxis.set_minor_locator(NullLocator())
-    above.set_xticklabels([compact(total) for total in totals], fontsize=7.5)
-    above.set_xlabel("labels in all", fontsize=7.5, color=MUTED)
-    above.spines["top"].set_visible(False)
-    above.tick_params(length=0)
+    if not above:
+        return
+    known = "n_read" in points and points["n_read"].notna().all()
+    totals = points.groupby("n_per_class")["n_read" if known else "n_labels"].mean()
+    upper = axes.secondary_xaxis("top")
+    upper.xaxis.set_major_locator(FixedLocator(budgets))
+    upper.xaxis.set_minor_locator(NullLocator())
+    upper.set_xticklabels([compact(totals[budget]) for budget in budgets], fontsize=small())
+    upper.set_xlabel("images read at random until each class has them" if known else "labels in all",
+                     fontsize=small(), color=MUTED)
+    upper.spines["top"].set_visible(False)
+    upper.tick_params(length=0)
 
 
-def _limits(points: pd.DataFrame) -> tuple[float, float]:
-    values = points[["value", "low", "high"]].to_numpy(float)
+def _thin_labels(axes: Axes) -> None:
+    """Leave out the numbers on the axes that would touch the one to their right; the ticks stay."""
+    width, _ = room_in_points(axes)
+    first, last = axes.get_xlim()
+    for one in (axes, *axes.child_axes):
+        free = np.inf
+        for label in reversed(one.get_xticklabels()):
+            place = width * (np.log(label.get_position()[0]) - np.log(first)) / (np.log(last) - np.log(first))
+            half = 0.33 * float(label.get_fontsize()) * len(label.get_text())
+            if place + half > free:
+                label.set_visible(False)
+            else:
+                free = place - half - 2
+
+
+def _limits(points: pd.DataFrame, references: Mapping[str, float]) -> tuple[float, float]:
+    values = np.append(points[["value", "low", "high"]].to_numpy(float).ravel(), list(references.values()))
     low, high = np.nanmin(values), np.nanmax(values)
     # a little beyond 1, so that a point there is whole
     return max(0.0, np.floor(low * 10 - 0.2) / 10), min(1.01, np.ceil(high * 10 + 0.2) / 10)
 
 
-def _name_ends(axes: Axes, ends: list[tuple[float, str, str]], gap: float) -> None:
-    heights = apart([value for value, _, _ in ends], gap)
-    for height, (_, words, colour) in zip(heights, ends, strict=True):
-        axes.text(
-            1.02,
-            height,
-            words,
-            color=colour,
-            va="center",
-            fontsize=8,
-            fontweight="bold",
-            transform=axes.get_yaxis_transform(),
-            clip_on=False,
+def _height_of(names: Sequence[str]) -> float:
+    """Points that a name takes at the end of its line: as many as the tallest one."""
+    lines = max([words.count("\n") + 1 for words in names], default=1)
+    return (small() + 0.5) * (1.12 * lines + 0.12)
+
+
+def _room_for(names: Sequence[str]) -> float:
+    """Inches that all names take, one above the other."""
+    return len(names) * _height_of(names) / 72
+
+
+def _name_ends(axes: Axes, ends: Sequence[_End]) -> None:
+    """Write each line's name at its end, moved off the others, with a thin line to where it belongs."""
+    beside = axes.get_yaxis_transform()
+    texts = [
+        axes.text(1.045, end.y, end.words, color=end.colour, va="center", fontsize=small() + 0.5,
+                  fontweight="bold", linespacing=1.05, transform=beside, clip_on=False)
+        for end in ends
+    ]
+    _, room = room_in_points(axes)
+    low, high = axes.get_ylim()
+    gap = _height_of([end.words for end in ends]) / room * (high - low)
+    heights = apart([end.y for end in ends], gap, low + gap / 3, high - gap / 3)
+    edge = axes.get_xlim()[1]
+    for text, height, end in zip(texts, heights, ends, strict=True):
+        text.set_y(height)
+        axes.plot(
+            [1.0, 1.035], [end.y, height], color=end.colour, linewidth=0.7, transform=beside, clip_on=False
         )
+        axes.plot([end.x, edge], [end.y, end.y], color=end.colour, linewidth=0.7, alpha=0.6, zorder=1)
+    axes.set_xlim(right=edge)
+
+
+@drawn
+def differences(table: pd.DataFrame, *, width: float = WIDTH) -> Figure:
+    """Differences with their intervals, a row each; filled where they are told from chance.
+
+    Args:
+        table: rows of :func:`~hundredfold.learn.compare.compare`, with a column ``name``.
+        width: of the figure in inches.
+    """
+    letters = round(7 * width)
+    figure, axes = plain_axes(width, 0.3 * len(table) + 0.75)
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x")
+    rows = np.arange(len(table))
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.hlines(rows, table["low"], table["high"], color=CYCLE[0], alpha=0.45, linewidth=3)
+    for row, place in zip(rows_of(table), rows, strict=True):
+        face = CYCLE[0] if row.p_holm < LEVEL else "white"
+        axes.plot(row.difference, place, "o", markersize=5.5, color=CYCLE[0], markerfacecolor=face)
+    axes.set_yticks(rows, [in_lines(name, letters) for name in table["name"]], color=INK)
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(max(3, round(width))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: share(x) if abs(x) > 1e-9 else "0"))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("difference\n(balanced accuracy)")
+    return figure
 
 
 @drawn
@@ -162,18 +280,17 @@ def over_steps(
             axes.plot(x, y, color=colour, alpha=0.25, linewidth=0.7)
             y = pd.Series(y).rolling(max(5, len(y) // 50), center=True, min_periods=1).median().to_numpy()
         axes.plot(x, y, color=colour, marker="o" if len(y) < 30 else None, markersize=3)
-        ends.append((float(y[-1]), words, colour))
+        ends.append(_End(float(x[-1]), float(y[-1]), words, colour))
     if limit is not None and metrics[limit[0]].notna().any():
         ceiling = float(metrics[limit[0]].dropna().iloc[-1])
-        axes.axhline(ceiling, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        ends.append((ceiling, limit[1], MUTED))
+        axes.axhline(ceiling, color=MUTED, linewidth=0.8, linestyle=DOTTED)
+        ends.append(_End(float(metrics["step"].max()), ceiling, limit[1], MUTED))
     if floor is not None:
-        highest = max([height for height, _, _ in ends], default=floor)
+        highest = max([end.y for end in ends], default=floor)
         axes.set_ylim(floor, max(axes.get_ylim()[1], floor + 1.08 * (highest - floor)))
-    low, high = axes.get_ylim()
-    _name_ends(axes, ends, gap=(high - low) * 0.09)
     axes.set_xlabel("training step")
     axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
     axes.set_ylabel(ylabel)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    _name_ends(axes, ends)
     return figure

@@ -7,42 +7,43 @@ from math import isnan
 
 import pandas as pd
 
+from hundredfold.learn.compare import compare
 from hundredfold.metrics import TINY
+from hundredfold.report.contest import best_sentences
 from hundredfold.report.material import Material
+from hundredfold.report.outlook import outlook_sentences
 from hundredfold.report.tables import (
     Headline,
     Point,
     confusion,
     curve_points,
-    gain,
     labels_words,
     listed,
     points_of,
     recall_points,
     without_tiny,
 )
-from hundredfold.report.words import interval, share, shown
+from hundredfold.report.words import features_words, interval, method_words, share, shown
 
 __all__ = ["finding"]
 
-FEATURES = {
-    "pretrained": "the pre-trained features",
-    "initial": "the features before pre-training",
-    "thumbnail": "raw thumbnails with colour histograms",
-}
-METHODS = {
-    "svm": "the SVM", "knn": "the k-nearest-neighbour classifier", "logistic": "logistic regression",
-    "last_layer": "a trained last layer", "lda": "linear discriminant analysis",
-    "prototype": "the nearest class mean", "network": "the network trained end to end",
-}
+def finding(
+    material: Material, at: Headline | None, compared: pd.DataFrame | None = None
+) -> list[str]:
+    """What was found: one sentence each; without a learning curve, how far the run came.
 
-
-def finding(material: Material, at: Headline | None) -> list[str]:
-    """What was found: one sentence each; without a learning curve, how far the run came."""
+    Args:
+        material: what the run holds.
+        at: the point that is spoken of.
+        compared: the best method beside the others, of :func:`~hundredfold.report.contest.contest`.
+    """
     if at is None or material.curve is None:
         return _before_the_curve(material)
     points = points_of(curve_points(material.curve))
     told = [_result(_point(points, at)), *_other_budgets(points, at), *_references(material, points, at)]
+    if compared is not None:
+        told += best_sentences(material, compared)
+    told += outlook_sentences(material, at)
     if material.predictions is not None:
         told += _weakest(material.curve, material.predictions, at)
     return told
@@ -74,10 +75,9 @@ def _result(point: Point) -> str:
     labels = labels_words(point.n_per_class, capped=point.capped)
     if point.capped:
         labels = f"{labels} ({point.n_labels:,.0f} in all)"
-    method = METHODS.get(point.classifier, shown(point.classifier))
     return (
-        f"With {labels}, {method} on {_features(point.encoder)} reaches a balanced accuracy of "
-        f"{share(point.value)}{_spread(point)} on {point.n_test:,} test images."
+        f"With {labels}, {method_words(point.classifier)} on {features_words(point.encoder)} reaches a "
+        f"balanced accuracy of {share(point.value)}{_spread(point)} on {point.n_test:,} test images."
     )
 
 
@@ -103,18 +103,24 @@ def _references(material: Material, points: Sequence[Point], at: Headline) -> li
     others = [beside[name] for name in ("initial", "thumbnail") if name in beside and name != at.encoder]
     if not others:
         return []
-    reached = (f"{share(other.value)}{_spread(other)} on {_features(other.encoder)}" for other in others)
+    reached = (f"{share(other.value)}{_spread(other)} on {features_words(other.encoder)}" for other in others)
     told = [f"The same classifier reaches {' and '.join(reached)}."]
     if at.encoder == "pretrained":
-        told += [_gained(_point(points, at), other, _paired(material, at, other)) for other in others]
+        ends = _paired(material, at, [other for other in others if other.band == "interval"])
+        nothing = (float("nan"), float("nan"))
+        told += [_gained(_point(points, at), other, ends.get(other.encoder, nothing)) for other in others]
     return told
 
 
-def _paired(material: Material, at: Headline, other: Point) -> tuple[float, float]:
-    """The ends of the interval of the difference; NaN where there is none."""
-    if material.predictions is None or material.images is None or other.band != "interval":
-        return float("nan"), float("nan")
-    return gain(material.predictions, material.images, at, other.encoder)[1:]
+def _paired(material: Material, at: Headline, others: Sequence[Point]) -> dict[str, tuple[float, float]]:
+    """Encoder → the ends of the interval of the difference to it; NaN where there is none."""
+    if material.predictions is None or material.images is None or not others:
+        return {}
+    pairs = [((at.encoder, at.classifier), (other.encoder, at.classifier)) for other in others]
+    groups = material.images.frame.set_index("id")["group"]
+    draws = material.state.get("compare", {}).get("draws")
+    table = compare(material.predictions, groups, pairs, n_per_class=at.n_per_class, draws=draws)
+    return dict(zip(table["other_encoder"], zip(table["low"], table["high"], strict=True), strict=True))
 
 
 def _gained(point: Point, other: Point, ends: tuple[float, float]) -> str:
@@ -165,7 +171,3 @@ def _spread(point: Point) -> str:
     if point.band == "interval":
         return f" (95\u00a0%\u00a0interval {ends})"
     return f" ({ends} over {point.draws} draws)" if point.band == "range" else ""
-
-
-def _features(name: str) -> str:
-    return FEATURES.get(name, f"the features of {shown(name)}")

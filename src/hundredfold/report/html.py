@@ -11,10 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hundredfold.report.cautions import cautions
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit
 from hundredfold.report.chapters.classes import classes_chapter, errors_chapter, map_chapter
+from hundredfold.report.chapters.compared import compared_chapter
 from hundredfold.report.chapters.curves import curve_exhibit, curves_chapter
 from hundredfold.report.chapters.data import data_chapter
 from hundredfold.report.chapters.record import citations, record_chapter
 from hundredfold.report.chapters.training import training_chapter
+from hundredfold.report.contest import contest
 from hundredfold.report.finding import finding
 from hundredfold.report.material import Material, gather
 from hundredfold.report.style import embedded, save_figure, save_table
@@ -33,7 +35,8 @@ def write_report(run: RunDirectory) -> Path:
     material = gather(run)
     at = None if material.curve is None or material.curve.empty else _headline(material, material.curve)
     first = None if material.curve is None or at is None else curve_exhibit(material.curve, at)
-    chapters = _chapters(material, at)
+    compared = contest(material, at)
+    chapters = _chapters(material, at, compared)
     folder = run / "figures"
     for item in [*([first] if first else []), *(item for chapter in chapters for item in chapter.items)]:
         save_table(item.table, folder, item.name)
@@ -45,7 +48,7 @@ def write_report(run: RunDirectory) -> Path:
         .render(
             name=shown(material.name, 80),
             version=material.state["software"].get("hundredfold", ""),
-            finding=finding(material, at),
+            finding=finding(material, at, compared),
             cautions=cautions(material, at),
             first=first,
             chapters=chapters,
@@ -61,11 +64,12 @@ def _headline(material: Material, curve: pd.DataFrame) -> Headline:
     return headline(curve, fitted if isinstance(fitted, str) else None)
 
 
-def _chapters(material: Material, at: Headline | None) -> list[Chapter]:
+def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | None) -> list[Chapter]:
     made = [data_chapter(material)]
     if at is not None and material.curve is not None:
         made += [
             curves_chapter(material.curve, at, material.evaluation.get("intervals")),
+            compared_chapter(compared),
             classes_chapter(material, at),
             errors_chapter(material, at),
         ]

@@ -23,18 +23,22 @@ from PIL import Image
 from hundredfold.rundir import atomic_write
 
 __all__ = [
+    "COLUMN",
     "CYCLE",
     "INK",
     "MUTED",
+    "PAGE",
     "RULE",
     "WIDTH",
     "apart",
-    "colour_of",
     "drawn",
     "embedded",
+    "looks",
     "plain_axes",
+    "room_in_points",
     "save_figure",
     "save_table",
+    "small",
 ]
 
 P = ParamSpec("P")
@@ -42,24 +46,33 @@ P = ParamSpec("P")
 #: Okabe and Ito's colours, told apart with any colour vision, without the yellow that paper swallows.
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5A5A5A")
 NAMED = {"pretrained": CYCLE[0], "initial": CYCLE[1], "thumbnail": CYCLE[6]}
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 INK, MUTED, RULE = "#1F2328", "#5F6670", "#D5D9DE"
 WIDTH = 5.0  # inches; text of 8–9 pt then reads on a phone (370 px) and in half a page
+#: one column and the whole page of most journals, in inches (85 and 170 mm)
+COLUMN, PAGE = 85 / 25.4, 170 / 25.4
 DPI = 200
+KINDS: dict[str, dict[str, Any]] = {  # file ending → metadata, without dates
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 # Scripts that matplotlib's own font lacks are drawn where the machine has a font for them.
 FALLBACK_FONTS = ("Noto Sans CJK SC", "Noto Sans Thai", "Noto Sans Devanagari", "Arial Unicode MS")
 
 
-def _style() -> dict[str, Any]:
+def _style(size: float = 8.5) -> dict[str, Any]:
+    """Matplotlib's settings; ``size`` in points is that of plain text, from which the others follow."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return {
         "font.family": ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)],
-        "font.size": 8.5,
-        "axes.titlesize": 9.5,
-        "axes.labelsize": 8.5,
-        "xtick.labelsize": 8,
-        "ytick.labelsize": 8,
-        "legend.fontsize": 8,
+        "font.size": size,
+        "axes.titlesize": size + 1,
+        "axes.labelsize": size,
+        "xtick.labelsize": size - 0.5,
+        "ytick.labelsize": size - 0.5,
+        "legend.fontsize": size - 0.5,
         "text.color": INK,
         "axes.labelcolor": INK,
         "xtick.color": MUTED,
@@ -78,24 +91,25 @@ def _style() -> dict[str, Any]:
         "text.parse_math": False,  # a class may be called "$x$"
         "svg.hashsalt": "hundredfold",
         "svg.fonttype": "path",
+        "pdf.fonttype": 42,  # whole TrueType fonts, as journals ask for
         "image.interpolation": "none",
     }
 
 
 @contextmanager
-def house_style() -> Iterator[None]:
+def house_style(size: float = 8.5) -> Iterator[None]:
     """Matplotlib's settings for our figures; a glyph no font has becomes a box, not a warning."""
-    with mpl.rc_context(cast(Any, _style())), warnings.catch_warnings():
+    with mpl.rc_context(cast(Any, _style(size))), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
 
 
 def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw a figure in the house style."""
+    """Draw a figure in the house style; one that is given a journal's ``width`` in the journal's 7 pt."""
 
     @wraps(function)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with house_style():
+        with house_style(7 if "width" in kwargs and kwargs["width"] != WIDTH else 8.5):
             return function(*args, **kwargs)
 
     return styled
@@ -109,10 +123,17 @@ def plain_axes(width: float = WIDTH, height: float = 3.3) -> tuple[Figure, Axes]
     return figure, axes
 
 
+def room_in_points(axes: Axes) -> tuple[float, float]:
+    """Width and height of the axes in points, once everything around them has been laid out."""
+    figure = cast(Figure, axes.figure)
+    figure.draw_without_rendering()
+    extent = axes.get_window_extent()
+    return float(extent.width * 72 / figure.dpi), float(extent.height * 72 / figure.dpi)
+
+
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write ``NAME.png`` (200 dpi) and ``NAME.svg``; the same figure gives the same bytes."""
-    undated = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
-    for kind, metadata in undated.items():
+    """Write ``NAME.png`` (200 dpi), ``NAME.svg`` and ``NAME.pdf``; the same figure gives the same bytes."""
+    for kind, metadata in KINDS.items():
         with atomic_write(folder / f"{name}.{kind}") as path, house_style():
             figure.savefig(path, format=kind, dpi=DPI, metadata=cast(Any, metadata))
 
@@ -137,22 +158,45 @@ def _data_address(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def colour_of(name: str, position: int) -> str:
-    """The colour of an encoder by its name, of anything else by its position."""
-    return NAMED.get(name, CYCLE[position % len(CYCLE)])
+def looks(names: Sequence[str]) -> list[tuple[str, Any]]:
+    """Colour and line style of each line: of the usual encoders always the same, of others what is left.
+
+    Where there are more lines than colours, the colours come again dashed, then dotted.
+
+    Examples:
+        >>> looks(["initial", "mine"])
+        [('#D55E00', '-'), ('#0072B2', '-')]
+    """
+    taken = {NAMED[name] for name in names if name in NAMED}
+    free = [(colour, dash) for dash in DASHES for colour in CYCLE if dash != "-" or colour not in taken]
+    others = iter(free * (len(names) // len(free) + 1))
+    return [(NAMED[name], "-") if name in NAMED else next(others) for name in names]
 
 
-def apart(positions: Sequence[float], gap: float) -> list[float]:
+def small() -> float:
+    """The size in points of what is written beside the data, under the style that is being drawn in."""
+    return float(mpl.rcParams["font.size"]) - 1
+
+
+def apart(
+    positions: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf
+) -> list[float]:
     """Move labels apart so that neighbours keep ``gap``, each as little as the order allows.
+
+    Where there is room for all, they stay between ``low`` and ``high``.
 
     Examples:
         >>> apart([0.5, 0.5, 0.9], 0.1)
         [0.45, 0.55, 0.9]
+        >>> apart([0.98, 0.99], 0.1, high=1.0)
+        [0.9, 1.0]
     """
     order = np.argsort(positions, kind="stable")
-    wanted = np.asarray(positions, dtype=float)[order] - gap * np.arange(len(positions))
+    steps = gap * np.arange(len(positions))
+    wanted = np.asarray(positions, dtype=float)[order] - steps
     moved = np.empty(len(positions))
-    moved[order] = _isotonic(wanted) + gap * np.arange(len(positions))
+    # A bounded isotonic regression is the plain one, clipped.
+    moved[order] = np.clip(_isotonic(wanted), low, max(low, high - steps.max(initial=0))) + steps
     return [round(float(value), 6) for value in moved]
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hundredfold.data.duplicates import exact_duplicates
 from hundredfold.data.table import ImageTable
 from hundredfold.learn.budgets import headline_budget
-from hundredfold.metrics import TINY, Resamples, group_codes, paired_difference
+from hundredfold.metrics import TINY
+from hundredfold.metrics import confusion as count
+from hundredfold.metrics.averages import divide
 from hundredfold.report.words import shown
 
 __all__ = [
@@ -23,11 +26,11 @@ __all__ = [
     "confusion",
     "counts",
     "curve_points",
-    "gain",
     "headline",
     "labels_words",
     "listed",
     "points_of",
+    "recall_draws",
     "recall_points",
     "reject_counts",
     "rows_of",
@@ -35,7 +38,6 @@ __all__ = [
 ]
 
 METRIC = "balanced_accuracy"
-RESAMPLES = 1000
 EXACT_COPIES = "images that are an exact copy of another (near-copies are not looked for)"
 
 
@@ -63,6 +65,7 @@ class Point:
     n_test: int
     capped: bool
     draws: int
+    n_read: float = float("nan")
 
 
 def labels_words(n_per_class: int, *, capped: bool) -> str:
@@ -164,9 +167,9 @@ def curve_points(curve: pd.DataFrame, metric: str = METRIC) -> pd.DataFrame:
     """One row a point of a curve, from one row a draw.
 
     Returns:
-        ``encoder, classifier, n_per_class, n_labels, value, low, high, band, n_test, capped, draws``:
+        ``encoder, classifier, n_per_class, n_labels, value, low, high, band, n_test, capped, draws, n_read``:
         the mean over the draws; ``low`` and ``high`` are the 95 % interval (band "interval"), else the
-        range of the draws (band "range").
+        range of the draws (band "range"); ``n_read`` is missing in curves that were measured without it.
     """
     over_all = curve["class"].isna() | (curve["class"].astype(object) == "")
     rows = curve[over_all & (curve["metric"] == metric)]
@@ -180,18 +183,7 @@ def recall_points(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) 
     The intervals are those of ``curve.csv``; the test images are counted in the predictions.
     """
     chosen = at_point(predictions, at)
-    per_draw = (
-        pd.DataFrame(
-            {
-                "label": chosen["label"].astype(str),
-                "repeat": chosen["repeat"],
-                "value": (chosen["label"].astype(str) == chosen["predicted"].astype(str)).astype(float),
-            }
-        )
-        .groupby(["label", "repeat"])["value"]
-        .mean()
-        .reset_index()
-    )
+    per_draw = recall_draws(predictions, at)
     grouped = per_draw.groupby("label")["value"]
     table = pd.DataFrame({"value": grouped.mean(), "low": grouped.min(), "high": grouped.max()})
     table["band"] = "range" if chosen["repeat"].nunique() > 1 else ""
@@ -203,26 +195,6 @@ def recall_points(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) 
     return table.sort_values(["value", "label"], ascending=[False, True], ignore_index=True)
 
 
-def gain(
-    predictions: pd.DataFrame, images: ImageTable, at: Headline, other: str
-) -> tuple[float, float, float]:
-    """By how much the headline's encoder beats ``other`` at its point, and the ends of the interval.
-
-    In balanced accuracy, paired: see :func:`~hundredfold.metrics.paired_difference`.
-    """
-    both = [at_point(predictions, replace(at, encoder=name)) for name in (at.encoder, other)]
-    answers = [side.astype(str).pivot(index="id", columns="repeat", values="predicted") for side in both]
-    truth = both[0].astype(str).drop_duplicates("id").set_index("id")["label"].reindex(answers[0].index)
-    classes = pd.Index(np.unique([*truth, *(name for side in answers for name in np.unique(side))]))
-    first, second = (
-        np.stack([classes.get_indexer(pd.Index(side[draw])) for draw in answers[0]])
-        for side in (answers[0], answers[1].reindex(truth.index))
-    )
-    groups = group_codes(images.by_id(truth.index).frame["group"].tolist(), len(truth))
-    resamples = Resamples.draw(groups, len(first), RESAMPLES, seed=0)
-    return paired_difference(classes.get_indexer(pd.Index(truth)), first, second, len(classes), resamples)
-
-
 def without_tiny(recall: pd.DataFrame) -> tuple[float, list[str]]:
     """Balanced accuracy over the classes with at least 10 test images, and the names of the others."""
     tiny = recall["n_test"] < TINY
@@ -231,9 +203,10 @@ def without_tiny(recall: pd.DataFrame) -> tuple[float, list[str]]:
 
 
 def confusion(predictions: pd.DataFrame, at: Headline) -> pd.DataFrame:
-    """Who is taken for whom: ``label, predicted, count, share, n_test``; every pair has a row.
+    """Who is taken for whom: ``label, predicted, count, share, sd, n_test``; every pair has a row.
 
-    ``count`` sums over the draws; ``share`` is that of the true class.
+    ``count`` sums over the draws; ``share`` is that of the true class, and ``sd`` its standard deviation
+    over the draws (missing of a single one).
     """
     chosen = at_point(predictions, at)
     true, predicted = chosen["label"].astype(str), chosen["predicted"].astype(str)
@@ -242,8 +215,42 @@ def confusion(predictions: pd.DataFrame, at: Headline) -> pd.DataFrame:
     tidy = table.rename_axis("label").reset_index().melt("label", var_name="predicted", value_name="count")
     total = tidy.groupby("label")["count"].transform("sum")
     tidy["share"] = tidy["count"] / total.where(total > 0)
+    tidy["sd"] = _sd_over_draws(chosen, names, tidy)
     tidy["n_test"] = tidy["label"].map(chosen.groupby(true)["id"].nunique()).fillna(0).astype(int)
     return tidy
+
+
+def _sd_over_draws(chosen: pd.DataFrame, names: list[str], pairs: pd.DataFrame) -> NDArray[np.float64]:
+    """The standard deviation over the draws of each pair's share of the true class."""
+    places = pd.Index(names)
+
+    def codes(rows: pd.DataFrame, column: str) -> NDArray[np.int64]:
+        return places.get_indexer(pd.Index(rows[column].astype(str))).astype(np.int64)
+
+    draws = [
+        count(codes(rows, "label"), codes(rows, "predicted"), len(names))
+        for _, rows in chosen.groupby("repeat")
+    ]
+    shares = np.stack([divide(grid, grid.sum(axis=1, keepdims=True)) for grid in draws])  # [r, c, c]
+    spread = shares.std(axis=0, ddof=1) if len(shares) > 1 else np.full(shares.shape[1:], np.nan)
+    return spread[codes(pairs, "label"), codes(pairs, "predicted")]
+
+
+def recall_draws(predictions: pd.DataFrame, at: Headline) -> pd.DataFrame:
+    """Recall of each class in each draw of labels: ``label, repeat, value``."""
+    chosen = at_point(predictions, at)
+    return (
+        pd.DataFrame(
+            {
+                "label": chosen["label"].astype(str),
+                "repeat": chosen["repeat"],
+                "value": (chosen["label"].astype(str) == chosen["predicted"].astype(str)).astype(float),
+            }
+        )
+        .groupby(["label", "repeat"])["value"]
+        .mean()
+        .reset_index()
+    )
 
 
 def at_point(table: pd.DataFrame, at: Headline) -> pd.DataFrame:
@@ -262,6 +269,7 @@ def _recall_intervals(curve: pd.DataFrame, at: Headline) -> pd.DataFrame:
 
 
 def _points(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    rows = rows if "n_read" in rows else rows.assign(n_read=np.nan)
     grouped = rows.groupby(keys, sort=False, observed=True)
     table = grouped.agg(
         n_labels=("n_labels", "mean"),
@@ -273,11 +281,12 @@ def _points(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         n_test=("n_test", "max"),
         capped=("capped", "any"),
         draws=("repeat", "nunique"),
+        n_read=("n_read", "max"),
     ).reset_index()
     known = table["low"].notna() & table["high"].notna()
     table["band"] = np.where(known, "interval", np.where(table["draws"] > 1, "range", ""))
     ranged = table["band"] == "range"
     table["low"] = table["low"].where(~ranged, table["least"])
     table["high"] = table["high"].where(~ranged, table["most"])
-    columns = [*keys, "n_labels", "value", "low", "high", "band", "n_test", "capped", "draws"]
+    columns = [*keys, "n_labels", "value", "low", "high", "band", "n_test", "capped", "draws", "n_read"]
     return table[columns].sort_values(keys, kind="stable", ignore_index=True)

@@ -7,7 +7,44 @@ import unicodedata
 
 import numpy as np
 
-__all__ = ["compact", "in_lines", "interval", "share", "shown"]
+__all__ = [
+    "compact", "features_words", "in_lines", "interval", "method_words", "probability", "share", "shown",
+]
+
+FEATURES = {
+    "pretrained": "the pre-trained features",
+    "initial": "the features before pre-training",
+    "thumbnail": "raw thumbnails with colour histograms",
+}
+METHODS = {
+    "svm": "the SVM",
+    "knn": "the k-nearest-neighbour classifier",
+    "logistic": "logistic regression",
+    "lda": "linear discriminant analysis",
+    "prototype": "the nearest class mean",
+    "last_layer": "the trained last layer",
+    "network": "the network trained end to end",
+}
+
+
+def features_words(name: str) -> str:
+    """How a sentence calls the features of an encoder.
+
+    Examples:
+        >>> features_words("initial"), features_words("timm-resnet18")
+        ('the features before pre-training', 'the features of timm-resnet18')
+    """
+    return FEATURES.get(name, f"the features of {shown(name)}")
+
+
+def method_words(name: str) -> str:
+    """How a sentence calls a classifier.
+
+    Examples:
+        >>> method_words("svm"), method_words("forest")
+        ('the SVM', 'forest')
+    """
+    return METHODS.get(name, shown(name))
 
 
 def shown(text: object, longest: int = 40) -> str:
@@ -46,6 +83,18 @@ def interval(low: float, high: float) -> str:
         '.79–.83'
     """
     return f"{share(low)}–{share(high)}" if np.isfinite(low) and np.isfinite(high) else ""
+
+
+def probability(p: float) -> str:
+    """A p-value as journals print it, with its sign.
+
+    Examples:
+        >>> probability(0.0312), probability(0.0004), probability(0.4)
+        ('= .031', '< .001', '= .40')
+    """
+    if p < 0.001:
+        return "< .001"
+    return f"= {share(p, 3 if p < 0.095 else 2)}"
 
 
 def compact(count: float) -> str:

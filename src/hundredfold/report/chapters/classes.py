@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from hundredfold.metrics import TINY
 from hundredfold.report.chapters.base import Chapter, Exhibit, Listing, encoder_words, method_words
-from hundredfold.report.class_figures import confusion_matrix, embedding_map, recall_by_class
+from hundredfold.report.class_figures import class_strips, confusion_matrix, embedding_map
 from hundredfold.report.embedding_map import map_points
 from hundredfold.report.examples import errors_with_neighbours, typical_errors
 from hundredfold.report.material import Material
@@ -16,6 +18,7 @@ from hundredfold.report.tables import (
     at_point,
     confusion,
     labels_words,
+    recall_draws,
     recall_points,
     rows_of,
 )
@@ -38,7 +41,9 @@ def classes_chapter(material: Material, at: Headline) -> Chapter | None:
     labels = labels_words(at.n_per_class, capped=bool(at_point(material.curve, at)["capped"].any()))
     where = f"{method_words(at.classifier)}, {encoder_words(at.encoder)}, {labels}"
     matrix = _confusion(confusion(material.predictions, at), where)
-    return Chapter("classes", "The classes", (), [_recall(recall, where), _recall_listing(recall), matrix])
+    draws = recall_draws(material.predictions, at)
+    strips = _recall(recall, draws, material.evaluation.get("train_images_by_class"), where)
+    return Chapter("classes", "The classes", (), [strips, _recall_listing(recall), matrix])
 
 
 def errors_chapter(material: Material, at: Headline) -> Chapter | None:
@@ -100,7 +105,9 @@ def map_chapter(material: Material, at: Headline | None) -> Chapter | None:
     return Chapter("map", "The features", (), [exhibit])
 
 
-def _recall(recall: pd.DataFrame, where: str) -> Exhibit:
+def _recall(
+    recall: pd.DataFrame, draws: pd.DataFrame, sizes: Mapping[str, int] | None, where: str
+) -> Exhibit:
     best, *_, worst = [*rows_of(recall.head(1)), *rows_of(recall.tail(1))]
     band = _band(recall)
     few = f" Hollow: under {TINY} test images." if (recall["n_test"] < TINY).any() else ""
@@ -108,10 +115,10 @@ def _recall(recall: pd.DataFrame, where: str) -> Exhibit:
     return Exhibit(
         "recall",
         "How much of each class is found",
-        f"{where}. In parentheses: test images.{bars}{few}",
+        f"{where}. In parentheses: test images. Small strokes: the draws of labels.{bars}{few}",
         f"Dot plot of recall for {len(recall)} classes, from {share(best.value)} ({shown(best.label)}) down "
         f"to {share(worst.value)} ({shown(worst.label)}).",
-        recall_by_class(recall),
+        class_strips(recall, draws if draws["repeat"].nunique() > 1 else None, sizes),
         recall,
     )
 
@@ -136,7 +143,8 @@ def _confusion(table: pd.DataFrame, where: str) -> Exhibit:
     return Exhibit(
         "confusion",
         "What is taken for what",
-        f"{where}; all draws together. Read along a row: where the images of one true class go. The diagonal "
+        f"{where}; mean and standard deviation over the draws. Read along a row: where the images of one "
+        "true class go. The diagonal "
         f"is the recall. Bars: test images of the class{tiny}.",
         f"Confusion matrix. {_most_confused(table)}",
         confusion_matrix(table),

@@ -79,7 +79,9 @@ def _curve(
         )
     ends = {key: in_lines(words, 13) for key, words in names.items()}
     figure = learning_curves(lines, by=by, names=ends, ylabel="balanced accuracy", chance=chance)
-    caption = f"{BANDS[_band(lines)]} Below: labels per class; above: labels in all classes together."
+    read = lines["n_read"].notna().all()
+    above = "what a reader reads, in random order, until each class has them" if read else "labels in all"
+    caption = f"{BANDS[_band(lines)]} Below: labels per class; above: {above}."
     return Exhibit(file, title, caption, f"Learning curves: {'; '.join(told)}.", figure, lines)
 
 

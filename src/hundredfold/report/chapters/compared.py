@@ -1,0 +1,84 @@
+"""Chapter "The methods compared": the best one beside every other, with intervals and corrected p-values."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing, encoder_words, method_words
+from hundredfold.report.figures import differences
+from hundredfold.report.tables import labels_words, rows_of
+from hundredfold.report.words import interval, probability, share, shown
+
+__all__ = ["compared_chapter"]
+
+MOST_DRAWN = 40
+
+
+def compared_chapter(compared: pd.DataFrame | None) -> Chapter | None:
+    """The rows of :func:`~hundredfold.report.contest.contest` as a figure and a table; ``None`` without."""
+    if compared is None:
+        return None
+    table = compared.sort_values("difference", ignore_index=True)
+    first = table.iloc[0]
+    name = _name(first["encoder"], first["classifier"])
+    budget = labels_words(int(first["n_per_class"]), capped=False)
+    many = f"{len(table)} comparison{'s' if len(table) > 1 else ''}"
+    sentences = [
+        (
+            f"{name}, {share(first['accuracy'])}, beside every other method at {budget}: balanced accuracy "
+            f"on the same {first['n_test']:,} test images."
+        ),
+        (
+            "A difference is that of two methods on the same images and draws of labels, resampled together; "
+            "so it is known better than either value."
+        ),
+        f"P-values are two-sided and corrected for {many} (Holm): below .05, a difference is no chance find.",
+    ]
+    if not table["paired"].all():
+        sentences.append("Methods marked † had other draws of labels, which makes the difference less sure.")
+    items: list[Exhibit | Listing] = [_listing(table, name)]
+    if table["low"].notna().any() and len(table) <= MOST_DRAWN:
+        items.insert(0, _figure(table, name))
+    return Chapter("compared", "The methods compared", sentences, items)
+
+
+def _figure(table: pd.DataFrame, name: str) -> Exhibit:
+    names = [_name(row.other_encoder, row.other_classifier) for row in rows_of(table)]
+    told = "; ".join(
+        f"{words} {share(row.difference)}" for words, row in zip(names, rows_of(table), strict=True)
+    )
+    return Exhibit(
+        "compared",
+        f"Difference to {name}",
+        "Right of the line the method named above is better. Bars: 95 % intervals. Filled: told from chance "
+        "after the correction; hollow: not.",
+        f"Differences in balanced accuracy of {name} to other methods: {told}.",
+        differences(table.assign(name=names)),
+        table,
+    )
+
+
+def _listing(table: pd.DataFrame, name: str) -> Listing:
+    rows: list[list[Cell | str]] = [
+        [
+            method_words(row.other_classifier),
+            encoder_words(row.other_encoder) + ("" if row.paired else " †"),
+            share(row.other_accuracy),
+            Cell(share(row.difference, 3), note=interval(row.low, row.high)),
+            probability(row.p_holm).removeprefix("= ") if pd.notna(row.p_holm) else "–",
+        ]
+        for row in rows_of(table)
+    ]
+    return Listing(
+        "compared",
+        f"How far {name} is ahead",
+        "Below each difference: its 95 % interval. p: corrected.",
+        ["classifier", "features", "reaches", "difference", "p"],
+        rows,
+        table,
+        words=2,
+    )
+
+
+def _name(encoder: str, classifier: str) -> str:
+    return f"{method_words(shown(classifier))}, {encoder_words(shown(encoder))}"

@@ -1,0 +1,144 @@
+"""Which method is best here: chosen on the training labels, set beside all others on the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from hundredfold.learn.compare import Method, against, compare
+from hundredfold.metrics import MIN_GROUPS
+from hundredfold.report.material import Material
+from hundredfold.report.tables import Headline, labels_words
+from hundredfold.report.words import features_words, interval, method_words, probability, share, shown
+
+__all__ = ["best_sentences", "contest", "contestant"]
+
+#: a comparison whose corrected p-value is below is told from chance
+LEVEL = 0.05
+NAMED = 3
+
+
+def contestant(material: Material, at: Headline) -> Headline:
+    """The method that cross-validation on the training labels chose; where none was, the headline's."""
+    choice = _choice(material)
+    if choice and material.predictions is not None:
+        wanted = Headline(str(choice["encoder"]), str(choice["classifier"]), int(choice["n_per_class"]))
+        for chosen in (wanted, Headline(wanted.encoder, wanted.classifier, at.n_per_class)):
+            if (chosen.encoder, chosen.classifier) in _methods(material.predictions, chosen.n_per_class):
+                return chosen
+    return at
+
+
+def contest(material: Material, at: Headline | None) -> pd.DataFrame | None:
+    """The contestant beside every other method, see :func:`~hundredfold.learn.compare.compare`.
+
+    ``None`` where there are no predictions, no other method, or no table that tells the groups.
+    """
+    if at is None or material.predictions is None or material.images is None:
+        return None
+    mine = contestant(material, at)
+    methods = _methods(material.predictions, mine.n_per_class)
+    pairs = against((mine.encoder, mine.classifier), methods)
+    if not pairs:
+        return None
+    groups = material.images.frame.set_index("id")["group"]
+    draws = material.state.get("compare", {}).get("draws")
+    return compare(material.predictions, groups, pairs, n_per_class=mine.n_per_class, draws=draws)
+
+
+def best_sentences(material: Material, table: pd.DataFrame) -> list[str]:
+    """What was chosen without the test set, and how it does there beside the others."""
+    first = table.iloc[0]
+    budget = labels_words(int(first["n_per_class"]), capped=False)
+    name, choice = _named((first["encoder"], first["classifier"])), _choice(material)
+    if choice and (choice["encoder"], choice["classifier"]) == (first["encoder"], first["classifier"]):
+        told = (
+            f"Best by cross-validation on the training labels, without the test images: {name}"
+            f"{_reached(choice)}. "
+            f"On the test images it reaches {share(first['accuracy'])} with {budget}"
+        )
+    else:
+        told = f"With {budget} {name} reaches {share(first['accuracy'])} on the test images"
+    if table["p_holm"].isna().all():
+        few = f"the test images are of fewer than {MIN_GROUPS} groups"
+        return [f"{told}; which method is best cannot be told, since {few}."]
+    return [f"{told}; {_beside(table)}.", _how_sure(table)]
+
+
+def _choice(material: Material) -> Mapping[str, Any]:
+    choice = material.evaluation.get("choice")
+    return choice if isinstance(choice, Mapping) else {}
+
+
+def _reached(choice: Mapping[str, Any]) -> str:
+    value = (choice.get("accuracy") or {}).get(f"{choice['encoder']}/{choice['classifier']}")
+    return "" if value is None else f" ({share(float(value))} there)"
+
+
+def _methods(predictions: pd.DataFrame, n_per_class: int) -> list[Method]:
+    rows = predictions[predictions["n_per_class"].astype(int) == n_per_class]
+    found = rows[["encoder", "classifier"]].drop_duplicates().astype(str)
+    return sorted(zip(found["encoder"], found["classifier"], strict=True))
+
+
+def _beside(table: pd.DataFrame) -> str:
+    """How many of the others it is ahead of, behind, or not told from; the nearest are named."""
+    sure = table["p_holm"] < LEVEL
+    ahead, behind = table[sure & (table["difference"] > 0)], table[sure & (table["difference"] < 0)]
+    open_ = table[~sure]
+    many = len(table)
+    if len(open_) == many:
+        others = "the other method" if many == 1 else f"any of the {many} other methods"
+        return f"it cannot be told from {others} there: every difference may be chance ({_nearest(open_)})"
+    parts = []
+    if len(ahead):
+        parts.append(f"it is ahead of {len(ahead)} of the {many} others, by {_lead(ahead)}")
+    if len(behind):
+        worst = behind.sort_values("difference").iloc[0]
+        parts.append(f"it is behind {len(behind)}, most behind {_gap(worst)}")
+    if len(open_):
+        names = [_named(_other(row)) for _, row in open_.head(NAMED).iterrows()]
+        more = f" and {len(open_) - NAMED} more" if len(open_) > NAMED else ""
+        parts.append(f"it cannot be told from {', '.join(names)}{more}")
+    return ", and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _lead(ahead: pd.DataFrame) -> str:
+    nearest = ahead.sort_values("difference").iloc[0]
+    return f"at least {_gap(nearest)}" if len(ahead) > 1 else _gap(nearest)
+
+
+def _gap(row: pd.Series) -> str:
+    return (
+        f"{share(abs(row['difference']))} ({_named(_other(row))}; 95\u00a0%\u00a0interval of the difference "
+        f"{interval(row['low'], row['high'])}, p\u00a0{probability(row['p_holm'])})"
+    )
+
+
+def _nearest(rows: pd.DataFrame) -> str:
+    row = rows.sort_values("difference").iloc[0]
+    return (
+        f"to {_named(_other(row))} it is {share(row['difference'])}, 95\u00a0%\u00a0interval "
+        f"{interval(row['low'], row['high'])}"
+    )
+
+
+def _how_sure(table: pd.DataFrame) -> str:
+    many = len(table)
+    unpaired = int((~table["paired"].astype(bool)).sum())
+    drawn = "the same draws of labels" if not unpaired else (
+        f"other draws of labels in {unpaired} of {many} comparisons, which are less sure for that"
+    )
+    corrected = f", p-values corrected for {many} comparisons (Holm)" if many > 1 else ""
+    return f"All are compared on the same {table['n_test'].iloc[0]:,} test images and {drawn}{corrected}."
+
+
+def _other(row: pd.Series) -> Method:
+    return str(row["other_encoder"]), str(row["other_classifier"])
+
+
+def _named(method: Method) -> str:
+    encoder, classifier = method
+    return f"{method_words(classifier)} on {features_words(shown(encoder))}"

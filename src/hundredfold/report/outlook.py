@@ -1,0 +1,79 @@
+"""What labels cost and what more of them would bring, in sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hundredfold.learn.compare import resampled_curve
+from hundredfold.learn.forecast import Forecast, Refusal, forecast
+from hundredfold.learn.reads import expected_reads, reads_of_class
+from hundredfold.metrics import MIN_GROUPS, group_codes
+from hundredfold.report.material import Material
+from hundredfold.report.tables import Headline
+from hundredfold.report.words import shown
+
+__all__ = ["MORE", "outlook", "outlook_sentences"]
+
+#: labels per class that a forecast is made for
+MORE = 50
+#: benchmarks/forecast.py
+KNN = (
+    "a kNN follows no power law while most of its labels are neighbours, and its intervals held 89 % of the "
+    "hidden points of real curves, not 95 %"
+)
+
+
+def outlook(material: Material, at: Headline) -> Forecast | Refusal | None:
+    """The forecast for the headline's method; ``None`` without predictions or images."""
+    if material.predictions is None or material.images is None or material.curve is None:
+        return None
+    if at.classifier == "knn":
+        return Refusal(KNN)
+    groups = material.images.frame.set_index("id")["group"]
+    tested = group_codes(material.images.test.frame["group"].tolist(), len(material.images.test))
+    if (count := len(np.unique(tested))) < MIN_GROUPS:
+        return Refusal(f"the test images are of {count} groups, and fewer than {MIN_GROUPS} give no interval")
+    budgets, values, samples = resampled_curve(material.predictions, groups, (at.encoder, at.classifier))
+    over_all = material.curve[material.curve["metric"] == "balanced_accuracy"]
+    capped = over_all.groupby("n_per_class")["capped"].any().reindex(budgets, fill_value=True)
+    return forecast(budgets, samples, values, capped=capped.to_numpy(), labels=MORE)
+
+
+def outlook_sentences(material: Material, at: Headline) -> list[str]:
+    """What the headline's labels cost in reads, and what more would bring."""
+    found = outlook(material, at)
+    told = "" if found is None else found.sentence
+    if isinstance(found, Forecast):
+        told = f"Forecast from the learning curve: {told}"
+    return [sentence for sentence in (_reads(material, at), told) if sentence]
+
+
+def _reads(material: Material, at: Headline) -> str:
+    sizes = material.evaluation.get("train_images_by_class") or {}
+    counts = {name: int(size) for name, size in sizes.items() if size}
+    if not counts:
+        return ""
+    total, n = sum(counts.values()), at.n_per_class
+    rarest = min(counts, key=lambda name: counts[name])
+    part = f"{shown(rarest)}, {_per_cent(counts[rarest] / total)} of the labelled training images"
+    labels = f"{n:,} label{'s' if n > 1 else ''}"
+    if counts[rarest] < n:
+        return (
+            f"{labels} of every class are not to be had by reading images at random: all {total:,} hold only "
+            f"{counts[rarest]:,} of the rarest class ({part})."
+        )
+    reads, alone = expected_reads(list(counts.values()), n), reads_of_class(counts[rarest], total, n)
+    return (
+        f"Read at random, {labels} of every class cost about {_rounded(reads)} reads; those of the rarest "
+        f"class alone ({part}) about {_rounded(alone)}."
+    )
+
+
+def _per_cent(part: float) -> str:
+    return f"{100 * part:.0f}\u00a0%" if part >= 0.01 else f"{100 * part:.1g}\u00a0%"
+
+
+def _rounded(count: float) -> str:
+    """Two significant figures: more is not known."""
+    digits = max(0, int(np.floor(np.log10(max(count, 1)))) - 1)
+    return f"{round(count, -digits):,.0f}"
