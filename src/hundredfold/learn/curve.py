@@ -181,7 +181,7 @@ def _measured(study: Study, solved: Mapping[str, Outcome], jobs: int) -> pd.Data
             rows += [row for one in measures for row in _rows(study, cell, one)]
             progress.advance()
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    frame["n_read"] = frame["n_per_class"].map(trial.reads(study.choices.budgets))
+    frame["n_read"] = frame["n_per_class"].map(trial.reads(frame["n_per_class"]))
     return frame.astype({"class": "str", "n_groups": "Int64", "value": float, "low": float, "high": float})
 
 
