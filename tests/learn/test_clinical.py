@@ -17,13 +17,12 @@ from hundredfold.config import CurveChoices
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import SettingsError
-from hundredfold.learn import refits
 from hundredfold.learn.budgets import draw_labels, headline_budget
 from hundredfold.learn.clinical import Clinical
 from hundredfold.learn.curve import LearningCurve, learning_curve
 from hundredfold.learn.draws import solve
+from hundredfold.learn.held_out import held_out_parts
 from hundredfold.learn.scores import SCORE, read_scores
-from hundredfold.learn.thresholds import held_out_parts
 from hundredfold.report.tables import headline
 
 World = tuple[ImageTable, dict[str, Embeddings]]
@@ -174,10 +173,7 @@ def test_a_single_label_a_class_has_no_threshold(sited: World) -> None:
     assert len(found) == 2 * 2 * 2 * 3
 
 
-def test_the_classifiers_own_decision_needs_no_further_fit(
-    sited: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(refits, "solve", None)
+def test_the_classifiers_own_decision_needs_no_threshold(sited: World) -> None:
     found = clinical_of(measured(sited, sensitivity=None, leave_one_site_out=False))
     assert found.thresholds is None
     assert found.strata is not None

@@ -97,13 +97,6 @@ def test_held_out_images_are_not_learned_from(saved: Path) -> None:
     np.testing.assert_allclose(other.predict(images)[1], Predictor.load(saved).predict(images)[1])
 
 
-def test_auto_says_what_it_compared() -> None:
-    predictor = fitted("auto")
-    assert predictor.facts["asked_for"] == "auto"
-    assert set(predictor.facts["cross_validation"]) == {"svm", "knn", "logistic"}
-    assert predictor.facts["classifier"] in predictor.facts["cross_validation"]
-
-
 def test_the_facts_name_every_file_with_its_hash(saved: Path) -> None:
     facts = json.loads((saved / "predictor.json").read_text(encoding="utf-8"))
     files = {path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file()}

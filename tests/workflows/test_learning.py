@@ -23,6 +23,7 @@ from hundredfold.errors import (
     SplitError,
     TableError,
 )
+from hundredfold.learn.choose import CANDIDATES
 from hundredfold.learn.curve import COLUMNS
 from hundredfold.rundir import RunDirectory
 from hundredfold.workflows.curve import curve
@@ -187,7 +188,8 @@ def test_fit_refuses_to_overwrite_and_keeps_what_is_there_on_resume(
 
 def test_fit_auto_writes_what_it_found(run: Path, smear: Path) -> None:
     predictor = fit(run, labels=labels_of(smear), out=run, classifier="auto")
-    assert set(predictor.facts["cross_validation"]) == {"svm", "knn", "logistic"}
+    assert set(predictor.facts["cross_validation"]) == {f"thumbnail/{name}" for name in CANDIDATES}
+    assert predictor.facts["embeddings"] == "thumbnail"
 
 
 def test_fit_needs_the_encoder_that_made_the_vectors(run: Path, smear: Path, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ class FitChoices(Settings):
     """Which classifier a predictor carries."""
 
     classifier: str = Field(
-        "svm",
-        description="Name of the classifier, or auto: the best by cross-validation on the training labels.",
+        "auto",
+        description="Name of the classifier, or auto: the best by cross-validation by group on the training "
+        "labels. The encoder is chosen so in any case, where there are several.",
     )
 
 

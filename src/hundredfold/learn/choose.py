@@ -1,67 +1,56 @@
-"""``auto``: the classifier that does best on held-out groups of the training labels."""
+"""Which encoder and classifier to use: those that do best on held-out labels of the training side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hundredfold.learn.budgets import group_folds
-from hundredfold.learn.draws import solve
-from hundredfold.metrics import balanced_accuracy, group_codes
-from hundredfold.progress import track
+from hundredfold.learn.held_out import HeldOut
+from hundredfold.metrics import balanced_accuracy
 
-__all__ = ["choose_classifier"]
+__all__ = ["CANDIDATES", "Choice", "choose"]
 
-FOLDS = 5
-CANDIDATES = ("svm", "knn", "logistic")  # those that take seconds
+#: What ``fit`` chooses among: classifiers on frozen vectors that take seconds.
+CANDIDATES = ("svm", "knn", "logistic", "lda")
 
 
-def choose_classifier(
-    vectors: NDArray[np.float32], labels: Sequence[str] | NDArray[np.object_], *,
-    ids: Sequence[str] | NDArray[np.object_], groups: Sequence[object] | None, seed: int = 0,
-    names: Sequence[str] = CANDIDATES,
-) -> tuple[str, dict[str, float]]:
-    """The name of the best classifier, and the balanced accuracy of each, by cross-validation over groups.
+class Choice(NamedTuple):
+    """A method, and what each came to.
 
-    Of equal ones the first is taken. Where no two folds can be made (one group), the first
-    is taken untested and no accuracy is given. The test images have no part in this.
+    ``accuracy``: "encoder/classifier" → balanced accuracy on held-out labels, the mean over the draws; empty
+    where none could be held out.
+    """
+
+    encoder: str
+    classifier: str
+    accuracy: dict[str, float]
+
+
+def choose(held: Mapping[tuple[str, int], HeldOut], classifiers: Sequence[str]) -> Choice:
+    """The best method by the mean balanced accuracy over the draws; of equal ones the first.
+
+    Test images have no part in this, so that what they say of the chosen method afterwards is fair. Where no
+    label can be held out (one label a class, one group), the first encoder and classifier are taken.
 
     Args:
-        vectors: ``[n, d]`` of the training images.
-        labels: ``[n]`` their classes.
-        ids: ``[n]`` their ids, which decide the folds.
-        groups: ``[n]`` their groups, missing where unknown.
-        seed: of the folds.
-        names: classifiers to choose from.
-
-    Examples:
-        >>> x = np.repeat([[0.0], [5.0]], 6, axis=0) + np.linspace(0, 1, 12)[:, None]
-        >>> choose_classifier(x, ["a"] * 6 + ["b"] * 6, ids=[*"abcdefghijkl"], groups=None)[0]
-        'svm'
+        held: (encoder, draw) → what is said of the labels; see
+            :func:`~hundredfold.learn.held_out.held_out`.
+        classifiers: their names, in the order of the rows of ``held``.
     """
-    classes, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
-    count = min(FOLDS, _groups_of_the_largest_class(codes, groups))
-    if count < 2 or len(names) < 2:
-        return names[0], {}
-    folds = group_folds(ids, codes, groups, folds=count, seed=seed)
-    predicted = np.full((len(names), len(codes)), -1)
-    for fold in track(range(count), "Choosing a classifier", unit="folds"):
-        held = folds == fold
-        if len(np.unique(codes[~held])) > 1 and held.any():
-            outcome = solve(vectors[~held], codes[~held], vectors[held], names, len(classes))
-            predicted[:, held] = outcome.predicted
-    judged = predicted[0] >= 0
-    if not judged.any():
-        return names[0], {}
-    accuracy = {
-        name: balanced_accuracy(codes[judged], own[judged], len(classes))
-        for name, own in zip(names, predicted, strict=True)
-    }
-    return max(accuracy, key=lambda name: accuracy[name]), accuracy
+    encoders = list(dict.fromkeys(encoder for encoder, _ in held))
+    accuracy = {}
+    for encoder in encoders:
+        draws = [one for (name, _), one in held.items() if name == encoder and one.judged.any()]
+        for place, classifier in enumerate(classifiers):
+            if draws:
+                found = [_accuracy(one, place) for one in draws]
+                accuracy[encoder, classifier] = float(np.mean(found))
+    best = max(accuracy, key=accuracy.__getitem__) if accuracy else (encoders[0], classifiers[0])
+    return Choice(*best, {"/".join(method): round(value, 4) for method, value in accuracy.items()})
 
 
-def _groups_of_the_largest_class(codes: NDArray[np.int64], groups: Sequence[object] | None) -> int:
-    group = group_codes(groups, len(codes))
-    return max(len(np.unique(group[codes == number])) for number in np.unique(codes))
+def _accuracy(one: HeldOut, place: int) -> float:
+    judged, classes = one.judged, one.scores.shape[2]
+    return balanced_accuracy(one.codes[judged], one.predicted[place, judged], classes)

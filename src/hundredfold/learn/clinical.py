@@ -9,6 +9,7 @@ from typing import Self
 
 import pandas as pd
 
+from hundredfold.learn.held_out import HeldOut
 from hundredfold.learn.scores import Said, score_table
 from hundredfold.learn.strata import by_stratum, without_site
 from hundredfold.learn.study import Cell, Study, Vectors
@@ -37,8 +38,8 @@ class Clinical:
 
     @classmethod
     def of(
-        cls, study: Study, said: Mapping[Cell, Said], vectors: Mapping[str, tuple[Vectors, Vectors]], *,
-        jobs: int, subgroups: pd.DataFrame | None = None,
+        cls, study: Study, said: Mapping[Cell, Said], vectors: Mapping[str, tuple[Vectors, Vectors]],
+        held: Mapping[tuple[str, int], HeldOut], *, jobs: int, subgroups: pd.DataFrame | None = None,
     ) -> Self:
         """Gather what was said at the headline's budget, and fit what else was asked for.
 
@@ -46,11 +47,11 @@ class Clinical:
             study: sides, draws and choices.
             said: what the curve's classifiers say of the test images, at ``study.headline``.
             vectors: encoder → vectors of both sides.
+            held: (encoder, repeat) → what is said of the labels themselves, held out in turn.
             jobs: processes.
             subgroups: ``[n, k]`` values of the test images.
         """
-        train = {name: sides[0] for name, sides in vectors.items()}
-        chosen = None if study.choices.operating_point is None else thresholds(study, train, jobs=jobs)
+        chosen = None if study.choices.operating_point is None else thresholds(study, held)
         known = study.trial.test.frame[["site"]]
         values = known if subgroups is None else pd.concat([known, subgroups], axis=1)
         strata = by_stratum(study, said, values)

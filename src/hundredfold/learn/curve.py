@@ -17,11 +17,13 @@ from hundredfold.config import CurveChoices
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import RunMissingError, SettingsError
+from hundredfold.learn.choose import choose
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.clinical import Clinical
 from hundredfold.learn.draws import Outcome
+from hundredfold.learn.held_out import HeldOut, held_out
 from hundredfold.learn.scores import Said
-from hundredfold.learn.study import NETWORK, Cell, Study, cores
+from hundredfold.learn.study import NETWORK, Cell, Study, Vectors, cores
 from hundredfold.learn.trial import Trial
 from hundredfold.metrics import Measure, Resamples, measure
 from hundredfold.progress import bar
@@ -139,7 +141,10 @@ def learning_curve(
         "supervised": None if networks is None else networks.supervised,
     }
     said = {cell: _said(study, solved, cell) for cell in study.cells if cell.budget == study.headline}
-    clinical = Clinical.of(study, said, vectors, jobs=jobs, subgroups=subgroups)
+    held = _held_out(study, vectors, jobs)
+    clinical = Clinical.of(study, said, vectors, held, jobs=jobs, subgroups=subgroups)
+    if held:
+        facts["choice"] = choose(held, study.shallow)._asdict() | {"n_per_class": study.headline}
     curve = LearningCurve(frame, _predictions(study, solved), facts, clinical)
     if parts is not None:
         shutil.rmtree(parts, ignore_errors=True)
@@ -183,6 +188,22 @@ def _measured(study: Study, solved: Mapping[str, Outcome], jobs: int) -> pd.Data
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["n_read"] = frame["n_per_class"].map(trial.reads(frame["n_per_class"]))
     return frame.astype({"class": "str", "n_groups": "Int64", "value": float, "low": float, "high": float})
+
+
+def _held_out(
+    study: Study, vectors: Mapping[str, tuple[Vectors, Vectors]], jobs: int
+) -> dict[tuple[str, int], HeldOut]:
+    """What the classifiers on frozen vectors say of labels held out, at the budget that is spoken of.
+
+    A network would have to be trained five times more for every draw.
+    """
+    if not study.shallow:
+        return {}
+    train = {name: sides[0] for name, sides in vectors.items()}
+    draws = [study.draws[study.headline, repeat] for repeat in range(study.choices.repeats)]
+    return held_out(
+        study.trial, train, draws, study.shallow, seed=study.seed, jobs=jobs, title="Cross-validating",
+    )
 
 
 def _said(study: Study, solved: Mapping[str, Outcome], cell: Cell) -> Said:

@@ -30,9 +30,9 @@ class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Like scikit-learn's, it is one machine for every two classes, found by libsvm, to rounding the same.
     libsvm computes kernels number by number; here the kernels of both fit and decision are matrix
-    products, those of the decision in float32, shared by all pairs. Two classes of more than 8,000 samples together are left
-    to libsvm's own kernel. There are no Platt-scaled probabilities on purpose: at few labels they
-    destroy the argmax.
+    products, those of the decision in float32, shared by all pairs. Two classes of more than 8,000
+    samples together are left to libsvm's own kernel. There are no Platt-scaled probabilities on purpose: at
+    few labels they destroy the argmax.
 
     Args:
         C: the price of a training error.

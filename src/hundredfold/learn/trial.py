@@ -67,6 +67,22 @@ class Trial:
         classes = tuple(sorted({*train.classes, *test.classes}))
         return cls(train, test, classes, tuple(small), leak)
 
+    @classmethod
+    def labelled(cls, table: ImageTable) -> Self:
+        """All labels that are not held out, and no test images: to choose a method and fit it.
+
+        Raises:
+            SplitError: they are of fewer than two classes.
+        """
+        usable = table.usable
+        train = usable.select(usable.labelled & ~usable.frame["split"].isin(["test", "audit"]))
+        if len(train.classes) < 2:
+            raise SplitError(
+                f"expected labelled training images of two classes or more, found {len(train.classes)}",
+                remedy="Add labelled images of another class.",
+            )
+        return cls(train, train.select(np.zeros(len(train), dtype=bool)), tuple(train.classes))
+
     @cached_property
     def train_codes(self) -> NDArray[np.int64]:
         """The class numbers of the training side."""

@@ -23,11 +23,12 @@ from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.opening import load_encoder
 from hundredfold.encode.protocol import EncoderLike
-from hundredfold.errors import ModelFileError, SplitError, TableError
-from hundredfold.learn.choose import choose_classifier
+from hundredfold.errors import ModelFileError, TableError
+from hundredfold.learn.choose import Choice
 from hundredfold.learn.classifiers import CLASSIFIERS, judge, make_pipeline
 from hundredfold.learn.draws import fit_and_tell
 from hundredfold.learn.transforms import YeoJohnson
+from hundredfold.learn.trial import Trial
 from hundredfold.rundir import hash_file, software, write_json
 
 __all__ = ["Predictor"]
@@ -66,7 +67,7 @@ class Predictor:
     @classmethod
     def fit(
         cls, encoder: EncoderLike, embeddings: Embeddings, table: ImageTable, *,
-        classifier: str = "svm", seed: int = 0,
+        classifier: str = "svm", name: str = "", choice: Choice | None = None,
     ) -> Self:
         """Fit a classifier to the labelled images of ``table`` that are not held out.
 
@@ -74,8 +75,9 @@ class Predictor:
             encoder: what made the embeddings.
             embeddings: vectors of the images of ``table``.
             table: the images with labels; test and audit images are left out.
-            classifier: a name, or ``auto``: the best by cross-validation over groups.
-            seed: of the folds of ``auto``.
+            classifier: its name.
+            name: of the embeddings, as reports call their encoder.
+            choice: how classifier and encoder were chosen, if they were; noted beside the predictor.
 
         Raises:
             SettingsError: no classifier has that name.
@@ -83,22 +85,17 @@ class Predictor:
             ModelFileError: the embeddings were made by another encoder.
         """
         _check_encoder(encoder, embeddings)
-        train = _training_side(table)
+        train = Trial.labelled(table).train
         vectors = embeddings.vectors[_rows(embeddings, train)]
         labels = train.frame["label"].to_numpy(dtype=object).astype(str)
-        groups = train.frame["group"].tolist()
-        accuracy: dict[str, float] = {}
-        chosen = classifier
-        if classifier == "auto":
-            chosen, accuracy = choose_classifier(vectors, labels, ids=train.ids, groups=groups, seed=seed)
         classes, counts = np.unique(labels, return_counts=True)
         samples, features = vectors.shape
-        pipeline = make_pipeline(chosen, samples=samples, features=features, classes=len(classes))
+        pipeline = make_pipeline(classifier, samples=samples, features=features, classes=len(classes))
         converged = fit_and_tell(pipeline, vectors, labels)
         return cls(encoder, pipeline, {
-            "classifier": chosen,
-            "asked_for": classifier,
-            "cross_validation": {name: round(value, 4) for name, value in accuracy.items()},
+            "classifier": classifier,
+            "embeddings": name,
+            "cross_validation": {} if choice is None else choice.accuracy,
             "classes": [str(name) for name in classes],
             "labels": {str(name): int(count) for name, count in zip(classes, counts, strict=True)},
             "converged": converged,
@@ -108,7 +105,6 @@ class Predictor:
             "pixel_size": embeddings.pixel_size,
             "fit": encoder.fit,
             "value_range": None if encoder.value_range is None else _ends(encoder.value_range),
-            "seed": seed,
         })
 
     def predict(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
@@ -155,17 +151,6 @@ class Predictor:
         _check_files(folder, facts)
         encoder = load_encoder(folder / ENCODER_FOLDER)
         return cls(encoder, _load_classifier(folder / CLASSIFIER_FILE, str(facts["classifier"])), facts)
-
-
-def _training_side(table: ImageTable) -> ImageTable:
-    usable = table.usable
-    side = usable.select(usable.labelled & ~usable.frame["split"].isin(["test", "audit"]))
-    if len(side.classes) < 2:
-        raise SplitError(
-            f"expected labelled training images of two classes or more, found {len(side.classes)}",
-            remedy="Add labelled images of another class.",
-        )
-    return side
 
 
 def _check_encoder(encoder: EncoderLike, embeddings: Embeddings) -> None:

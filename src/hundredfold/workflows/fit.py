@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hundredfold.config import FitSettings, verb
 from hundredfold.errors import RunExistsError
@@ -12,6 +15,9 @@ from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from hundredfold.encode.embed import Embeddings
+    from hundredfold.learn.choose import Choice
+    from hundredfold.learn.trial import Trial
     from hundredfold.predict.predictor import Predictor
 
 __all__ = ["fit"]
@@ -22,7 +28,8 @@ def fit(settings: FitSettings) -> Predictor:
     """Fit a classifier to all labels that are not held out, and write it with its encoder.
 
     OUT becomes the predictor folder; if it is a run directory, the predictor goes to ``OUT/predictor``. Of
-    several encoders the pre-trained one is taken. Test and audit images are left out, so that what
+    several encoders, and with ``auto`` of several classifiers, those are taken that do best in
+    cross-validation by group on the training labels. Test and audit images are left out, so that what
     ``curve`` said of such a classifier holds.
 
     Raises:
@@ -70,22 +77,46 @@ def _kept(settings: FitSettings, run: RunDirectory | None, folder: Path) -> Pred
 
 
 def _fit(settings: FitSettings) -> Predictor:
+    from hundredfold.learn.choose import CANDIDATES
     from hundredfold.learn.classifiers import CLASSIFIERS
+    from hundredfold.learn.trial import Trial
     from hundredfold.predict.predictor import Predictor
     from hundredfold.workflows.labelled import encoder_of, label, read_embeddings
 
-    if settings.classifier != "auto":
-        CLASSIFIERS[settings.classifier]
+    names = CANDIDATES if settings.classifier == "auto" else (settings.classifier,)
+    for name in names:
+        CLASSIFIERS[name]
     embeddings = read_embeddings(settings.embeddings)
     table = label(settings.embeddings, embeddings, settings.labels)
-    name, chosen = next(iter(embeddings.items()))
-    encoder = encoder_of(settings.embeddings, name, chosen)
-    return Predictor.fit(encoder, chosen, table, classifier=settings.classifier, seed=settings.seed)
+    choice = _choose(embeddings, Trial.labelled(table), names, seed=settings.seed)
+    chosen = embeddings[choice.encoder]
+    encoder = encoder_of(settings.embeddings, choice.encoder, chosen)
+    return Predictor.fit(
+        encoder, chosen, table, classifier=choice.classifier, name=choice.encoder, choice=choice
+    )
+
+
+def _choose(
+    embeddings: Mapping[str, Embeddings], trial: Trial, names: Sequence[str], *, seed: int
+) -> Choice:
+    """The best encoder and classifier on held-out training labels; no fit if there is one of each."""
+    from hundredfold.learn.choose import Choice, choose
+    from hundredfold.learn.held_out import held_out
+    from hundredfold.learn.study import cores
+
+    if len(embeddings) == len(names) == 1:
+        return Choice(next(iter(embeddings)), names[0], {})
+    vectors = {name: trial.vectors(name, found)[0] for name, found in embeddings.items()}
+    every = [np.arange(len(trial.train))]
+    held = held_out(trial, vectors, every, names, seed=seed, jobs=cores(), title="Choosing a method")
+    return choose(held, names)
 
 
 def _save(predictor: Predictor, folder: Path) -> Predictor:
     saved = predictor.save(folder)
     labels = sum(saved.facts["labels"].values())
-    say(f"Predictor: {saved.facts['classifier']} on {saved.encoder.name}, {labels:,} labels of "
-        f"{len(saved.classes)} classes, in {folder}")
+    say(f"Predictor: {saved.facts['classifier']} on {saved.facts['embeddings']} ({saved.encoder.name}), "
+        f"{labels:,} labels of {len(saved.classes)} classes, in {folder}")
+    for method, value in sorted(saved.facts["cross_validation"].items(), key=lambda pair: -pair[1]):
+        say(f"  {method}: {value:.3f} in cross-validation on the training labels")
     return saved
