@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import precision_score, recall_score
 
 from hundredfold.metrics import MIN_GROUPS, Resamples, operating_points, predictive_values, threshold
@@ -113,7 +114,25 @@ def test_a_resample_without_a_class_says_nothing_of_it_and_does_not_count_it_as_
     weights = standardised(truth, drawn.weights, [0.2, 0.3, 0.5])
     there = drawn.weights[24] > 0
     assert np.allclose(weights[24], np.where(there, 0.5, 0.0))
-    assert operating_points(truth, called, drawn)[0].sensitivity == (1, 1, 1)
+    found = operating_points(truth, called, drawn)[0].sensitivity
+    assert found.value == found.high == 1  # in every resample, also in those without the class
+
+
+def test_what_was_always_right_is_not_certain() -> None:
+    """44 of 44: the exact binomial interval, of groups; and what follows from it by Bayes' theorem."""
+    truth = np.array([0] * 44 + [1] * 60)
+    called = np.eye(2, dtype=bool)[truth][None]
+    group = np.concatenate([np.arange(44) // 2, 22 + np.arange(60)])
+    found = operating_points(truth, called, Resamples.draw(group, 1, 50, seed=0), [0.01, 0.99])[0]
+    low = {n: binomtest(n, n).proportion_ci(method="exact").low for n in (22, 60)}
+    assert found.sensitivity == pytest.approx((1, low[22], 1))
+    assert found.specificity == pytest.approx((1, low[60], 1))
+    ppv, npv = predictive_values(low[22], low[60], 0.01)
+    assert found.ppv == pytest.approx((1, float(ppv), 1))
+    assert found.npv == pytest.approx((1, float(npv), 1))
+    assert found.ppv.low < 0.15  # a perfect test on 60 others promises little where 1 in 100 is ill
+    wrong = operating_points(truth, ~called, Resamples.draw(group, 1, 50, seed=0))[0]
+    assert wrong.sensitivity == pytest.approx((0, 0, 1 - low[22]))
 
 
 @given(st.integers(0, 10_000), st.floats(0.05, 1), st.sampled_from(["sensitivity", "specificity"]))

@@ -69,10 +69,12 @@ def measure(
 
     def of(metric: str, number: int | None, among: NDArray[np.bool_]) -> Measure:
         at = (slice(None), slice(None), *(() if number is None else (number,)))
-        ends = (np.nan, np.nan)
-        if spread is not None and resamples is not None:
+        values, ends = points[metric][at][0], (np.nan, np.nan)
+        if spread is not None and resamples is not None and number is None:
             ends = resamples.interval(spread[metric][at], among)
-        return Measure(metric, number, points[metric][at][0], *ends, n_test=int(among.sum()))
+        elif spread is not None and resamples is not None:
+            ends = resamples.share_interval(float(values.mean()), spread[metric][at], among)
+        return Measure(metric, number, values, *ends, n_test=int(among.sum()))
 
     every = np.ones(len(truth), bool)
     overall = [of(metric, None, every) for metric in ("balanced_accuracy", "macro_f1", "auroc")]

@@ -143,21 +143,40 @@ def operating_points(
         parts = [_rates(truth, called, part, share) for part in resamples.blocks()]
         spread = [np.concatenate(blocks) for blocks in zip(*parts, strict=True)]
 
-    def estimate(place: int, number: int, *sides: NDArray[np.bool_]) -> Estimate:
-        value, ends = float(points[place][0, number]), (np.nan, np.nan)
-        if resamples is not None and spread is not None and not any(map(resamples.too_few, sides)):
-            ends = resamples.interval(spread[place][:, number])
-        return Estimate(value, *ends)
-
     def of(number: int) -> OperatingPoint:
         own, rest = truth == number, truth != number
+        values = [float(point[0, number]) for point in points]
+        ends = [(np.nan, np.nan)] * len(points)
+        if resamples is not None and spread is not None:
+            ends = _ends(values, [rates[:, number] for rates in spread], resamples, own, share[number])
+        found = [Estimate(value, *pair) for value, pair in zip(values, ends, strict=True)]
         return OperatingPoint(
-            number, float(share[number]), sensitivity=estimate(0, number, own),
-            specificity=estimate(1, number, rest), ppv=estimate(2, number, own, rest),
-            npv=estimate(3, number, own, rest), n_test=int(own.sum()), n_rest=int(rest.sum()),
+            number, float(share[number]), sensitivity=found[0], specificity=found[1], ppv=found[2],
+            npv=found[3], n_test=int(own.sum()), n_rest=int(rest.sum()),
         )
 
     return [of(int(number)) for number in np.flatnonzero(sizes)]
+
+
+def _ends(
+    values: list[float], spread: list[Floats], resamples: Resamples, own: NDArray[np.bool_], prevalence: float
+) -> list[tuple[float, float]]:
+    """The intervals of sensitivity, specificity and the predictive values of one class."""
+    sensitivity = resamples.share_interval(values[0], spread[0], own)
+    specificity = resamples.share_interval(values[1], spread[1], ~own)
+    # A predictive value of 0 or 1 is as sure as the shares that it follows from, no surer.
+    low, high = (
+        predictive_values(sensitivity[side], specificity[side], prevalence) for side in (0, 1)
+    )
+    found = [sensitivity, specificity]
+    for place in (0, 1):
+        pair = resamples.interval(spread[2 + place])
+        if resamples.too_few(own) or resamples.too_few(~own):
+            pair = (np.nan, np.nan)
+        elif values[2 + place] in (0, 1):
+            pair = (float(low[place]), float(high[place]))
+        found.append(pair)
+    return found
 
 
 def _rates(

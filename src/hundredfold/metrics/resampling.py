@@ -140,6 +140,33 @@ class Resamples:
         low, high = np.percentile(defined, LEVEL)
         return float(low), float(high)
 
+    def share_interval(
+        self, value: float, statistic: Floats, among: NDArray[np.bool_] | None = None
+    ) -> tuple[float, float]:
+        """The interval of a share of images, which is as honest where it is 0 or 1.
+
+        There no resample differs from another, and the bootstrap would claim to be certain. The exact
+        binomial interval (Clopper & Pearson 1934) of as many trials as there are groups stands in: of ten
+        patients who were all recognised one may say "at least .69".
+
+        Args:
+            value: the share.
+            statistic: ``[b]`` or ``[b, r]``; see :meth:`interval`.
+            among: ``[n]`` the images that it is a share of; by default all.
+
+        Examples:
+            >>> drawn = Resamples.draw(range(10), repeats=1, count=3, seed=0)
+            >>> low, high = drawn.share_interval(1.0, np.ones(3))
+            >>> round(low, 2), high
+            (0.69, 1.0)
+        """
+        low, high = self.interval(statistic, among)
+        if np.isnan(low) or low < high or value not in (0, 1):
+            return low, high
+        groups = len(np.unique(self.group if among is None else self.group[among]))
+        bound = float((LEVEL[0] / 100) ** (1 / groups))
+        return (bound, 1.0) if value == 1 else (0.0, 1 - bound)
+
 
 def _missing(name: object) -> bool:
     return name is None or str(name) in ("", "<NA>", "nan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hundredfold.report.cautions import cautions
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit
 from hundredfold.report.chapters.classes import classes_chapter, errors_chapter, map_chapter
+from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.compared import compared_chapter
 from hundredfold.report.chapters.curves import curve_exhibit, curves_chapter
 from hundredfold.report.chapters.data import data_chapter
@@ -27,12 +29,19 @@ from hundredfold.rundir import RunDirectory, write_text
 __all__ = ["write_report"]
 
 
-def write_report(run: RunDirectory) -> Path:
+def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> Path:
     """Write ``report.html`` and ``figures/`` from whatever stages ``run`` has; returns the page's path.
 
     The page loads nothing from anywhere: style, figures and pictures are inside it.
+
+    Args:
+        run: the run.
+        prevalence: class → share, for the predictive values; by default those of the test set.
+
+    Raises:
+        SettingsError: a prevalence is of no class with test images, or they do not make 1.
     """
-    material = gather(run)
+    material = gather(run, prevalence)
     at = None if material.curve is None or material.curve.empty else _headline(material, material.curve)
     first = None if material.curve is None or at is None else curve_exhibit(material.curve, at)
     compared = contest(material, at)
@@ -71,6 +80,7 @@ def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | 
             curves_chapter(material.curve, at, material.evaluation.get("intervals")),
             compared_chapter(compared),
             classes_chapter(material, at),
+            clinical_chapter(material, at),
             errors_chapter(material, at),
         ]
     made += [map_chapter(material, at), training_chapter(material), record_chapter(material)]

@@ -33,6 +33,9 @@ class Material:
         store: the decoded images.
         embeddings: encoder name → vectors.
         predictor: ``predictor/predictor.json``.
+        scores: the file of the scores at the headline's budget, which is large.
+        thresholds, strata: what ``curve`` found for clinicians.
+        prevalence: class → share, as the reader of the report stated it.
     """
 
     name: str
@@ -46,6 +49,10 @@ class Material:
     store: PixelStore | None = None
     embeddings: Mapping[str, Embeddings] = field(default_factory=dict)
     predictor: Mapping[str, Any] | None = None
+    scores: Path | None = None
+    thresholds: pd.DataFrame | None = None
+    strata: pd.DataFrame | None = None
+    prevalence: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def evaluation(self) -> Mapping[str, Any]:
@@ -58,8 +65,8 @@ class Material:
         return dict(self.state.get("pretrain") or {})
 
 
-def gather(run: RunDirectory) -> Material:
-    """Read every part that exists in ``run``."""
+def gather(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> Material:
+    """Read every part that exists in ``run``; ``prevalence`` is what its reader states."""
     predictor = run / "predictor" / "predictor.json"
     settings = _settings(run / "config.yaml")
     predictions = _parquet(run / "predictions.parquet")
@@ -83,6 +90,10 @@ def gather(run: RunDirectory) -> Material:
         store=PixelStore.open(run.pixels) if (run.pixels / "pixels.json").exists() else None,
         embeddings=embeddings,
         predictor=json.loads(predictor.read_text(encoding="utf-8")) if predictor.exists() else None,
+        scores=path if (path := run / "scores.parquet").exists() else None,
+        thresholds=_names(run / "thresholds.csv", "encoder", "classifier", "class"),
+        strata=_names(run / "strata.csv", "encoder", "classifier", "class", "by", "stratum"),
+        prevalence=prevalence or {},
     )
 
 
@@ -139,6 +150,15 @@ def _settings(path: Path) -> dict[str, dict[str, Any]]:
 
 def _parquet(path: Path) -> pd.DataFrame | None:
     return pd.read_parquet(path) if path.exists() else None
+
+
+def _names(path: Path, *names: str) -> pd.DataFrame | None:
+    """A CSV in which these columns hold names, whatever they look like; an empty one is missing."""
+    if not path.exists():
+        return None
+    return pd.read_csv(path, dtype=dict.fromkeys(names, "str"), keep_default_na=False, na_values={
+        name: [""] for name in pd.read_csv(path, nrows=0).columns
+    })
 
 
 def _rejects(path: Path) -> pd.DataFrame | None:

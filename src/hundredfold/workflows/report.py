@@ -15,11 +15,12 @@ def report(settings: ReportSettings) -> RunDirectory:
 
     Raises:
         RunMissingError: there is no run at ``settings.run``.
+        SettingsError: a prevalence is of no class with test images, or they do not make 1.
     """
     from hundredfold.report.html import write_report
 
     run = RunDirectory.open(settings.run)
     with run.stage("report", settings=None, resume=True):
-        page = write_report(run)
+        page = write_report(run, settings.prevalences)
     say(f"Report: {page}")
     return run

@@ -139,7 +139,7 @@ def _embed(settings: RunSettings) -> None:
 def _report(settings: RunSettings, directory: RunDirectory, *, anew: bool) -> None:
     from hundredfold.workflows.report import report
 
-    if anew or not (directory / "report.html").exists():
+    if anew or settings.prevalence or not (directory / "report.html").exists():
         say("[6/6] report")
         report(settings.part(ReportSettings, run=settings.out))
     else:

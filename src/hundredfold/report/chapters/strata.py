@@ -1,0 +1,82 @@
+"""Tables of the sites and subgroups, for the chapter on clinical terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hundredfold.metrics import TINY
+from hundredfold.report.chapters.base import Cell, Listing
+from hundredfold.report.tables import Headline, at_point
+from hundredfold.report.words import interval, share, shown
+
+__all__ = ["strata_listings"]
+
+MOST_COLUMNS = 6
+OWN, OTHERS = "as in the curve", "of the other sites"
+SITES = (
+    "The test images of each site, judged by classifiers that learned from labels of all sites; these "
+    "numbers do not tell how it does at a hospital that gave no label."
+)
+LEFT_OUT = (
+    "Without its labels: the same test images, judged by classifiers that learned from labels of the other "
+    "sites only, as at a hospital that gave none (its unlabelled images may have been part of pre-training)."
+)
+ABOUT = "The balanced accuracy is over the classes that have test images there, so compare it with care."
+
+
+def strata_listings(strata: pd.DataFrame | None, at: Headline) -> list[Listing]:
+    """For the sites and each subgroup: balanced accuracy, and recall by class where there are few strata."""
+    if strata is None or (own := at_point(strata, at)).empty:
+        return []
+    made = []
+    for by in dict.fromkeys(own["by"]):
+        rows = own[own["by"] == by]
+        made.append(_overall(rows, str(by)))
+        if rows["stratum"].nunique() <= MOST_COLUMNS:
+            made.append(_by_class(rows, str(by)))
+    return made
+
+
+def _overall(rows: pd.DataFrame, by: str) -> Listing:
+    table = rows[rows["metric"] == "balanced_accuracy"].drop(columns=["class", "metric"])
+    kinds = [kind for kind in (OWN, OTHERS) if (table["labels"] == kind).any()]
+    told = {OWN: "balanced accuracy", OTHERS: "without its labels"}
+    lines: list[list[Cell | str]] = []
+    for stratum, same in table.groupby("stratum", sort=False):
+        first = same.iloc[0]
+        counts = [f"{first['n_test']:,}", f"{first['n_groups']:,}", f"{first['n_classes']:,}"]
+        lines.append([shown(stratum), *counts, *(_cell(same[same["labels"] == kind]) for kind in kinds)])
+    notes = [*([SITES] if by == "site" else []), *([LEFT_OUT] if OTHERS in kinds else []), ABOUT]
+    head = [shown(by), "test images", "groups", "classes", *(told[kind] for kind in kinds)]
+    name = f"strata_{_file(by)}"
+    return Listing(name, f"By {shown(by)}", " ".join(notes), head, lines, table)
+
+
+def _by_class(rows: pd.DataFrame, by: str) -> Listing:
+    table = rows[(rows["metric"] == "recall") & (rows["labels"] == OWN)]
+    strata: Sequence[str] = list(dict.fromkeys(table["stratum"]))
+    lines: list[list[Cell | str]] = []
+    for name in sorted(table["class"].unique()):
+        own = table[table["class"] == name]
+        lines.append([shown(name), *(_cell(own[own["stratum"] == s], counted=True) for s in strata)])
+    caption = (
+        "The share of a class's test images that are found. Below: their number, and the 95 % interval where "
+        f"they come from 10 groups or more. Under {TINY} images a share says little."
+    )
+    head = ["class", *(shown(stratum, 24) for stratum in strata)]
+    return Listing(f"recall_{_file(by)}", f"Recall by {shown(by)}", caption, head, lines, table)
+
+
+def _cell(rows: pd.DataFrame, *, counted: bool = False) -> Cell:
+    if rows.empty:
+        return Cell("–")
+    row = rows.iloc[0]
+    ends = interval(row["low"], row["high"])
+    note = "; ".join(part for part in (f"{row['n_test']:,}" if counted else "", ends) if part)
+    return Cell(share(row["value"]), note=note)
+
+
+def _file(name: str) -> str:
+    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)[:40]

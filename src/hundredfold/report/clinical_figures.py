@@ -1,0 +1,71 @@
+"""ROC and precision–recall curves: a small panel a class, from tidy tables."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from hundredfold.metrics import TINY
+from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn
+from hundredfold.report.words import share, shown
+
+__all__ = ["MOST_PANELS", "tradeoff_panels"]
+
+MOST_PANELS = 24
+TITLES = {"roc": ("1 − specificity", "sensitivity"), "pr": ("sensitivity (recall)", "precision (PPV)")}
+
+
+@drawn
+def tradeoff_panels(table: pd.DataFrame, points: pd.DataFrame, kind: Literal["roc", "pr"]) -> Figure:
+    """The curve of each class with its band, the area under it, and where operating points lie.
+
+    Args:
+        table: rows of :func:`~hundredfold.report.judged.curve_table`; the classes in its order.
+        points: class, x, y, and ``chosen``: filled for the classifier's own decision, a ring for a chosen
+            threshold.
+        kind: ROC, or precision against recall.
+    """
+    names = list(dict.fromkeys(table["class"]))
+    columns = min(len(names), 3 if len(names) <= 6 else 4)
+    rows = -(-len(names) // columns)
+    width = WIDTH * (1.5 if len(names) > 2 else 1.0)
+    figure = Figure(figsize=(width, rows * (width / columns + 0.25) + 0.3), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(names):
+            axes.set_axis_off()
+            continue
+        name = names[place]
+        _panel(axes, table[table["class"] == name], points[points["class"] == name], kind)
+    figure.supxlabel(TITLES[kind][0], fontsize=8.5)
+    figure.supylabel(TITLES[kind][1], fontsize=8.5)
+    return figure
+
+
+def _panel(axes: Axes, curve: pd.DataFrame, points: pd.DataFrame, kind: str) -> None:
+    x, first = curve["x"].to_numpy(float), curve.iloc[0]
+    axes.plot(x, curve["chance"], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    if curve["low"].notna().all():
+        ends = (curve["low"].to_numpy(float), curve["high"].to_numpy(float))
+        axes.fill_between(x, *ends, color=CYCLE[0], alpha=0.18, linewidth=0)
+    axes.plot(x, curve["value"], color=CYCLE[0], linewidth=1.5)
+    for chosen, face in ((False, CYCLE[1]), (True, "white")):
+        own = points[points["chosen"] == chosen]
+        axes.plot(own["x"], own["y"], "o", markersize=5, markerfacecolor=face, markeredgecolor=CYCLE[1],
+                  markeredgewidth=1.3, zorder=4)
+    few = "" if first["n_test"] >= TINY else ", few"
+    area = f"{'AUC' if kind == 'roc' else 'AP'} {share(first['area'])}"
+    if np.isfinite(first["area_low"]):
+        area += f" ({share(first['area_low'])}–{share(first['area_high'])})"
+    axes.set_title(f"{shown(first['class'], 20)} ({first['n_test']:,}{few})\n{area}", fontsize=7.5, color=INK)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.04)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator([0, 0.5, 1]))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("0.", ".")))
+    axes.set_aspect("equal")

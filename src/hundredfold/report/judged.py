@@ -1,0 +1,246 @@
+"""The headline's scores as arrays, and the tidy tables that clinicians read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hundredfold.errors import SettingsError
+from hundredfold.learn.scores import SCORE, read_scores
+from hundredfold.metrics import (
+    GRID,
+    Estimate,
+    OperatingPoint,
+    Patients,
+    Resamples,
+    Tradeoff,
+    group_codes,
+    interval_width,
+    measure,
+    operating_points,
+    tradeoff,
+)
+from hundredfold.report.material import Material
+from hundredfold.report.tables import Headline, at_point
+
+__all__ = [
+    "VALUES", "Judged", "curve_table", "judged", "operating_table", "patients_table", "prevalences",
+    "tradeoffs", "widths",
+]
+
+RESAMPLES = 1000
+#: A curve is re-drawn for each resample, repeat and class: fewer, so that 20,000 images take seconds.
+CURVE_RESAMPLES = 500
+VALUES = ("sensitivity", "specificity", "ppv", "npv")
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the headline's classifier says of the test images.
+
+    Attributes:
+        classes: ``[c]`` names.
+        truth: ``[n]`` class numbers.
+        predicted: ``[r, n]`` class numbers.
+        scores: ``[r, n, c]``.
+        patient: ``[n]`` group numbers, -1 where none is known.
+        thresholds: ``[r, c]`` from which score on an image is called the class; NaN where none could be
+            chosen; ``None`` if none were asked for.
+        aim: what they were to reach ("sensitivity" or "specificity"), and how much of it.
+        prevalence: ``[c]`` the share of each class for the predictive values.
+        bootstrapped: whether there are to be intervals.
+    """
+
+    classes: Sequence[str]
+    truth: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    patient: NDArray[np.int64]
+    thresholds: Floats | None
+    aim: tuple[str, float] | None
+    prevalence: Floats
+    bootstrapped: bool = True
+
+    def resamples(self, count: int = RESAMPLES, *, times: int = 1) -> Resamples | None:
+        """Resamples of the test groups and the repeats; an image without a group is its own."""
+        if not self.bootstrapped:
+            return None
+        groups = group_codes([None if number < 0 else number for number in self.patient], len(self.patient))
+        return Resamples.draw(groups, len(self.predicted), count, seed=0, times=times)
+
+
+def judged(material: Material, at: Headline) -> Judged | None:
+    """The arrays of the headline's point; ``None`` where its scores were not kept.
+
+    Raises:
+        SettingsError: a stated prevalence is of no class with test images, or they do not make 1.
+    """
+    if material.scores is None:
+        return None
+    rows = read_scores(material.scores, at.encoder, at.classifier)
+    rows = rows[rows["n_per_class"] == at.n_per_class].sort_values("repeat", kind="stable")
+    if rows.empty:
+        return None
+    classes = [str(name).removeprefix(SCORE) for name in rows if str(name).startswith(SCORE)]
+    repeats, names = int(rows["repeat"].nunique()), pd.Index(classes)
+    first = rows.iloc[: len(rows) // repeats]
+    truth = names.get_indexer(pd.Index(first["label"].astype(str))).astype(np.int64)
+    predicted = names.get_indexer(pd.Index(rows["predicted"].astype(str))).astype(np.int64)
+    return Judged(
+        classes, truth, predicted.reshape(repeats, -1),
+        rows[[f"{SCORE}{name}" for name in classes]].to_numpy(np.float32).reshape(repeats, -1, len(classes)),
+        first["group"].to_numpy(np.int64), *_thresholds(material.thresholds, at, classes),
+        prevalences(np.bincount(truth, minlength=len(classes)), classes, material.prevalence),
+        bootstrapped=material.settings.get("curve", {}).get("bootstrap") != 0,
+    )
+
+
+def _thresholds(
+    table: pd.DataFrame | None, at: Headline, classes: Sequence[str]
+) -> tuple[Floats | None, tuple[str, float] | None]:
+    if table is None or (own := at_point(table, at)).empty:
+        return None, None
+    wide = own.pivot(index="repeat", columns="class", values="threshold")
+    aim = (str(own["aim"].iloc[0]), float(own["target"].iloc[0]))
+    return wide.reindex(columns=list(classes)).to_numpy(np.float64), aim
+
+
+def prevalences(sizes: NDArray[np.int64], classes: Sequence[str], stated: Mapping[str, float]) -> Floats:
+    """The share of each class ``[c]``: as stated, the rest divided as in the test set.
+
+    Args:
+        sizes: ``[c]`` test images.
+        classes: ``[c]`` names.
+        stated: class → share.
+
+    Raises:
+        SettingsError: one is of no class with test images, or all classes are stated and do not make 1.
+
+    Examples:
+        >>> prevalences(np.array([50, 30, 20]), ["a", "b", "c"], {"a": 0.9}).round(3).tolist()
+        [0.9, 0.06, 0.04]
+    """
+    there = {name for name, size in zip(classes, sizes, strict=True) if size}
+    if unknown := sorted(stated.keys() - there):
+        raise SettingsError(
+            f"a prevalence is stated for {unknown[0]!r}, which has no test images", where="prevalence",
+            remedy=f"Classes with test images: {', '.join(sorted(there))}.",
+        )
+    told = np.array([name in stated for name in classes])
+    share = np.array([stated.get(name, 0.0) for name in classes])
+    others = np.where(told, 0, sizes)
+    rest = 1 - share.sum()
+    if (others.sum() == 0 and abs(rest) > 1e-3) or (others.sum() and rest <= 0):
+        raise SettingsError(
+            f"the prevalences stated make {share.sum():g} in all", where="prevalence",
+            remedy="Those of all classes make 1; those of some leave a part of 1 to the others.",
+        )
+    found: Floats = share + rest * others / max(others.sum(), 1)
+    found /= found.sum()
+    return found
+
+
+def operating_table(found: Judged, *, chosen: bool) -> pd.DataFrame:
+    """Sensitivity, specificity, PPV and NPV of each class, each with its interval, and what they are of.
+
+    Args:
+        found: what was said of the test images.
+        chosen: at the thresholds that were chosen, else by the classifier's own decision. A class without
+            a threshold in some draw is left out.
+    """
+    called = found.predicted[..., None] == np.arange(len(found.classes))  # [r, n, c]
+    known: NDArray[np.bool_] = np.ones(len(found.classes), bool)
+    if chosen and found.thresholds is not None:
+        called = found.scores >= found.thresholds.astype(np.float32)[:, None]
+        known = np.isfinite(found.thresholds.sum(axis=0))
+    points = operating_points(found.truth, called, found.resamples(), found.prevalence)
+    return pd.DataFrame([_row(found, point) for point in points if known[point.class_number]])
+
+
+def _row(found: Judged, point: OperatingPoint) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "class": found.classes[point.class_number], "n_test": point.n_test, "n_rest": point.n_rest,
+        "prevalence": point.prevalence,
+    }
+    for name in VALUES:
+        estimate: Estimate = getattr(point, name)
+        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return row
+
+
+def tradeoffs(found: Judged) -> list[Tradeoff]:
+    """The ROC and precision–recall curves of each class with test images and others."""
+    resamples = found.resamples(CURVE_RESAMPLES)
+    return [
+        tradeoff(found.truth, found.scores, int(number), resamples, found.prevalence)
+        for number in np.unique(found.truth) if (found.truth != number).any()
+    ]
+
+
+def curve_table(found: Judged, curves: Sequence[Tradeoff], kind: str) -> pd.DataFrame:
+    """One kind of curve, "roc" or "pr", a row a point.
+
+    The columns are class, x, value, low, high, area, area_low, area_high, chance, n_test.
+    """
+    parts = []
+    for one in curves:
+        values = one.sensitivity if kind == "roc" else one.precision
+        area = one.area if kind == "roc" else one.average_precision
+        parts.append(pd.DataFrame({
+            "class": found.classes[one.class_number], "x": GRID, "value": values[:, 0], "low": values[:, 1],
+            "high": values[:, 2], "area": area.value, "area_low": area.low, "area_high": area.high,
+            "chance": GRID if kind == "roc" else found.prevalence[one.class_number], "n_test": one.n_test,
+        }))
+    return pd.concat(parts, ignore_index=True)
+
+
+def patients_table(found: Judged) -> tuple[pd.DataFrame, Patients]:
+    """Images and their patients side by side, a row for all classes and one a class.
+
+    The columns are class (missing for all), n_patients, n_images, and for ``image``, ``mean`` and ``vote``
+    the value (balanced accuracy, or recall of the class) with ``_low`` and ``_high``. Only patients whose
+    images all bear one label are counted, and their images.
+    """
+    patients = Patients.of(found.truth, found.predicted, found.scores, found.patient)
+    images = patients.images
+    group = np.searchsorted(patients.group, found.patient[images])
+    drawn = None
+    if found.bootstrapped and len(patients.group):
+        drawn = Resamples.draw(np.arange(len(patients.group)), len(found.predicted), RESAMPLES, seed=0)
+    levels: dict[str, tuple[Any, Any, Any, Any]] = {
+        "image": (found.truth[images], found.predicted[:, images], found.scores[:, images], group),
+        "mean": (patients.truth, patients.by_mean, patients.scores, np.arange(len(patients.group))),
+        "vote": (patients.truth, patients.by_vote, patients.scores, np.arange(len(patients.group))),
+    }
+    rows: dict[int | None, dict[str, Any]] = {}
+    for level, (truth, predicted, scores, groups) in levels.items():
+        if not len(truth):
+            continue
+        # the same resamples of the same patients, whatever the level
+        of = None if drawn is None else Resamples(groups, drawn.group_counts, drawn.repeat_counts)
+        for one in measure(truth, predicted, scores, of):
+            if one.metric in ("balanced_accuracy", "recall"):
+                row = rows.setdefault(one.class_number, {
+                    "class": None if one.class_number is None else found.classes[one.class_number],
+                    "n_patients": 0, "n_images": 0,
+                })
+                row["n_images" if level == "image" else "n_patients"] = one.n_test
+                row |= {level: float(np.mean(one.values)), f"{level}_low": one.low, f"{level}_high": one.high}
+    return pd.DataFrame(list(rows.values())), patients
+
+
+def widths(found: Judged) -> tuple[float, float]:
+    """How wide the interval of the balanced accuracy is, and with twice the test groups; NaN if none."""
+    width = [
+        np.nan if (drawn := found.resamples(times=times)) is None
+        else interval_width(found.truth, found.predicted, len(found.classes), drawn)
+        for times in (1, 2)
+    ]
+    return width[0], width[1]

@@ -1,0 +1,258 @@
+"""The chapter "In clinical terms": its numbers traced back, its words, and what it does not claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score, precision_score, recall_score
+
+from hundredfold.config import CurveChoices, ReportChoices
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+from hundredfold.errors import SettingsError
+from hundredfold.learn.curve import learning_curve
+from hundredfold.report.chapters.base import Chapter, Exhibit, Listing
+from hundredfold.report.chapters.clinical import clinical_chapter
+from hundredfold.report.judged import prevalences
+from hundredfold.report.material import Material, gather
+from hundredfold.report.tables import Headline, headline
+from hundredfold.rundir import RunDirectory
+from hundredfold.workflows.report import report
+
+Chapters = Callable[..., Chapter]
+
+
+def make_run(folder: Path, *, classes: int, patients: int, mixed: bool = False) -> RunDirectory:
+    """A run with a curve alone: patients with three images each, every other one a test patient."""
+    random = np.random.default_rng(0)
+    count = 3 * patients
+    patient = np.arange(count) // 3
+    kind = (np.arange(count) if mixed else patient // 2) % classes
+    table = ImageTable.of({
+        "id": [f"{n:04d}.png" for n in range(count)], "label": [f"kind {k}" for k in kind],
+        "group": [f"patient {p}" for p in patient], "split": np.where(patient % 2, "test", "train"),
+        "site": np.where(patient // 2 // classes % 2, "Kiel", "Lyon"),
+    })
+    vectors = (np.eye(classes)[kind] + 0.45 * random.normal(size=(count, classes))).astype(np.float32)
+    embeddings = {"initial": Embeddings(table.ids, vectors, {"name": "initial", "hash": "0"}, table)}
+    choices = CurveChoices.of(
+        budgets=(3, 9), repeats=2, bootstrap=50, classifiers=("svm",), sensitivity=0.9,
+        leave_one_site_out=True,
+    )
+    sex = pd.DataFrame({"sex": np.where(np.arange(len(table.test)) % 4 < 2, "f", "m")})
+    curve = learning_curve(embeddings, table, choices, subgroups=sex)
+    run = RunDirectory.create(folder)
+    curve.write(run.path)
+    run.record(curve=curve.facts)
+    table.write(run / "images.parquet")
+    return run
+
+
+@pytest.fixture(scope="module")
+def clinical_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return make_run(tmp_path_factory.mktemp("clinical") / "run", classes=3, patients=120)
+
+
+def chapter_of(given: Material) -> Chapter:
+    assert given.curve is not None
+    found = clinical_chapter(given, headline(given.curve))
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def chapter(clinical_run: RunDirectory) -> Chapter:
+    return chapter_of(gather(clinical_run))
+
+
+def item(chapter: Chapter, name: str) -> Exhibit | Listing:
+    return next(one for one in chapter.items if one.name == name)
+
+
+def scores_of(run: RunDirectory) -> pd.DataFrame:
+    return pd.read_parquet(run / "scores.parquet")
+
+
+def test_the_table_is_what_scikit_learn_counts(clinical_run: RunDirectory, chapter: Chapter) -> None:
+    table = item(chapter, "operating").table.set_index("class")
+    rows = [part.astype(str) for _, part in scores_of(clinical_run).groupby("repeat")]
+    for name in table.index:
+        pairs = [(part["label"] == name, part["predicted"] == name) for part in rows]
+        sensitivity = np.mean([recall_score(own, said) for own, said in pairs])
+        specificity = np.mean([recall_score(~own, ~said) for own, said in pairs])
+        share = pairs[0][0].mean()
+        assert table.loc[name, "sensitivity"] == pytest.approx(sensitivity)
+        assert table.loc[name, "specificity"] == pytest.approx(specificity)
+        assert table.loc[name, "prevalence"] == pytest.approx(share)
+        assert table.loc[name, "ppv"] == pytest.approx(
+            sensitivity * share / (sensitivity * share + (1 - specificity) * (1 - share))
+        )
+        assert table.loc[name, "n_test"] == pairs[0][0].sum()
+        assert table.loc[name, "sensitivity_low"] < sensitivity < table.loc[name, "sensitivity_high"]
+
+
+def test_chosen_thresholds_are_applied_draw_by_draw(clinical_run: RunDirectory, chapter: Chapter) -> None:
+    table = item(chapter, "operating_chosen").table.set_index("class")
+    thresholds = pd.read_csv(clinical_run / "thresholds.csv").set_index(["class", "repeat"])["threshold"]
+    for name in table.index:
+        found = [
+            recall_score(part["label"] == name, part[f"score:{name}"] >= np.float32(thresholds[name, repeat]))
+            for repeat, part in scores_of(clinical_run).groupby("repeat")
+        ]
+        assert table.loc[name, "sensitivity"] == pytest.approx(np.mean(found))
+    words = " ".join(chapter.sentences)
+    assert "a sensitivity of .90" in words
+    assert "never on test images" in words
+
+
+def test_a_stated_prevalence_moves_the_predictive_values_alone(
+    clinical_run: RunDirectory, chapter: Chapter
+) -> None:
+    as_tested = item(chapter, "operating").table.set_index("class").loc["kind 0"]
+    stated = chapter_of(gather(clinical_run, {"kind 0": 0.01}))
+    rare = item(stated, "operating").table.set_index("class").loc["kind 0"]
+    assert rare["prevalence"] == pytest.approx(0.01)
+    assert rare[["sensitivity", "specificity"]].tolist() == pytest.approx(
+        as_tested[["sensitivity", "specificity"]].tolist()
+    )
+    assert rare["ppv"] < as_tested["ppv"]
+    assert rare["npv"] > as_tested["npv"]
+    assert "not those of the test set: kind 0 .010" in " ".join(stated.sentences)
+    assert "State yours" in " ".join(chapter.sentences)
+
+
+def test_prevalences_that_cannot_be_are_refused(clinical_run: RunDirectory) -> None:
+    sizes, names = np.array([5, 3, 0]), ["a", "b", "c"]
+    with pytest.raises(SettingsError, match="'c', which has no test images"):
+        prevalences(sizes, names, {"c": 0.1})
+    with pytest.raises(SettingsError, match=r"make 0\.5 in all"):
+        prevalences(sizes, names, {"a": 0.3, "b": 0.2})
+    with pytest.raises(SettingsError, match="make 1 in all"):
+        prevalences(sizes, names, {"a": 1.0})
+    for text, words in (("a", "CLASS=SHARE"), ("a=2", "between 0 and 1"), ("a=.1,a=.2", "stands twice")):
+        with pytest.raises(SettingsError, match=words):
+            ReportChoices.of(prevalence=tuple(text.split(",")))
+    assert ReportChoices.of(prevalence=("x=y=0.2",)).prevalences == {"x=y": 0.2}
+    with pytest.raises(SettingsError, match="no test images"):
+        report(run=clinical_run.path, prevalence=("nobody=0.1",))
+
+
+def test_patients_stand_beside_their_images(clinical_run: RunDirectory, chapter: Chapter) -> None:
+    table = item(chapter, "patients").table
+    first = table[table["class"].isna()].iloc[0]
+    assert (first["n_patients"], first["n_images"]) == (60, 180)
+    rows = scores_of(clinical_run)
+    names = [name for name in rows if name.startswith("score:")]
+    by_mean, images = [], []
+    for _, part in rows.groupby("repeat"):
+        mean = part.groupby("group")[names].mean()
+        truth = part.astype({"label": str}).groupby("group")["label"].first()
+        by_mean.append(balanced_accuracy_score(truth, mean.idxmax(axis=1).str.removeprefix("score:")))
+        images.append(balanced_accuracy_score(part["label"].astype(str), part["predicted"].astype(str)))
+    assert first["mean"] == pytest.approx(np.mean(by_mean))
+    assert first["image"] == pytest.approx(np.mean(images))
+    assert first["mean"] > first["image"]  # three noisy looks are better than one
+
+
+def test_groups_of_many_classes_are_no_patients(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", classes=3, patients=60, mixed=True)
+    names = [one.name for one in chapter_of(gather(run)).items]
+    assert "operating" in names
+    assert "patients" not in names
+
+
+def test_sites_and_subgroups_are_told_apart(clinical_run: RunDirectory, chapter: Chapter) -> None:
+    sites = item(chapter, "strata_site")
+    assert isinstance(sites, Listing)
+    assert sites.head[-2:] == ["balanced accuracy", "without its labels"]
+    assert [row[0] for row in sites.rows] == ["Kiel", "Lyon"]
+    assert "gave no label" in sites.caption
+    subgroup = item(chapter, "strata_sex")
+    assert isinstance(subgroup, Listing)
+    assert "without its labels" not in subgroup.head
+    recall = item(chapter, "recall_sex").table
+    test = ImageTable.read(clinical_run / "images.parquet").test
+    sex = dict(zip(sorted(test.ids), np.where(np.arange(len(test)) % 4 < 2, "f", "m"), strict=True))
+    rows = scores_of(clinical_run)
+    own = rows[rows["id"].astype(str).map(sex) == "f"]
+    found = [recall_score(part["label"] == "kind 1", part["predicted"] == "kind 1")
+             for _, part in own.groupby("repeat")]
+    row = recall.query("stratum == 'f' and `class` == 'kind 1'").iloc[0]
+    assert row["value"] == pytest.approx(np.mean(found))
+    assert row["n_test"] == (own["label"] == "kind 1").sum() / 2
+
+
+def test_curves_have_a_panel_a_class_and_say_so(chapter: Chapter) -> None:
+    for name in ("roc", "pr"):
+        exhibit = item(chapter, name)
+        assert isinstance(exhibit, Exhibit)
+        titles = [axes.get_title() for axes in exhibit.figure.axes]
+        assert all(title.startswith("kind ") and "(60)" in title for title in titles)
+        assert len(titles) == exhibit.table["class"].nunique() == 3
+        assert exhibit.table["low"].notna().all()
+        assert len(exhibit.alt) > 30
+
+
+@pytest.mark.parametrize("classes", [2, 26])
+def test_few_and_many_classes_can_be_drawn(tmp_path: Path, classes: int) -> None:
+    chapter = chapter_of(gather(make_run(tmp_path / "run", classes=classes, patients=4 * classes)))
+    exhibit = item(chapter, "roc")
+    assert isinstance(exhibit, Exhibit)
+    drawn = [axes for axes in exhibit.figure.axes if axes.get_title()]
+    assert len(drawn) == min(classes, 24)
+    assert exhibit.table["class"].nunique() == classes
+    assert ("2 classes with the largest area are not drawn" in exhibit.caption) == (classes == 26)
+    operating = item(chapter, "operating")
+    assert isinstance(operating, Listing)
+    assert ("mirror each other" in operating.caption) == (classes == 2)
+
+
+def test_few_groups_have_no_interval_and_the_chapter_says_so(tmp_path: Path) -> None:
+    chapter = chapter_of(gather(make_run(tmp_path / "run", classes=2, patients=16)))
+    table = item(chapter, "operating").table
+    assert table.filter(regex="_(low|high)$").isna().all(axis=None)
+    assert table[["sensitivity", "specificity"]].notna().all(axis=None)
+    words = " ".join(chapter.sentences)
+    assert "fewer than 10 groups" in words
+    assert "twice" not in words
+
+
+def test_the_width_with_twice_the_groups_is_told(chapter: Chapter) -> None:
+    words = " ".join(chapter.sentences)
+    assert "With twice as many test groups of the same kind" in words
+    now, twice = (float(part.split()[0].rstrip(".")) for part in
+                  (words.split("in place of ")[1], words.split("would be about ")[1]))
+    assert now / 1.7 < twice < now / 1.15
+
+
+def test_a_run_without_scores_has_no_such_chapter(clinical_run: RunDirectory) -> None:
+    given = gather(clinical_run)
+    assert clinical_chapter(given, Headline("initial", "svm", 3)) is None
+    assert clinical_chapter(replace(given, scores=None), Headline("initial", "svm", 9)) is None
+
+
+def test_the_page_holds_the_chapter(clinical_run: RunDirectory) -> None:
+    report(run=clinical_run.path)
+    page = (clinical_run / "report.html").read_text(encoding="utf-8")
+    assert "In clinical terms" in page
+    assert {"roc.png", "pr.svg", "operating.csv", "patients.csv", "strata_site.csv"} <= {
+        path.name for path in (clinical_run / "figures").iterdir()
+    }
+
+
+def test_precision_in_the_figure_is_that_of_scikit_learn_at_full_recall(
+    clinical_run: RunDirectory, chapter: Chapter
+) -> None:
+    table = item(chapter, "pr").table
+    name = "kind 2"
+    found = []
+    for _, part in scores_of(clinical_run).groupby("repeat"):
+        own = part["label"] == name
+        found.append(precision_score(own, part[f"score:{name}"] >= part.loc[own, f"score:{name}"].min()))
+    row = table[(table["class"] == name) & (table["x"] == 1)].iloc[0]
+    assert row["value"] == pytest.approx(np.mean(found))
