@@ -18,9 +18,11 @@ from hundredfold.errors import SettingsError
 from hundredfold.learn.curve import learning_curve
 from hundredfold.report.chapters.base import Chapter, Exhibit, Listing
 from hundredfold.report.chapters.clinical import clinical_chapter
+from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.judged import prevalences
 from hundredfold.report.material import Material, gather
 from hundredfold.report.tables import Headline, headline
+from hundredfold.report.words import share
 from hundredfold.rundir import RunDirectory
 from hundredfold.workflows.report import report
 
@@ -161,9 +163,11 @@ def test_patients_stand_beside_their_images(clinical_run: RunDirectory, chapter:
 
 def test_groups_of_many_classes_are_no_patients(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", classes=3, patients=60, mixed=True)
-    names = [one.name for one in chapter_of(gather(run)).items]
+    chapter = chapter_of(gather(run))
+    names = [one.name for one in chapter.items]
     assert "operating" in names
     assert "patients" not in names
+    assert "30 of the 30 test groups have images of several classes" in " ".join(chapter.sentences)
 
 
 def test_sites_and_subgroups_are_told_apart(clinical_run: RunDirectory, chapter: Chapter) -> None:
@@ -256,3 +260,36 @@ def test_precision_in_the_figure_is_that_of_scikit_learn_at_full_recall(
         found.append(precision_score(own, part[f"score:{name}"] >= part.loc[own, f"score:{name}"].min()))
     row = table[(table["class"] == name) & (table["x"] == 1)].iloc[0]
     assert row["value"] == pytest.approx(np.mean(found))
+
+
+def test_balanced_accuracy_without_classes_of_few_test_images_stands_beside(tmp_path: Path) -> None:
+    """Two classes of many test images, and one of three."""
+    run = make_run(tmp_path / "run", classes=2, patients=40)
+    table = ImageTable.read(run / "images.parquet")
+    label = table.frame["label"].mask(table.frame["group"].isin(["patient 0", "patient 1"]), "kind rare")
+    table = table.assign(label=label, site=None)
+    vectors = np.random.default_rng(0).normal(size=(len(table), 3)).astype(np.float32)
+    vectors[np.arange(len(table)), np.unique(label.to_numpy(str), return_inverse=True)[1]] += 2
+    embeddings = {"initial": Embeddings(table.ids, vectors, {"name": "initial", "hash": "0"}, table)}
+    half = np.where(np.arange(len(table.test)) % 2, "odd", "even")
+    choices = CurveChoices.of(budgets=(9,), repeats=2, bootstrap=50, classifiers=("svm",))
+    curve = learning_curve(embeddings, table, choices, subgroups=pd.DataFrame({"half": half}))
+    curve.write(run.path)
+    given = gather(run)
+    assert given.curve is not None
+    at = headline(given.curve)
+    numbers = next(one for one in curves_chapter(given.curve, at).items if one.name == "curve_svm")
+    assert isinstance(numbers, Listing)
+    own = [part[part["label"].astype(str) != "kind rare"].astype(str)
+           for _, part in curve.predictions.groupby("repeat")]
+    expected = np.mean([
+        recall_score(part["label"] == name, part["predicted"] == name)
+        for part in own for name in ("kind 0", "kind 1")
+    ])
+    assert numbers.table["without_tiny"].tolist() == [pytest.approx(expected)]
+    assert f"[{share(expected)}]" in str(numbers.rows[0][-1])
+    assert "In brackets: without the classes of fewer than 10 test images." in numbers.caption
+    halves = item(chapter_of(given), "strata_half")
+    assert isinstance(halves, Listing)
+    assert "In brackets" in halves.caption
+    assert "[" in str(halves.rows[0][-1])

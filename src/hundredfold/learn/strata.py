@@ -13,7 +13,7 @@ from hundredfold.learn.budgets import draw_labels
 from hundredfold.learn.refits import Refit, refitted
 from hundredfold.learn.scores import Said
 from hundredfold.learn.study import Cell, Study, Vectors
-from hundredfold.metrics import Resamples, group_codes, measure
+from hundredfold.metrics import WITHOUT_TINY, Resamples, group_codes, measure
 
 __all__ = ["COLUMNS", "by_stratum", "without_site"]
 
@@ -21,7 +21,7 @@ COLUMNS = (
     "by", "stratum", "labels", "encoder", "classifier", "n_per_class", "class", "metric", "value", "low",
     "high", "n_test", "n_groups", "n_classes",
 )
-METRICS = ("balanced_accuracy", "recall")
+METRICS = ("balanced_accuracy", WITHOUT_TINY, "recall")
 #: What the labels were: those of the curve, or those of the other sites only.
 OWN, OTHERS = "as in the curve", "of the other sites"
 
@@ -40,7 +40,8 @@ def by_stratum(study: Study, said: Mapping[Cell, Said], strata: pd.DataFrame) ->
 
     Returns:
         the columns ``COLUMNS``: ``value`` is the mean over the repeats, ``class`` is missing for the balanced
-        accuracy, which is over the ``n_classes`` that have test images in the stratum.
+        accuracy, which is over the ``n_classes`` that have test images in the stratum, and for that without
+        the classes of fewer than ten test images there.
     """
     rows: list[dict[str, Any]] = []
     for column in strata:

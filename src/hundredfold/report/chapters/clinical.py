@@ -56,9 +56,10 @@ def clinical_chapter(material: Material, at: Headline) -> Chapter | None:
         title = f"Thresholds aimed at {_aim(found)}"
         items.append(_operating(chosen, where, "operating_chosen", title))
     items += _curves(found, own, chosen, where)
-    items += _patients(found)
+    patients, mixed = _patients(found)
+    items += patients
     items += strata_listings(material.strata, at)
-    sentences = [MEANINGS, *_prevalence(found, material), *_chosen(found), *_widths(found)]
+    sentences = [MEANINGS, *_prevalence(found, material), *_chosen(found), *mixed, *_widths(found)]
     if own[[f"{name}_low" for name in VALUES]].isna().any(axis=None):
         sentences.append(FEW)
     return Chapter("clinical", "In clinical terms", sentences, items)
@@ -157,14 +158,16 @@ def _areas(table: pd.DataFrame, kind: str) -> str:
     )
 
 
-def _patients(found: Judged) -> list[Listing]:
+def _patients(found: Judged) -> tuple[list[Listing], list[str]]:
+    """The table of patients, or why there is none."""
     known = found.patient[found.patient >= 0]
     if not len(known) or np.bincount(known).max() < 2:
-        return []
+        return [], []
     table, patients = patients_table(found)
     mixed, pure = patients.mixed, len(patients.group)
     if pure <= mixed:  # a smear with many kinds of cells has no class of its own
-        return []
+        several = f"{mixed:,} of the {mixed + pure:,} test groups have images of several classes"
+        return [], [f"{several}, so there is no answer by patient."]
 
     def value(row: object, level: str) -> Cell:
         low, high = getattr(row, f"{level}_low"), getattr(row, f"{level}_high")
@@ -185,4 +188,4 @@ def _patients(found: Judged) -> list[Listing]:
         f"{left_out}"
     )
     head = ["share found", "patients", "images", "image by image", "mean score", "majority"]
-    return [Listing("patients", "By patient", caption, head, rows, table, wide=True)]
+    return [Listing("patients", "By patient", caption, head, rows, table, wide=True)], []

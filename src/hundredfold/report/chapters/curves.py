@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import pandas as pd
 
+from hundredfold.metrics import TINY, WITHOUT_TINY
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing, encoder_words, method_words
 from hundredfold.report.figures import learning_curves
 from hundredfold.report.tables import Headline, Point, curve_points, labels_words, points_of
@@ -27,6 +29,12 @@ NOTES = {
 }
 
 
+BRACKETS = f"In brackets: without the classes of fewer than {TINY} test images. "
+
+#: (encoder, classifier, labels per class) → balanced accuracy without the classes of few test images.
+Larger: TypeAlias = Mapping[tuple[str, str, int], float]
+
+
 def curve_exhibit(curve: pd.DataFrame, at: Headline) -> Exhibit:
     """The first figure: the headline's classifier on every encoder."""
     return _by_encoder(curve_points(curve), at.classifier, _guessing(curve))
@@ -39,8 +47,8 @@ def curves_chapter(curve: pd.DataFrame, at: Headline, resampled: str | None = No
     items: list[Exhibit | Listing] = [_by_encoder(points, name, chance) for name in others]
     if others:
         items.append(_by_classifier(points, at.encoder, chance))
-    tested = _test_images(curve)
-    items += [_numbers(points, name, tested) for name in (at.classifier, *others)]
+    tested, larger = _test_images(curve), _without_tiny(curve)
+    items += [_numbers(points, name, tested, larger) for name in (at.classifier, *others)]
     items += [_other_metric(curve, metric, at) for metric in METRICS if (curve["metric"] == metric).any()]
     sentences = (
         "Balanced accuracy: the share of a class's images that are found, averaged over the classes.",
@@ -85,22 +93,25 @@ def _curve(
     return Exhibit(file, title, caption, f"Learning curves: {'; '.join(told)}.", figure, lines)
 
 
-def _numbers(points: pd.DataFrame, classifier: str, tested: str) -> Listing:
+def _numbers(points: pd.DataFrame, classifier: str, tested: str, larger: Larger) -> Listing:
     lines = points[points["classifier"] == classifier]
     encoders = _ordered(lines["encoder"])
     rows: list[list[Cell | str]] = []
     for budget in sorted(lines["n_per_class"].unique()):
         beside = points_of(lines[lines["n_per_class"] == budget])
         star = "*" if any(point.capped for point in beside) else ""
-        rows.append([f"{budget:,}{star}", f"{beside[0].n_labels:,.0f}", *_values(beside, encoders)])
+        rows.append([f"{budget:,}{star}", f"{beside[0].n_labels:,.0f}", *_values(beside, encoders, larger)])
+    keys = zip(lines["encoder"], lines["classifier"], lines["n_per_class"], strict=True)
+    without = [larger.get((str(e), str(c), int(n)), float("nan")) for e, c, n in keys]
+    brackets = BRACKETS if larger else ""
     noted = "* Some classes have fewer labels and give all they have. " if lines["capped"].any() else ""
     return Listing(
         _file("curve", classifier),
         f"Balanced accuracy, {method_words(classifier)}",
-        f"{NOTES[_band(lines)]}{noted}{tested}",
+        f"{NOTES[_band(lines)]}{brackets}{noted}{tested}",
         ["labels per class", "labels in all", *(encoder_words(name) for name in encoders)],
         rows,
-        lines,
+        lines.assign(without_tiny=without) if larger else lines,
         words=0,
     )
 
@@ -124,15 +135,23 @@ def _other_metric(curve: pd.DataFrame, metric: str, at: Headline) -> Listing:
     )
 
 
-def _values(points: Sequence[Point], encoders: Sequence[str]) -> list[Cell]:
+def _values(points: Sequence[Point], encoders: Sequence[str], larger: Larger | None = None) -> list[Cell]:
     by_encoder = {point.encoder: point for point in points}
-    return [_value(by_encoder.get(name)) for name in encoders]
+    return [_value(by_encoder.get(name), larger or {}) for name in encoders]
 
 
-def _value(point: Point | None) -> Cell:
+def _value(point: Point | None, larger: Larger) -> Cell:
     if point is None:
         return Cell("–")
-    return Cell(share(point.value), note=interval(point.low, point.high) if point.band else "")
+    without = larger.get((point.encoder, point.classifier, point.n_per_class))
+    ends = interval(point.low, point.high) if point.band else ""
+    brackets = "" if without is None else f" [{share(without)}]"
+    return Cell(share(point.value), note=f"{ends}{brackets}".strip())
+
+
+def _without_tiny(curve: pd.DataFrame) -> dict[tuple[str, str, int], float]:
+    points = points_of(curve_points(curve, WITHOUT_TINY))
+    return {(str(p.encoder), str(p.classifier), int(p.n_per_class)): p.value for p in points}
 
 
 def _band(lines: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from hundredfold.metrics import TINY
+from hundredfold.metrics import TINY, WITHOUT_TINY
 from hundredfold.report.chapters.base import Cell, Listing
 from hundredfold.report.tables import Headline, at_point
 from hundredfold.report.words import interval, share, shown
@@ -23,6 +23,7 @@ LEFT_OUT = (
     "Without its labels: the same test images, judged by classifiers that learned from labels of the other "
     "sites only, as at a hospital that gave none (its unlabelled images may have been part of pre-training)."
 )
+BRACKETS = f"In brackets: without the classes of fewer than {TINY} test images there."
 ABOUT = "The balanced accuracy is over the classes that have test images there, so compare it with care."
 
 
@@ -40,18 +41,24 @@ def strata_listings(strata: pd.DataFrame | None, at: Headline) -> list[Listing]:
 
 
 def _overall(rows: pd.DataFrame, by: str) -> Listing:
-    table = rows[rows["metric"] == "balanced_accuracy"].drop(columns=["class", "metric"])
+    table = rows[rows["metric"] == "balanced_accuracy"].drop(columns="class")
+    larger = rows[rows["metric"] == WITHOUT_TINY].drop(columns="class")
     kinds = [kind for kind in (OWN, OTHERS) if (table["labels"] == kind).any()]
     told = {OWN: "balanced accuracy", OTHERS: "without its labels"}
     lines: list[list[Cell | str]] = []
     for stratum, same in table.groupby("stratum", sort=False):
         first = same.iloc[0]
         counts = [f"{first['n_test']:,}", f"{first['n_groups']:,}", f"{first['n_classes']:,}"]
-        lines.append([shown(stratum), *counts, *(_cell(same[same["labels"] == kind]) for kind in kinds)])
+        other = larger[larger["stratum"] == stratum]
+        lines.append([
+            shown(stratum), *counts,
+            *(_cell(same[same["labels"] == kind], larger=other[other["labels"] == kind]) for kind in kinds),
+        ])
     notes = [*([SITES] if by == "site" else []), *([LEFT_OUT] if OTHERS in kinds else []), ABOUT]
+    notes += [BRACKETS] if len(larger) else []
     head = [shown(by), "test images", "groups", "classes", *(told[kind] for kind in kinds)]
     name = f"strata_{_file(by)}"
-    return Listing(name, f"By {shown(by)}", " ".join(notes), head, lines, table)
+    return Listing(name, f"By {shown(by)}", " ".join(notes), head, lines, pd.concat([table, larger]))
 
 
 def _by_class(rows: pd.DataFrame, by: str) -> Listing:
@@ -69,12 +76,13 @@ def _by_class(rows: pd.DataFrame, by: str) -> Listing:
     return Listing(f"recall_{_file(by)}", f"Recall by {shown(by)}", caption, head, lines, table)
 
 
-def _cell(rows: pd.DataFrame, *, counted: bool = False) -> Cell:
+def _cell(rows: pd.DataFrame, *, counted: bool = False, larger: pd.DataFrame | None = None) -> Cell:
     if rows.empty:
         return Cell("–")
     row = rows.iloc[0]
     ends = interval(row["low"], row["high"])
-    note = "; ".join(part for part in (f"{row['n_test']:,}" if counted else "", ends) if part)
+    without = "" if larger is None or larger.empty else f"[{share(larger.iloc[0]['value'])}]"
+    note = "; ".join(part for part in (f"{row['n_test']:,}" if counted else "", ends, without) if part)
     return Cell(share(row["value"]), note=note)
 
 
