@@ -5,10 +5,10 @@
     python benchmarks/forecast.py ../shared/data/*
 
 Curves of colour histograms and of small thumbnails, three classifiers, three test sets a data set. Of each
-curve everything right of a point is hidden, up to four times its labels, and forecast from what is left of it.
-Prints, by set (SVM and logistic regression) and by classifier, how often the interval holds the measured gain,
-with the widening for what lies beyond the curve, without it, and with the one that the other sets ask for.
-Writes ``benchmarks/results/forecast.json``.
+curve everything right of a point is hidden, up to four times its labels, and forecast from what is left of
+it. Prints, by set (SVM and logistic regression) and by classifier, how often the interval holds the measured
+gain, with the widening for what lies beyond the curve, without it, and with the one that the other sets ask
+for. Writes ``benchmarks/results/forecast.json``.
 """
 
 from __future__ import annotations

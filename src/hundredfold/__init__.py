@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hundredfold.predict.predictor import Predictor
     from hundredfold.rundir import RunDirectory
     from hundredfold.views.multicrop import MultiCrop
+    from hundredfold.workflows.compare import compare
     from hundredfold.workflows.curve import curve
     from hundredfold.workflows.demo import demo
     from hundredfold.workflows.embed import embed
@@ -59,6 +60,7 @@ __all__ = [
     "PixelStore",
     "Predictor",
     "RunDirectory",
+    "compare",
     "curve",
     "demo",
     "embed",

@@ -35,6 +35,7 @@ VERBS = {
     "pretrain": "Pre-train a backbone with DINO on unlabelled images; test and audit images are left out.",
     "embed": "Turn every image into a vector.",
     "curve": "Fit the classifiers to 1 … 1000 labels a class and judge them on the fixed test images.",
+    "compare": "Set the learning curves of several runs beside each other.",
     "fit": "Fit a classifier to all labels that are not held out, and write it with its encoder.",
     "predict": "Label the images of a folder or table.",
     "report": "Write RUN/report.html and RUN/figures; an earlier report is replaced.",
@@ -149,7 +150,10 @@ def _command(verb: Verb[Any, Any], *, with_file: bool) -> Callable[..., None]:
     def command(*values: Any, **given: Any) -> None:
         file = given.pop("config", None)
         named = dict(zip(verb.settings.positional, values, strict=False)) | given
-        named = {name: _split(value) if name in lists else value for name, value in named.items()}
+        named = {
+            name: _split(value) if name in lists and isinstance(value, str) else value
+            for name, value in named.items()
+        }
         verb(**(_from_file(file, verb) if file else {}) | named)
 
     known = verb.settings.parameters()
@@ -166,7 +170,9 @@ def _option(settings: type[Settings], parameter: inspect.Parameter, *, required:
     shown: dict[str, Any] = {"help": text, "show_default": _shown(parameter.default)}
     if parameter.default is None or parameter.default is False or "default:" in text:
         shown["show_default"] = False
-    if get_origin(kind) is tuple:
+    if get_origin(kind) is tuple and parameter.name in settings.positional:
+        shown["consume_multiple"] = True  # one after the other: RUN RUN …
+    elif get_origin(kind) is tuple:
         shown["metavar"] = f"{get_args(kind)[0].__name__.upper()},…"
         kind = str
     if group := _group(settings, parameter.name):

@@ -2,6 +2,7 @@
 
 from hundredfold.config.base import ResumableSettings, Settings, Verb, check_unchanged, verb
 from hundredfold.config.clinical import ClinicalChoices, ReportChoices
+from hundredfold.config.compare import CompareSettings
 from hundredfold.config.curve import CurveChoices, CurveSettings
 from hundredfold.config.embed import EmbedChoices, EmbedSettings
 from hundredfold.config.fit import FitChoices, FitSettings, PredictSettings
@@ -11,6 +12,7 @@ from hundredfold.config.scan import ScanChoices, ScanSettings
 
 __all__ = [
     "ClinicalChoices",
+    "CompareSettings",
     "CurveChoices",
     "CurveSettings",
     "DemoSettings",

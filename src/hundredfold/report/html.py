@@ -26,7 +26,7 @@ from hundredfold.report.tables import Headline, headline
 from hundredfold.report.words import shown
 from hundredfold.rundir import RunDirectory, write_text
 
-__all__ = ["write_report"]
+__all__ = ["headline_of", "write_report"]
 
 
 def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> Path:
@@ -42,7 +42,7 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
         SettingsError: a prevalence is of no class with test images, or they do not make 1.
     """
     material = gather(run, prevalence)
-    at = None if material.curve is None or material.curve.empty else _headline(material, material.curve)
+    at = headline_of(material)
     first = None if material.curve is None or at is None else curve_exhibit(material.curve, at)
     compared = contest(material, at)
     chapters = _chapters(material, at, compared)
@@ -68,9 +68,12 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
     return run / "report.html"
 
 
-def _headline(material: Material, curve: pd.DataFrame) -> Headline:
+def headline_of(material: Material) -> Headline | None:
+    """The point that the report speaks of, with the predictor's classifier; ``None`` without a curve."""
+    if material.curve is None or material.curve.empty:
+        return None
     fitted = (material.predictor or {}).get("classifier")
-    return headline(curve, fitted if isinstance(fitted, str) else None)
+    return headline(material.curve, fitted if isinstance(fitted, str) else None)
 
 
 def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | None) -> list[Chapter]:

@@ -18,7 +18,10 @@ from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import InputError
 from hundredfold.rundir import RunDirectory
 
-__all__ = ["Material", "as_evaluated", "gather", "read_metrics", "without_repeats"]
+__all__ = [
+    "Material", "as_evaluated", "evaluated_images", "gather", "read_metrics", "settings_of",
+    "without_repeats",
+]
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Material:
 def gather(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> Material:
     """Read every part that exists in ``run``; ``prevalence`` is what its reader states."""
     predictor = run / "predictor" / "predictor.json"
-    settings = _settings(run / "config.yaml")
+    settings = settings_of(run)
     predictions = _parquet(run / "predictions.parquet")
     images = ImageTable.read(path) if (path := run / "images.parquet").exists() else None
     embeddings = _embeddings(run / "embeddings")
@@ -95,6 +98,17 @@ def gather(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> 
         strata=_names(run / "strata.csv", "encoder", "classifier", "class", "by", "stratum"),
         prevalence=prevalence or {},
     )
+
+
+def evaluated_images(run: RunDirectory) -> ImageTable | None:
+    """The images of a curve with its labels and test set, from the run or from what its curve was made of."""
+    settings, predictions = settings_of(run), _parquet(run / "predictions.parquet")
+    made_of = Path(settings.get("curve", {}).get("embeddings") or run.path)
+    places = [run.path, made_of, made_of.absolute().parent.parent, *sorted(made_of.glob("embeddings/*"))]
+    found = [place / "images.parquet" for place in places if (place / "images.parquet").is_file()]
+    if not found or predictions is None:
+        return None
+    return as_evaluated(ImageTable.read(found[0]), settings, predictions)
 
 
 def without_repeats(curve: pd.DataFrame) -> pd.DataFrame:
@@ -144,7 +158,9 @@ def _parsed(line: str) -> dict[str, Any] | None:
         return None
 
 
-def _settings(path: Path) -> dict[str, dict[str, Any]]:
+def settings_of(run: RunDirectory) -> dict[str, dict[str, Any]]:
+    """``config.yaml``: verb → setting → value; empty where there is none."""
+    path = run / "config.yaml"
     return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
 
 

@@ -14,7 +14,9 @@ from hundredfold.report.words import shown
 __all__ = ["citations", "record_chapter"]
 
 #: settings that hold paths; the page shows their last part, since a page is passed on.
-PATHS = frozenset({"images", "labels", "out", "pixels", "embeddings", "predictor", "run"})
+PATHS = frozenset(
+    {"images", "labels", "out", "pixels", "embeddings", "predictor", "run", "runs", "encoder", "encoders"}
+)
 NOT_TOLD = frozenset({"resume", "alarms", "schema_version"})
 
 NIELSEN = (
@@ -132,6 +134,8 @@ def _is_told(name: str, value: object) -> bool:
 def _told(name: str, value: object) -> str:
     if value is None:
         return "–"
+    if name in PATHS and isinstance(value, list | tuple):
+        return shown(", ".join(_told(name, part) for part in value), 300) or "–"
     if name in PATHS:
         return shown(str(value).rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1], 60)
     if isinstance(value, bool):

@@ -1,0 +1,141 @@
+"""``compare``: the learning curves of several runs and encoders, in one figure, one table and one report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hundredfold.config import CompareSettings, CurveSettings, EmbedSettings, verb
+from hundredfold.errors import RunMissingError
+from hundredfold.progress import say
+from hundredfold.rundir import RunDirectory, atomic_write
+
+if TYPE_CHECKING:
+    from hundredfold.data.table import ImageTable
+    from hundredfold.learn.together import Measured
+
+__all__ = ["compare"]
+
+#: what is true of the test for every run compared
+SHARED = (
+    "classes", "test_images", "test_groups", "classes_without_test_images", "intervals", "leak",
+    "classes_without_training_images", "classes_left_out",
+)
+
+
+@verb(CompareSettings)
+def compare(settings: CompareSettings) -> RunDirectory:
+    """Set the learning curves of several runs beside each other.
+
+    The runs must have been judged on the same test images with the same labels. Where they gave their
+    classifiers the same labels too, methods are compared draw by draw, else the draws are resampled apart,
+    and the report says so. ``encoders`` are embedded and measured first, as the first run was, in
+    ``OUT/encoders``.
+    Writes ``curve.csv``, ``curve.parquet``, ``predictions.parquet``, ``comparison.csv`` (differences with
+    intervals and p-values corrected by Holm), ``figures/`` and ``report.html``.
+
+    Raises:
+        RunMissingError: a run has no learning curve, or not the images that tell the groups.
+        SplitError: the runs were not judged on the same test images.
+        SettingsError: an encoder is unknown.
+        RunExistsError: OUT holds a comparison and ``resume`` is not set.
+    """
+    from hundredfold.learn.together import together
+
+    runs = [RunDirectory.open(path) for path in settings.runs]
+    measured = [_measured(run) for run in runs]
+    images = _images(runs[0])
+    together(measured)  # what cannot be compared is refused before anything is computed
+    run = RunDirectory.create(settings.out)
+    with run.stage("compare", settings=settings, resume=settings.resume):
+        if settings.encoders:
+            measured.append(_measured(_more(settings, runs[0])))
+        curve, draws = together(measured)
+        curve.write(run.path)
+        images.write(run / "images.parquet")
+        run.record(
+            curve=_facts(runs),
+            compare={"runs": [one.name for one in measured], "draws": draws, "encoders": list(draws)},
+        )
+    _report(run)
+    return run
+
+
+def _measured(run: RunDirectory) -> Measured:
+    from hundredfold.learn.curve import LearningCurve
+    from hundredfold.learn.together import Measured
+
+    if not run.done("curve"):
+        raise RunMissingError(
+            "the run has no finished learning curve", where=run.path, remedy="Run `hundredfold curve` first."
+        )
+    facts = run.state.get("curve") or {}
+    return Measured(run.path.resolve().name, LearningCurve.read(run.path), facts.get("draws"))
+
+
+def _images(run: RunDirectory) -> ImageTable:
+    """The images of a run as its curve judged them: with groups, where its test images have any."""
+    from hundredfold.report.material import evaluated_images
+
+    images = evaluated_images(run)
+    tested = (run.state.get("curve") or {}).get("test_groups", 0)
+    if images is None or (tested and images.test.frame["group"].isna().all()):
+        raise RunMissingError(
+            "the images or labels that tell which test images belong together are not to be found",
+            where=run.path, remedy="Run `hundredfold curve` on a scanned run, or put the labels back.",
+        )
+    return images
+
+
+def _more(settings: CompareSettings, first: RunDirectory) -> RunDirectory:
+    """Embed the first run's images with further encoders, and measure them as that run was measured."""
+    from hundredfold.learn.study import NETWORK
+    from hundredfold.report.material import settings_of
+    from hundredfold.workflows.curve import curve
+    from hundredfold.workflows.embed import embed
+
+    out = settings.out / "encoders"
+    for spec in settings.encoders:
+        embed(settings.part(EmbedSettings, images=first.path, encoder=spec, out=out))
+    noted = settings_of(first).get("curve", {})
+    known = {name: value for name, value in noted.items() if name in CurveSettings.model_fields}
+    frozen = [name for name in known.get("classifiers", ()) if name != NETWORK]
+    return curve(CurveSettings.of(**{
+        **known, "classifiers": frozen or known.get("classifiers"), "embeddings": out, "out": out,
+        "resume": settings.resume,
+    }))
+
+
+def _facts(runs: list[RunDirectory]) -> dict[str, Any]:
+    """What the runs' curves note of the test, and what several of them note alike of the training side."""
+    every: list[Mapping[str, Any]] = [run.state.get("curve") or {} for run in runs]
+    facts = {name: every[0][name] for name in SHARED if name in every[0]}
+    seen = {encoder: count for one in every for encoder, count in (one.get("transductive") or {}).items()}
+    alike = [
+        name for name in ("train_images", "train_images_by_class")
+        if all(one.get(name) == every[0].get(name) for one in every) and name in every[0]
+    ]
+    return {**facts, **{name: every[0][name] for name in alike}, "transductive": seen}
+
+
+def _report(run: RunDirectory) -> None:
+    from hundredfold.report.contest import contest
+    from hundredfold.report.html import headline_of, write_report
+    from hundredfold.report.material import gather
+
+    with run.stage("report", settings=None, resume=True):
+        material = gather(run)
+        if (table := contest(material, headline_of(material))) is not None:
+            with atomic_write(run / "comparison.csv") as path:
+                table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+            say(_told(run / "comparison.csv", table))
+        page = write_report(run)
+    say(f"Report: {page}")
+
+
+def _told(path: Path, table: Any) -> str:
+    columns = ["other_encoder", "other_classifier", "difference", "low", "high", "p_holm"]
+    first = table.iloc[0]
+    head = f"{first['classifier']} on {first['encoder']} ({first['accuracy']:.3f}) beside the others"
+    return f"{head}, in {path}:\n{table[columns].round(3).to_string(index=False)}"

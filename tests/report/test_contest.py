@@ -1,0 +1,135 @@
+"""The sentence on the best method: what chose it, how it does beside the others, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hundredfold.data.table import ImageTable
+from hundredfold.report.contest import best_sentences, contest, contestant
+from hundredfold.report.material import Material
+from hundredfold.report.outlook import outlook_sentences
+from hundredfold.report.tables import Headline
+
+AT = Headline("pretrained", "svm", 100)
+IMAGES, CLASSES = 300, ("blast", "lymphocyte", "monocyte")
+BUDGETS = (1, 5, 10, 25, 50, 100)
+
+
+def material_of(skill: dict[tuple[str, str], float], choice: dict[str, Any] | None = None) -> Material:
+    """Methods that are right so often at 100 labels a class, and less often with fewer."""
+    random = np.random.default_rng(0)
+    truth = np.arange(IMAGES) % 3
+    luck = random.random((3, IMAGES))  # what is hard is hard for every method
+    rows = []
+    for (encoder, classifier), best in skill.items():
+        for n in BUDGETS:
+            for repeat in range(3):
+                wrong = luck[repeat] + 0.05 * random.random(IMAGES) > best - 0.3 * n**-0.5
+                guess = np.where(wrong, (truth + 1) % 3, truth)
+                rows.append(pd.DataFrame({
+                    "encoder": encoder, "classifier": classifier, "n_per_class": n, "repeat": repeat,
+                    "id": [f"{i:03d}" for i in range(IMAGES)],
+                    "label": np.array(CLASSES)[truth], "predicted": np.array(CLASSES)[guess],
+                }))
+    predictions = pd.concat(rows, ignore_index=True)
+    images = ImageTable.of({
+        "id": [f"{i:03d}" for i in range(IMAGES)], "label": np.array(CLASSES)[truth].tolist(),
+        "split": "test",
+    })
+    curve = predictions[["encoder", "classifier", "n_per_class", "repeat"]].drop_duplicates().assign(
+        metric="balanced_accuracy", value=0.5, capped=False, n_labels=1
+    )
+    sizes = {"blast": 300, "lymphocyte": 4850, "monocyte": 4850}
+    state = {"curve": {"choice": choice, "train_images_by_class": sizes}, "stages": {}}
+    return Material("run", state, {}, images=images, curve=curve, predictions=predictions)
+
+
+def told(material: Material) -> str:
+    table = contest(material, AT)
+    assert table is not None
+    return " ".join(best_sentences(material, table))
+
+
+CHOICE = {
+    "encoder": "pretrained", "classifier": "logistic", "n_per_class": 100,
+    "accuracy": {"pretrained/svm": 0.81, "pretrained/logistic": 0.86},
+}
+CLEAR = {("pretrained", "svm"): 0.75, ("pretrained", "logistic"): 0.9, ("thumbnail", "svm"): 0.6}
+
+
+def test_the_chosen_method_is_ahead_by_so_much_with_so_much_certainty() -> None:
+    words = told(material_of(CLEAR, CHOICE))
+    assert words.startswith(
+        "Best by cross-validation on the training labels, without the test images: logistic regression on "
+        "the pre-trained features (.86 there). On the test images it reaches ."
+    )
+    assert "it is ahead of 2 of the 2 others, by at least .1" in words
+    assert "(the SVM on the pre-trained features; 95\u00a0%\u00a0interval of the difference ." in words
+    assert "p-values corrected for 2 comparisons (Holm)" in words
+
+
+def test_a_choice_that_is_behind_on_the_test_images_is_told_so() -> None:
+    wrong = {**CHOICE, "classifier": "svm"}
+    words = told(material_of(CLEAR, wrong))
+    assert "it is ahead of 1 of the 2 others" in words
+    assert "behind 1, most behind .1" in words
+    assert "(logistic regression on the pre-trained features" in words
+
+
+def test_where_nothing_can_be_told_apart_it_is_said_plainly() -> None:
+    alike = dict.fromkeys(CLEAR, 0.8)
+    words = told(material_of(alike, CHOICE))
+    assert "it cannot be told from any of the 2 other methods there: every difference may be chance" in words
+    assert "ahead" not in words
+
+
+def test_the_test_set_chooses_nothing() -> None:
+    """Whatever the test images say, the contestant is what the training labels chose, else the headline's."""
+    for best in CLEAR:
+        skill = {method: 0.95 if method == best else 0.5 for method in CLEAR}
+        assert contestant(material_of(skill, CHOICE), AT) == Headline("pretrained", "logistic", 100)
+        assert contestant(material_of(skill), AT) == AT
+    unknown = {**CHOICE, "encoder": "gone"}
+    assert contestant(material_of(CLEAR, unknown), AT) == AT
+
+
+def test_without_a_choice_the_headline_is_set_beside_the_others() -> None:
+    words = told(material_of(CLEAR))
+    assert words.startswith("With 100 labels per class the SVM on the pre-trained features reaches .")
+    assert "cross-validation" not in words
+
+
+def test_too_few_groups_are_said_in_place_of_a_comparison() -> None:
+    material = material_of(CLEAR, CHOICE)
+    assert material.images is not None
+    few = material.images.assign(group=[f"p{i % 9}" for i in range(IMAGES)])
+    words = told(replace(material, images=few))
+    assert "which method is best cannot be told, since the test images are of fewer than 10 groups" in words
+    assert "p\u00a0" not in words
+    assert "cannot be forecast: the test images are of 9 groups" in outlook_sentences(
+        replace(material, images=few), AT
+    )[-1]
+
+
+@pytest.mark.parametrize(("n", "reads", "alone"), [(100, "3,300", "3,300"), (10, "330", "330")])
+def test_reads_of_a_rare_class(n: int, reads: str, alone: str) -> None:
+    words = outlook_sentences(material_of(CLEAR), replace(AT, n_per_class=n))[0]
+    assert words == (
+        f"Read at random, {n} labels of every class cost about {reads} reads; those of the rarest class "
+        f"alone (blast, 3\u00a0% of the labelled training images) about {alone}."
+    )
+    never = outlook_sentences(material_of(CLEAR), replace(AT, n_per_class=500))[0]
+    assert "all 10,000 hold only 300 of the rarest class" in never
+
+
+def test_the_forecast_is_told_or_refused() -> None:
+    assert outlook_sentences(material_of(CLEAR), AT)[1].startswith(
+        "Forecast from the learning curve: 50 more labels per class (from 100 to 150): "
+    )
+    knn = {("pretrained", "knn"): 0.8}
+    assert "follows no power law" in outlook_sentences(material_of(knn), replace(AT, classifier="knn"))[1]

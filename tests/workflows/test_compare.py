@@ -1,0 +1,110 @@
+"""``compare`` as a user calls it: encoders and runs beside each other, and what it refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import hundredfold
+from hundredfold.cli import main
+from hundredfold.data.smear import draw_smear
+from hundredfold.errors import RunExistsError, RunMissingError, SplitError
+from hundredfold.learn.curve import COLUMNS
+from hundredfold.rundir import RunDirectory
+
+SMALL: dict[str, Any] = {"budgets": (1, 5), "classifiers": ("svm", "logistic"), "repeats": 2, "bootstrap": 30}
+
+
+@pytest.fixture(scope="module")
+def smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cells whose slides are not told, so that each image is its own group."""
+    folder = draw_smear(tmp_path_factory.mktemp("smear"), images=160, size=24, seed=1)
+    labels = pd.read_csv(folder / "labels.csv")[["image", "label"]]
+    labels.to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(smear: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with thumbnails, measured."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    hundredfold.scan(smear / "images", labels=smear / "labels.csv", out=out)
+    hundredfold.embed(out, encoder="thumbnail", out=out)
+    hundredfold.curve(out, labels=smear / "labels.csv", out=out, **SMALL)
+    return out
+
+
+@pytest.fixture(scope="module")
+def compared(first: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """The run beside an encoder with random weights, and beside both concatenated, by the command line."""
+    out = tmp_path_factory.mktemp("compared") / "out"
+    encoders = "timm:test_resnet,timm:test_resnet+thumbnail"
+    assert main(["compare", str(first), "--encoders", encoders, "--weights", "none", "--out", str(out)]) == 0
+    return RunDirectory.open(out)
+
+
+@pytest.mark.slow
+def test_every_kind_of_encoder_is_in_one_table_and_report(compared: RunDirectory) -> None:
+    frame = pd.read_csv(compared / "curve.csv")
+    assert tuple(frame.columns) == COLUMNS
+    assert list(frame["encoder"].unique()) == ["thumbnail", "timm-test_resnet", "timm-test_resnet+thumbnail"]
+    table = pd.read_csv(compared / "comparison.csv")
+    assert table["family"].tolist() == [5] * 5
+    assert table["paired"].all()
+    assert (table["p_holm"] >= table["p"]).all()
+    page = (compared / "report.html").read_text(encoding="utf-8")
+    assert "The methods compared" in page
+    assert "timm-test_resnet+thumbnail" in page
+    assert "is not finished" not in page
+    for kind in ("png", "svg", "pdf", "csv"):
+        assert (compared / "figures" / f"curve_svm.{kind}").stat().st_size > 0
+    with pytest.raises(RunExistsError, match="resume"):
+        hundredfold.compare([compared.path / "encoders"], out=compared.path)
+
+
+@pytest.mark.slow
+def test_the_same_encoder_from_two_runs_is_taken_once(
+    compared: RunDirectory, first: Path, tmp_path: Path
+) -> None:
+    found = hundredfold.compare([first, compared.path / "encoders", first], out=tmp_path / "out")
+    frame = pd.read_csv(found / "curve.csv")
+    assert list(frame["encoder"].unique()) == ["thumbnail", "timm-test_resnet", "timm-test_resnet+thumbnail"]
+    joined, before = (pd.read_parquet(run / "predictions.parquet").astype(str) for run in (found, compared))
+    pd.testing.assert_frame_equal(joined, before)
+
+
+def test_other_draws_are_not_paired_and_the_report_says_so(first: Path, smear: Path, tmp_path: Path) -> None:
+    hundredfold.curve(first, labels=smear / "labels.csv", out=tmp_path / "second", seed=3, **SMALL)
+    found = hundredfold.compare([first, tmp_path / "second"], out=tmp_path / "out")
+    table = pd.read_csv(found / "comparison.csv")
+    assert set(table["other_encoder"]) | set(table["encoder"]) == {"first/thumbnail", "second/thumbnail"}
+    across = table["encoder"].str[:5] != table["other_encoder"].str[:5]
+    assert table["paired"].eq(~across).all()
+    page = (found / "report.html").read_text(encoding="utf-8")
+    assert "other draws of labels in 2 of 3 comparisons" in page
+    assert str(tmp_path) not in page
+
+
+def test_other_test_images_are_refused_by_name(first: Path, smear: Path, tmp_path: Path) -> None:
+    labels = pd.read_csv(smear / "labels.csv")
+    tested = pd.read_parquet(first / "predictions.parquet")["id"].astype(str).unique()
+    labels["split"] = ["test" if name in tested[:-2] else "train" for name in labels["image"]]
+    labels.to_csv(tmp_path / "other.csv", index=False)
+    shutil.copytree(first / "embeddings" / "thumbnail", tmp_path / "vectors")
+    hundredfold.curve(
+        tmp_path / "vectors", labels=tmp_path / "other.csv", out=tmp_path / "second", allow_leak=True, **SMALL
+    )
+    with pytest.raises(SplitError, match=r"2 test images of first are none of second") as caught:
+        hundredfold.compare([first, tmp_path / "second"], out=tmp_path / "out")
+    assert set(tested[-2:]) <= {word.strip("(),;") for word in str(caught.value).split()}
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_a_curve_is_refused(first: Path, tmp_path: Path) -> None:
+    bare = RunDirectory.create(tmp_path / "bare").path
+    with pytest.raises(RunMissingError, match="no finished learning curve"):
+        hundredfold.compare([first, bare], out=tmp_path / "out")
