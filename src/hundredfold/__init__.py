@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from hundredfold.workflows.predict import predict
     from hundredfold.workflows.pretrain import pretrain
     from hundredfold.workflows.report import report
+    from hundredfold.workflows.reproduce import reproduce
     from hundredfold.workflows.run import run
     from hundredfold.workflows.scan import scan
 
@@ -69,6 +70,7 @@ __all__ = [
     "predict",
     "pretrain",
     "report",
+    "reproduce",
     "run",
     "scan",
 ]

@@ -38,6 +38,7 @@ VERBS = {
     "compare": "Set the learning curves of several runs beside each other.",
     "fit": "Fit a classifier to all labels that are not held out, and write it with its encoder.",
     "predict": "Label the images of a folder or table.",
+    "reproduce": "Run the paper's experiment on a published data set, beside the published figures.",
     "report": "Write RUN/report.html and RUN/figures; an earlier report is replaced.",
 }
 

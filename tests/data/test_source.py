@@ -205,3 +205,19 @@ def test_a_folder_that_may_not_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0)
     with pytest.raises(InputError, match="cannot read a folder"):
         find_images(tmp_path)
+
+
+def test_a_table_may_say_where_each_image_lies(tmp_path: Path) -> None:
+    outside = draw(tmp_path / "pool" / "a.png")
+    draw(tmp_path / "project" / "b.png", 1)
+    (tmp_path / "project" / "list.csv").write_text(f"image,path,label\nfirst,{outside},cat\nb.png,,dog\n")
+    frame = find_images(tmp_path / "project" / "list.csv").frame
+    assert frame[["id", "label"]].to_numpy().tolist() == [["b.png", "dog"], ["first", "cat"]]
+    assert frame["path"].tolist() == [str(tmp_path / "project" / "b.png"), str(outside)]
+    assert frame["problem"].isna().all()
+
+
+def test_one_image_with_two_paths_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("image,path\na,x.png\na,y.png\n")
+    with pytest.raises(TableError, match=r"one image has two paths \(.*'a'\)"):
+        find_images(tmp_path / "list.csv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -185,4 +186,22 @@ def test_a_wrong_name_is_found_before_anything_is_written(
     weights = [] if "--weights" in setting else ["--weights", "none"]
     assert main(["run", *places, *weights, *setting]) == 2
     assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_that_is_there_takes_the_place_of_pre_training(
+    finished: hundredfold.RunDirectory, given: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(finished / "encoder", tmp_path / "mine")
+    quick = {**given, "encoder": str(tmp_path / "mine"), "classifiers": ("knn",), "classifier": "knn"}
+    run = hundredfold.run(**quick, out=tmp_path / "run")
+    assert list(run.state["stages"]) == ["scan", "embed", "curve", "fit", "report"]
+    assert {path.name for path in (run / "embeddings").iterdir()} == {"mine", "thumbnail"}
+    assert (run / "predictor" / "predictor.json").is_file()
+
+
+def test_an_encoder_with_random_weights_is_refused(given: dict[str, Any], tmp_path: Path) -> None:
+    """Its weights would be others when the predictor asks for them."""
+    with pytest.raises(SettingsError, match="random weights"):
+        hundredfold.run(**{**given, "encoder": "timm:test_resnet"}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -7,7 +7,8 @@ from hundredfold.config.curve import CurveChoices, CurveSettings
 from hundredfold.config.embed import EmbedChoices, EmbedSettings
 from hundredfold.config.fit import FitChoices, FitSettings, PredictSettings
 from hundredfold.config.pretrain import FittedChoices, PretrainChoices, PretrainSettings
-from hundredfold.config.run import DemoSettings, ReportSettings, RunSettings
+from hundredfold.config.reproduce import DatasetChoices, DatasetSettings, ReproduceSettings
+from hundredfold.config.run import DemoSettings, EncoderChoices, ReportSettings, RunSettings
 from hundredfold.config.scan import ScanChoices, ScanSettings
 
 __all__ = [
@@ -15,9 +16,12 @@ __all__ = [
     "CompareSettings",
     "CurveChoices",
     "CurveSettings",
+    "DatasetChoices",
+    "DatasetSettings",
     "DemoSettings",
     "EmbedChoices",
     "EmbedSettings",
+    "EncoderChoices",
     "FitChoices",
     "FitSettings",
     "FittedChoices",
@@ -26,6 +30,7 @@ __all__ = [
     "PretrainSettings",
     "ReportChoices",
     "ReportSettings",
+    "ReproduceSettings",
     "ResumableSettings",
     "RunSettings",
     "ScanChoices",

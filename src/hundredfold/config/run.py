@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from hundredfold.config.base import ResumableSettings
+from hundredfold.config.base import ResumableSettings, Settings
 from hundredfold.config.clinical import ReportChoices
 from hundredfold.config.curve import CurveChoices
 from hundredfold.config.embed import EmbedChoices
@@ -16,19 +16,32 @@ from hundredfold.config.fit import FitChoices
 from hundredfold.config.pretrain import PretrainChoices
 from hundredfold.config.scan import ScanChoices
 
-__all__ = ["DemoSettings", "ReportSettings", "RunSettings"]
+__all__ = ["PRESETS", "DemoSettings", "EncoderChoices", "ReportSettings", "RunSettings"]
+
+#: Those of every verb of the chain together.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    name: {**PretrainChoices.presets[name], **CurveChoices.presets[name]} for name in PretrainChoices.presets
+}
+
+
+class EncoderChoices(Settings):
+    """Whether the chain pre-trains, or takes an encoder that is there."""
+
+    encoder: str | None = Field(
+        None,
+        description="An encoder in place of pre-training, named as for embed: a run, an encoder folder, "
+        "timm:NAME, hf:NAME, thumbnail, or several joined by '+'.",
+    )
 
 
 class RunSettings(
-    ReportChoices, FitChoices, CurveChoices, PretrainChoices, EmbedChoices, ScanChoices, ResumableSettings
+    ReportChoices, EncoderChoices, FitChoices, CurveChoices, PretrainChoices, EmbedChoices, ScanChoices,
+    ResumableSettings,
 ):
     """The settings of ``run``: those of every verb it calls."""
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        name: {**PretrainChoices.presets[name], **CurveChoices.presets[name]}
-        for name in PretrainChoices.presets
-    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     images: Path = Field(description="A folder of images, or a CSV or Parquet table that lists them.")
     labels: Path = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")

@@ -13,7 +13,7 @@ import pandas as pd
 from hundredfold.data.labels import LABEL_COLUMNS, LabelSet
 from hundredfold.data.rows import TABLE_SUFFIXES, existing, read_rows
 from hundredfold.data.table import ImageTable
-from hundredfold.errors import InputError
+from hundredfold.errors import InputError, TableError
 
 __all__ = ["Found", "find", "find_images"]
 
@@ -59,8 +59,9 @@ def find(source: Path) -> Found:
     A folder is searched with all its sub-folders. Passed over: hidden files, files that are no
     images by their suffix (tables, texts, archives …), links to folders, links that leave the
     folder, and run directories. A table (CSV or Parquet) has the column ``image``, a path relative
-    to the table's folder, and may have ``label``, ``group``, ``site``, ``split``; an image that it
-    lists but that is not there gets the problem ``no_file``. Each frame of a multi-frame
+    to the table's folder, and may have ``label``, ``group``, ``site``, ``split``, and ``path``, where the
+    file lies if ``image`` is only its name; an image that it lists but that is not there gets the
+    problem ``no_file``. Each frame of a multi-frame
     DICOM file is an image of its own, ``path#n``, and the file their group.
 
     Args:
@@ -68,7 +69,7 @@ def find(source: Path) -> Found:
 
     Raises:
         InputError: there is no such path, it is neither a folder nor a table, or it has no images.
-        TableError: the table cannot be read.
+        TableError: the table cannot be read, or gives one image two paths.
     """
     if existing(source, "a folder of images, or a table that lists them").is_dir():
         found = _in_folder(source)
@@ -161,13 +162,19 @@ def _spelt(name: str) -> str:
 
 
 def _in_table(path: Path) -> ImageTable:
-    rows = read_rows(path, required=("image",), optional=LABEL_COLUMNS).dropna(subset="image")
-    base = path.absolute().parent
-    paths = pd.Series([os.path.normpath(base / name) for name in rows["image"]], dtype="str")
-    # An image outside the table's folder keeps its whole path as its id.
-    rows["image"] = paths.str.removeprefix(f"{base}{os.sep}").str.replace(os.sep, "/").to_numpy()
-    listed = pd.DataFrame({"id": rows["image"].to_numpy(), "path": paths})
-    listed = listed.drop_duplicates("id").sort_values("id", ignore_index=True)
+    rows = read_rows(path, required=("image",), optional=("path", *LABEL_COLUMNS)).dropna(subset="image")
+    base, named = path.absolute().parent, "path" in rows
+    places = rows["path"].fillna(rows["image"]) if named else rows["image"]
+    paths = pd.Series([os.path.normpath(base / name) for name in places], dtype="str")
+    if not named:  # An image outside the table's folder keeps its whole path as its id.
+        rows["image"] = paths.str.removeprefix(f"{base}{os.sep}").str.replace(os.sep, "/").to_numpy()
+    listed = pd.DataFrame({"id": rows["image"].to_numpy(), "path": paths}).drop_duplicates()
+    if (twice := listed["id"].duplicated()).any():
+        raise TableError(
+            "one image has two paths", where=f"{path}, {listed['id'][twice].iloc[0]!r}",
+            remedy="Give each file a name of its own in the column 'image'.",
+        )
+    listed = listed.sort_values("id", ignore_index=True)
     absent = ~listed["path"].map(lambda name: Path(name).is_file()).to_numpy(dtype=bool)
     nothing = pd.Series(None, index=listed.index, dtype=object)
     listed["problem"] = nothing.mask(absent, "no_file")

@@ -27,6 +27,7 @@ FEW = (
     "With fewer than 10 there is no interval: how the accuracy varies from patient to patient cannot be told."
 )
 ABSENT = "nothing can be said of them, and the balanced accuracy leaves them out."
+PARTIAL = "These results cannot be set beside published ones."
 SMALL = "each counts as much as a large class in the balanced accuracy, so a few images move it."
 SMALL_TRAINING = "they had too few labelled training images; every number is without them."
 NO_INTERVAL = "The ranges shown are those of the draws of labels and say nothing of other patients."
@@ -42,7 +43,7 @@ class Caution:
 
 def cautions(material: Material, at: Headline | None) -> list[Caution]:
     """What to keep in mind, the gravest first."""
-    found = [*_leaks(material), *_alarms(material)]
+    found = [*_leaks(material), *_alarms(material), *_partial(material)]
     tested = _test_images(material)
     if len(tested):
         found += [*_groups(material), *_test_set(tested)]
@@ -76,6 +77,15 @@ def _told(alarm: object) -> str:
     if isinstance(alarm, dict):
         return shown("; ".join(f"{name}: {value}" for name, value in alarm.items()), 300)
     return shown(alarm, 300)
+
+
+def _partial(material: Material) -> list[Caution]:
+    """A published data set of which a part is not there."""
+    facts = material.state.get("dataset") or {}
+    if not facts.get("missing"):
+        return []
+    number = f"{facts['missing']:,} of {facts['published']:,}"
+    return [Caution("The data set is not whole.", f"{number} published images are missing. {PARTIAL}")]
 
 
 def _test_images(material: Material) -> pd.Series:

@@ -50,7 +50,8 @@ class _End(NamedTuple):
 @drawn
 def learning_curves(
     points: pd.DataFrame, *, by: str, names: Mapping[str, str], ylabel: str, chance: float | None = None,
-    references: Mapping[str, float] | None = None, width: float = WIDTH,
+    references: Mapping[str, float] | None = None, published: pd.DataFrame | None = None,
+    width: float = WIDTH,
 ) -> Figure:
     """Accuracy against labels per class (below) and images read for them (above), one line a ``by``.
 
@@ -61,12 +62,13 @@ def learning_curves(
         ylabel: what the points measure.
         chance: accuracy of guessing, drawn if the axis reaches it.
         references: words → an accuracy to reach, drawn as a dashed line.
+        published: lines to stand beside, ``by, n_per_class, value``; dashed, in the colour of their name.
         width: of the figure in inches.
     """
     every = [*names.values(), *(references or {}), *([] if chance is None else ["guessing"])]
     figure, axes = plain_axes(width, max(0.68 * width, _room_for(every) + 1.15))
-    ends = _draw(axes, points, by, names, references=references or {}, chance=chance)
-    _label_axis(axes, points)
+    ends = _draw(axes, points, by, names, references=references or {}, chance=chance, published=published)
+    _label_axis(axes, points if published is None else pd.concat([points, published]))
     axes.set_ylabel(ylabel)
     _name_ends(axes, ends)
     _thin_labels(axes)
@@ -107,22 +109,28 @@ def curve_panels(
 
 def _draw(
     axes: Axes, points: pd.DataFrame, by: str, names: Mapping[str, str], *,
-    references: Mapping[str, float], chance: float | None = None,
+    references: Mapping[str, float], chance: float | None = None, published: pd.DataFrame | None = None,
 ) -> list[_End]:
-    """The lines with their bands, and the reference lines; tells where they end."""
-    ends = []
+    """The lines with their bands, the published ones, and the reference lines; tells where they end."""
+    ends, published = [], points[:0] if published is None else published
     for position, (key, (colour, dashes)) in enumerate(zip(names, looks(list(names)), strict=True)):
         line = points[points[by].astype(str) == key].sort_values("n_per_class")
-        if line.empty:
+        other = published[published[by].astype(str) == key].sort_values("n_per_class")
+        if line.empty and other.empty:
             continue
         _line_with_band(axes, line, colour, dashes, MARKERS[position % len(MARKERS)])
-        last = line.iloc[-1]
+        axes.plot(
+            other["n_per_class"].to_numpy(float), other["value"].to_numpy(float), color=colour,
+            linestyle=DOTTED, linewidth=1.1, zorder=2.5,
+        )
+        last = (other if line.empty else line).iloc[-1]
         ends.append(_End(float(last["n_per_class"]), float(last["value"]), names[key], colour))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: share(value, 1) if value else "0"))
-    low, high = _limits(points, references)
+    every = pd.concat([points, published])
+    low, high = _limits(every, references)
     axes.set_ylim(low, high)
     guessing = {"guessing": chance} if chance is not None and chance > low else {}
-    edge = float(points["n_per_class"].max())
+    edge = float(every["n_per_class"].max())
     for words, value in {**references, **guessing}.items():
         axes.axhline(value, color=MUTED, linewidth=0.8, linestyle=DOTTED, zorder=1)
         ends.append(_End(edge, value, words, MUTED))
@@ -153,12 +161,13 @@ def _label_axis(axes: Axes, points: pd.DataFrame, *, above: bool = True) -> None
     axes.set_xlabel("labels per class")
     if not above:
         return
+    points = points[points["n_labels"].notna()]
     known = "n_read" in points and points["n_read"].notna().all()
-    totals = points.groupby("n_per_class")["n_read" if known else "n_labels"].mean()
+    totals = points.groupby("n_per_class")["n_read" if known else "n_labels"].mean().reindex(budgets)
     upper = axes.secondary_xaxis("top")
     upper.xaxis.set_major_locator(FixedLocator(budgets))
     upper.xaxis.set_minor_locator(NullLocator())
-    upper.set_xticklabels([compact(totals[budget]) for budget in budgets], fontsize=small())
+    upper.set_xticklabels([compact(total) if total > 0 else "" for total in totals], fontsize=small())
     upper.set_xlabel("images read at random until each class has them" if known else "labels in all",
                      fontsize=small(), color=MUTED)
     upper.spines["top"].set_visible(False)

@@ -16,6 +16,7 @@ from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.compared import compared_chapter
 from hundredfold.report.chapters.curves import curve_exhibit, curves_chapter
 from hundredfold.report.chapters.data import data_chapter
+from hundredfold.report.chapters.published import published_chapter
 from hundredfold.report.chapters.record import citations, record_chapter
 from hundredfold.report.chapters.training import training_chapter
 from hundredfold.report.contest import contest
@@ -86,7 +87,8 @@ def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | 
             clinical_chapter(material, at),
             errors_chapter(material, at),
         ]
-    made += [map_chapter(material, at), training_chapter(material), record_chapter(material)]
+    made += [published_chapter(material, at), map_chapter(material, at)]
+    made += [training_chapter(material), record_chapter(material)]
     return [chapter for chapter in made if chapter is not None]
 
 

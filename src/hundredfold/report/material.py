@@ -33,6 +33,7 @@ class Material:
         state: ``run.json``.
         settings: ``config.yaml``: verb → setting → value.
         images, rejects, metrics, curve, predictions: tables; ``None`` where their stage was not run.
+        large_classes: the curve of the large classes alone, which ``reproduce`` draws.
         store: the decoded images.
         embeddings: encoder name → vectors.
         predictor: ``predictor/predictor.json``.
@@ -48,6 +49,7 @@ class Material:
     rejects: pd.DataFrame | None = None
     metrics: pd.DataFrame | None = None
     curve: pd.DataFrame | None = None
+    large_classes: pd.DataFrame | None = None
     predictions: pd.DataFrame | None = None
     store: PixelStore | None = None
     embeddings: Mapping[str, Embeddings] = field(default_factory=dict)
@@ -88,7 +90,8 @@ def gather(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> 
         images=images,
         rejects=_rejects(run / "rejects.csv"),
         metrics=read_metrics(path) if (path := run / "metrics.jsonl").exists() else None,
-        curve=None if (curve := _parquet(run / "curve.parquet")) is None else without_repeats(curve),
+        curve=_curve(run / "curve.parquet"),
+        large_classes=_curve(run / "large_classes" / "curve.parquet"),
         predictions=predictions,
         store=PixelStore.open(run.pixels) if (run.pixels / "pixels.json").exists() else None,
         embeddings=embeddings,
@@ -175,6 +178,10 @@ def _names(path: Path, *names: str) -> pd.DataFrame | None:
     return pd.read_csv(path, dtype=dict.fromkeys(names, "str"), keep_default_na=False, na_values={
         name: [""] for name in pd.read_csv(path, nrows=0).columns
     })
+
+
+def _curve(path: Path) -> pd.DataFrame | None:
+    return None if (curve := _parquet(path)) is None else without_repeats(curve)
 
 
 def _rejects(path: Path) -> pd.DataFrame | None:

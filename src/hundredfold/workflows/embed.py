@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hundredfold.encode.embed import Embeddings
     from hundredfold.encode.protocol import EncoderLike
 
-__all__ = ["embed", "embed_run"]
+__all__ = ["embed", "embed_run", "encoder_name"]
 
 
 @verb(EmbedSettings)
@@ -40,7 +40,7 @@ def embed(settings: EmbedSettings) -> RunDirectory:
     from hundredfold.encode.opening import open_encoder
 
     encoder = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
-    name = _name(settings.encoder, encoder.facts.get("provenance", {}))
+    name = encoder_name(settings.encoder, encoder.facts.get("provenance", {}))
     run = RunDirectory.create(settings.out)
     begun = (run / "embeddings" / name).exists()
     with run.stage("embed", settings=settings, resume=settings.resume or not begun):
@@ -106,13 +106,13 @@ def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder
     shutil.rmtree(pixels)
 
 
-def _name(spec: str, provenance: Mapping[str, Any]) -> str:
+def encoder_name(spec: str, provenance: Mapping[str, Any]) -> str:
     """A folder name for an encoder; one whose training is not finished never takes the name of one that is.
 
     Examples:
-        >>> _name("timm:resnet10t+thumbnail", {}), _name("runs/cells/encoder", {})
+        >>> encoder_name("timm:resnet10t+thumbnail", {}), encoder_name("runs/cells/encoder", {})
         ('timm-resnet10t+thumbnail', 'pretrained')
-        >>> _name("runs/cells", {"step": 120, "steps": 400})
+        >>> encoder_name("runs/cells", {"step": 120, "steps": 400})
         'step-00000120'
     """
     if (step := provenance.get("step")) is not None and step < provenance["steps"]:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["encoder_of", "label", "networks_of", "noted_settings", "read_embeddings", "with_split"]
 
-#: The order in which a run's embeddings are named, and the first that it has is the one to fit on.
-ORDER = ("pretrained", "initial", "thumbnail")
+#: The place of a run's embeddings in their order; the first that there are are those to fit on.
+ORDER = {"pretrained": 0, "initial": 1, "thumbnail": 3}
+OTHERS = 2
 
 
 def read_embeddings(path: Path) -> dict[str, Embeddings]:
@@ -40,8 +41,7 @@ def read_embeddings(path: Path) -> dict[str, Embeddings]:
             "expected a run directory or folder with embeddings, found none", where=path,
             remedy="Run `hundredfold embed` first, and give what its --out named.",
         )
-    rank = {name: place for place, name in enumerate(ORDER)}
-    folders.sort(key=lambda folder: (rank.get(folder.name, len(rank)), folder.name))
+    folders.sort(key=lambda folder: (ORDER.get(folder.name, OTHERS), folder.name))
     return {folder.name: Embeddings.read(folder) for folder in folders}
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import yaml
 
 from hundredfold.config import (
     CurveSettings,
     EmbedChoices,
+    EmbedSettings,
     FitSettings,
     PretrainChoices,
     PretrainSettings,
@@ -20,12 +22,16 @@ from hundredfold.config import (
     verb,
 )
 from hundredfold.config.pretrain import FREE as PRETRAIN_FREE
+from hundredfold.errors import SettingsError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
-__all__ = ["ENCODERS", "run"]
+if TYPE_CHECKING:
+    from hundredfold.encode.protocol import EncoderLike
 
-#: The encoders that every run compares: name → its folder in the run, or none for one that learned nothing.
+__all__ = ["ENCODERS", "carry_out", "check_choices", "run"]
+
+#: What a run that pre-trains compares: encoder → its folder in the run, or none for one that learned nothing.
 ENCODERS: Mapping[str, str | None] = {"pretrained": "encoder", "initial": "initial", "thumbnail": None}
 
 #: Settings of the other stages, too, that a resume may change.
@@ -37,15 +43,22 @@ def run(settings: RunSettings) -> RunDirectory:
     """Go from a folder of images and a table of labels to a report and a predictor.
 
     Scans, pre-trains, embeds with three encoders (pre-trained, initial, thumbnail), draws the
-    learning curves, fits a predictor and writes the report. With ``resume`` each finished stage is
-    kept and the first unfinished one is continued.
+    learning curves, fits a predictor and writes the report. With ``encoder`` nothing is pre-trained, and
+    that encoder is compared with thumbnails. With ``resume`` each finished stage is kept and the first
+    unfinished one is continued.
 
     Raises:
         SettingsError: an unknown classifier or modality, or a resume with other settings than before.
         WeightsError: the initial weights cannot be had.
         RunExistsError: OUT holds a run already and ``resume`` is not set.
     """
-    _check_before_anything_is_written(settings)
+    _check_places(settings)
+    check_choices(settings)
+    return carry_out(settings)
+
+
+def carry_out(settings: RunSettings) -> RunDirectory:
+    """Do what ``run`` does, with settings that were checked."""
     stages = _stages(settings)
     worked = False
     for place, (name, (noted, work)) in enumerate(stages.items(), start=1):
@@ -56,7 +69,7 @@ def run(settings: RunSettings) -> RunDirectory:
         work()
         worked = True
     directory = RunDirectory.open(settings.out)
-    _report(settings, directory, anew=worked)
+    _report(settings, directory, anew=worked, place=len(stages) + 1)
     return directory
 
 
@@ -71,21 +84,26 @@ def _stages(settings: RunSettings) -> dict[str, tuple[Settings, Callable[[], obj
     learning = settings.part(PretrainSettings, images=settings.out)
     measuring = settings.part(CurveSettings, embeddings=settings.out)
     fitting = settings.part(FitSettings, embeddings=settings.out)
+    # its images and labels are those of the scan, whatever they were called there
+    pretraining = {"pretrain": (settings.part(PretrainChoices), lambda: pretrain(learning))}
     return {
         "scan": (scanning, lambda: scan(scanning)),
-        # its images and labels are those of the scan, whatever they were called there
-        "pretrain": (settings.part(PretrainChoices), lambda: pretrain(learning)),
-        "embed": (settings.part(EmbedChoices), lambda: _embed(settings)),
+        **({} if settings.encoder else pretraining),
+        "embed": (_embedding(settings), lambda: _embed(settings)),
         "curve": (measuring, lambda: curve(measuring)),
         "fit": (fitting, lambda: fit(fitting)),
     }
 
 
-def _check_before_anything_is_written(settings: RunSettings) -> None:
-    """Look up every name and load the weights once: an hour's training must not end in a typing error.
+def _embedding(settings: RunSettings) -> Settings:
+    """What the stage notes: with an encoder of the user's also its name, by which ``fit`` finds it again."""
+    if settings.encoder:
+        return settings.part(EmbedSettings, images=settings.out)
+    return settings.part(EmbedChoices)
 
-    What takes no time to look up comes first.
-    """
+
+def _check_places(settings: RunSettings) -> None:
+    """What takes no time to look up."""
     from hundredfold.data.rows import existing
 
     if not settings.resume:
@@ -94,7 +112,16 @@ def _check_before_anything_is_written(settings: RunSettings) -> None:
         if RunDirectory.is_run(settings.out):
             RunDirectory.open(settings.out).check_not_begun("scan")
 
+
+def check_choices(settings: RunSettings) -> None:
+    """Look up every name and load the weights once: an hour's training must not end in a typing error.
+
+    Raises:
+        SettingsError: an unknown classifier, modality, logger or encoder.
+        WeightsError: the weights cannot be had.
+    """
     from hundredfold.backbones.backbone import create_backbone
+    from hundredfold.encode.opening import open_encoder
     from hundredfold.learn.classifiers import CLASSIFIERS
     from hundredfold.learn.curve import check_choices
     from hundredfold.ssl.logbook import check_loggers
@@ -105,7 +132,20 @@ def _check_before_anything_is_written(settings: RunSettings) -> None:
         CLASSIFIERS[settings.classifier]
     MODALITIES[settings.modality]
     check_loggers(settings.logger)
-    create_backbone(settings.backbone, weights=settings.weights, download=settings.download)
+    if settings.encoder:
+        _check_repeatable(settings.encoder, settings.weights)
+        open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
+    else:
+        create_backbone(settings.backbone, weights=settings.weights, download=settings.download)
+
+
+def _check_repeatable(encoder: str, weights: str) -> None:
+    """An encoder is opened more than once, and must be the same each time."""
+    if weights == "none" and any(part.startswith(("timm:", "hf:")) for part in encoder.split("+")):
+        raise SettingsError(
+            "an encoder with random weights is another one each time it is opened", where=encoder,
+            remedy="Name its weights with --weights: auto, or a file.",
+        )
 
 
 def _is_done(stage: str, settings: Settings, of: RunSettings) -> bool:
@@ -126,21 +166,33 @@ def _is_done(stage: str, settings: Settings, of: RunSettings) -> bool:
 
 
 def _embed(settings: RunSettings) -> None:
-    from hundredfold.encode.encoder import open_encoder
     from hundredfold.workflows.embed import embed_run
 
     directory = RunDirectory.open(settings.out)
-    with directory.stage("embed", settings=settings.part(EmbedChoices), resume=settings.resume):
-        for name, folder in ENCODERS.items():
-            encoder = open_encoder(str(directory / folder) if folder else name)
+    with directory.stage("embed", settings=_embedding(settings), resume=settings.resume):
+        for name, encoder in _encoders(settings, directory):
             embed_run(directory, name, encoder, batch=settings.embed_batch, resume=settings.resume)
 
 
-def _report(settings: RunSettings, directory: RunDirectory, *, anew: bool) -> None:
+def _encoders(settings: RunSettings, directory: RunDirectory) -> Iterator[tuple[str, EncoderLike]]:
+    """The encoders that are compared, opened one after the other."""
+    from hundredfold.encode.opening import open_encoder
+    from hundredfold.workflows.embed import encoder_name
+
+    if settings.encoder is None:
+        for name, folder in ENCODERS.items():
+            yield name, open_encoder(str(directory / folder) if folder else name)
+        return
+    encoder = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
+    named = {encoder_name(settings.encoder, encoder.facts.get("provenance", {})): encoder}
+    yield from (named | {"thumbnail": open_encoder("thumbnail")}).items()
+
+
+def _report(settings: RunSettings, directory: RunDirectory, *, anew: bool, place: int) -> None:
     from hundredfold.workflows.report import report
 
     if anew or settings.prevalence or not (directory / "report.html").exists():
-        say("[6/6] report")
+        say(f"[{place}/{place}] report")
         report(settings.part(ReportSettings, run=settings.out))
     else:
         say(f"Report: {directory / 'report.html'}")

@@ -1,0 +1,1 @@
+"""Published data sets in the layout in which they are published, each as an ImageTable."""
