@@ -31,7 +31,7 @@ def tradeoff_panels(table: pd.DataFrame, points: pd.DataFrame, kind: Literal["ro
         kind: ROC, or precision against recall.
     """
     names = list(dict.fromkeys(table["class"]))
-    columns = min(len(names), 3 if len(names) <= 6 else 4)
+    columns = min(len(names), 3 if len(names) <= 6 else 4 if len(names) <= 12 else 5)
     rows = -(-len(names) // columns)
     width = WIDTH * (1.5 if len(names) > 2 else 1.0)
     figure = Figure(figsize=(width, rows * (width / columns + 0.25) + 0.3), layout="constrained")
@@ -42,6 +42,7 @@ def tradeoff_panels(table: pd.DataFrame, points: pd.DataFrame, kind: Literal["ro
             continue
         name = names[place]
         _panel(axes, table[table["class"] == name], points[points["class"] == name], kind)
+        axes.tick_params(labelbottom=place + columns >= len(names))  # nothing stands below
     figure.supxlabel(TITLES[kind][0], fontsize=8.5)
     figure.supylabel(TITLES[kind][1], fontsize=8.5)
     return figure
@@ -62,7 +63,7 @@ def _panel(axes: Axes, curve: pd.DataFrame, points: pd.DataFrame, kind: str) -> 
     area = f"{'AUC' if kind == 'roc' else 'AP'} {share(first['area'])}"
     if np.isfinite(first["area_low"]):
         area += f" ({share(first['area_low'])}–{share(first['area_high'])})"
-    axes.set_title(f"{shown(first['class'], 20)} ({first['n_test']:,}{few})\n{area}", fontsize=7.5, color=INK)
+    axes.set_title(f"{shown(first['class'], 18)} ({first['n_test']:,}{few})\n{area}", fontsize=7.5, color=INK)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.04)
     for axis in (axes.xaxis, axes.yaxis):

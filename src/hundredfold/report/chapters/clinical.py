@@ -37,7 +37,8 @@ AS_TESTED = (
 FEW = "A value without an interval comes from fewer than 10 groups (patients, slides; else images): too few."
 CURVES = {"roc": "ROC curves", "pr": "Precision–recall curves"}
 AVERAGED = {
-    "roc": "the mean sensitivity of the draws at each false positive rate",
+    "roc": "the mean sensitivity of the draws at each false positive rate, the other classes in the mix of "
+    "the table's prevalences",
     "pr": "the mean precision of the draws at each recall, at the prevalences of the table",
 }
 
@@ -139,7 +140,8 @@ def _curves(found: Judged, own: pd.DataFrame, chosen: pd.DataFrame | None, where
         some = f" The {left_out} classes with the largest area are not drawn." if left_out else ""
         caption = (
             f"{where}. Line: {AVERAGED[kind]}; band: its 95 % interval, point by point. Dot: the "
-            f"classifier's own decision{ring}. Dashed: guessing. In parentheses: test images.{some}"
+            f"classifier's own decision{ring}; a mean of the draws, too, it may lie beside the line. "
+            f"Dashed: guessing. In parentheses: test images.{some}"
         )
         made.append(Exhibit(
             kind, title, caption, f"{title} of {len(worst)} classes. {_areas(table, kind)}",
