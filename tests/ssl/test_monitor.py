@@ -47,17 +47,21 @@ def rows(out: Path) -> list[dict[str, float]]:
 
 
 #: A centre that never moves is no centring at all; a quick teacher makes it fast.
-UNCENTRED = {"centring": "ema", "centre_momentum": 1 - 1e-12, "momentum": 0.9, "learning_rate": 0.02}
+UNCENTRED = {"centring": "ema", "centre_momentum": 1 - 1e-12}
+QUICK = {"momentum": 0.9, "learning_rate": 0.02}
+#: Nothing but the missing centre is out of the ordinary; each target is spread over many prototypes.
+WARM = {"teacher_temperature": 0.07, "teacher_temperature_end": 0.07}
 
 
 @pytest.mark.parametrize(
     ("planted", "sign", "remedy"),
     [
         ({"teacher_temperature": 1.0, "teacher_temperature_end": 1.0}, "uniform", "--teacher-temperature"),
-        (UNCENTRED, "one prototype", "--centring sinkhorn"),
+        ({**UNCENTRED, **QUICK}, "share the same prototypes", "--centring sinkhorn"),
+        ({**UNCENTRED, **WARM}, "share the same prototypes", "--centring sinkhorn"),
         ({"learning_rate": 100.0, "momentum": 0.9}, "RankMe", "--learning-rate"),
     ],
-    ids=["too hot", "not centred", "too fast"],
+    ids=["too hot", "not centred", "not centred, mildly", "too fast"],
 )
 def test_a_planted_collapse_is_named_within_200_steps_with_the_remedy(
     alarms_of: Alarmed, tmp_path: Path, planted: dict[str, object], sign: str, remedy: str
@@ -177,8 +181,9 @@ def row(step: int, **changes: float) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("collapse", "word"),
     [
-        ({"teacher_entropy": 6.85}, "uniform"),
-        ({"marginal_entropy": 0.1}, "one prototype"),
+        ({"teacher_entropy": 6.85, "marginal_entropy": 6.88}, "uniform"),
+        ({"teacher_entropy": 0.05, "marginal_entropy": 0.1}, "same prototypes"),
+        ({"teacher_entropy": 4.5, "marginal_entropy": 4.7}, "same prototypes"),
         ({"spread": 0.0}, "same features"),
     ],
 )
@@ -237,6 +242,32 @@ def test_a_loss_that_rises_for_good_is_named_and_one_that_falls_is_not() -> None
     assert list(found) == [min(found)]
     assert 250 < min(found) <= 450 + 50
     assert "diverges" in found[min(found)]
+
+
+def test_larger_crops_and_a_rising_temperature_are_no_divergence() -> None:
+    """The first raises the loss at the switch, the second through the entropy of the target."""
+    switched = [3.0] * 300 + [4.2] * 300
+    assert "diverges" in next(iter(losses(Alarms(), switched).values()))
+    assert losses(Alarms(restart=300), switched) == {}
+    assert list(losses(Alarms(restart=300), [*switched, *[5.5] * 300])) == [800]
+    alarms = Alarms()
+    for step in range(0, 600, 10):
+        warmth = min(step / 300, 1)
+        assert alarms.check(row(step, loss=4 + 1.2 * warmth, teacher_entropy=1 + 1.2 * warmth)) is None
+
+
+def test_the_alarms_know_the_step_at_which_the_crops_grow(
+    train: Callable[..., Encoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, restarts = Alarms.check, set()
+
+    def noted(self: Alarms, known: dict[str, float]) -> str | None:
+        restarts.add(self.restart)
+        return check(self, known)
+
+    monkeypatch.setattr(Alarms, "check", noted)
+    train(tmp_path, curriculum=0.5, epochs=1)
+    assert restarts == {2}
 
 
 def test_a_resume_that_reads_the_rows_again_raises_nothing_twice() -> None:

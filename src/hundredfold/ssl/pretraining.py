@@ -32,6 +32,7 @@ from hundredfold.ssl.device import create_fabric, device_type
 from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.footprint import bytes_an_image, shared_memory
 from hundredfold.ssl.logbook import Logbook
+from hundredfold.ssl.monitor import Alarms
 from hundredfold.ssl.pool import Pool
 from hundredfold.ssl.recompute import recompute_activations
 from hundredfold.ssl.timing import autotune, seconds_a_step, steps_in
@@ -276,6 +277,7 @@ def _trainer(
         checkpoints=Checkpoints(run / "checkpoints", _identity(pool, settings, plan, seed)),
         metrics=run / "metrics.jsonl",
         watch=_watch(pool, plan, settings),
+        alarms=Alarms(restart=plan.low_steps),
         seed=seed,
     )
 
