@@ -143,6 +143,18 @@ def _by_the_others(table: pd.DataFrame, key: str, name: str) -> float | None:
     return round(1 - sum(outside(table[table[key] == name], *needed(table[table[key] != name]))), 3)
 
 
+def report(table: pd.DataFrame, *, seeds: int, most: int) -> None:
+    """Print and keep how the forecasts of ``table`` did."""
+    knn = table["classifier"] == "knn"
+    found = {"sets": summary(table[~knn], "set"), "classifiers": summary(table, "classifier")}
+    for part in found.values():
+        print(pd.DataFrame(part).T.to_string())
+    write_json(RESULTS, {
+        "beyond": room.BEYOND, "budgets": BUDGETS, "seeds": seeds, "most_images": most,
+        "encoders": list(ENCODERS), **found,
+    })
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", type=Path, nargs="+")
@@ -153,14 +165,7 @@ def main() -> None:
         row for folder in given.sets for curve in curves(folder, seeds=given.seeds, most=given.most)
         for row in trials(curve)
     ])
-    knn = table["classifier"] == "knn"
-    found = {"sets": summary(table[~knn], "set"), "classifiers": summary(table, "classifier")}
-    for part in found.values():
-        print(pd.DataFrame(part).T.to_string())
-    write_json(RESULTS, {
-        "beyond": room.BEYOND, "budgets": BUDGETS, "seeds": given.seeds, "most_images": given.most,
-        "classifiers": CLASSIFIERS, "encoders": list(ENCODERS), **found,
-    })
+    report(table, seeds=given.seeds, most=given.most)
 
 
 if __name__ == "__main__":
