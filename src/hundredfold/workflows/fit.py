@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hundredfold.config import FitSettings, verb
 from hundredfold.errors import RunExistsError
 from hundredfold.progress import say
@@ -100,6 +98,8 @@ def _choose(
     embeddings: Mapping[str, Embeddings], trial: Trial, names: Sequence[str], *, seed: int
 ) -> Choice:
     """The best encoder and classifier on held-out training labels; no fit if there is one of each."""
+    import numpy as np
+
     from hundredfold.learn.choose import Choice, choose
     from hundredfold.learn.held_out import held_out
     from hundredfold.learn.study import cores
