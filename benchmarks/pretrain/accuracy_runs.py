@@ -52,6 +52,9 @@ def lightly_train(given: Given) -> None:
         out=given["out"], data=given["images"], model=Wrapper(given["backbone"], given["weights"]),
         method="dino", batch_size=BATCH, accelerator="cpu", overwrite=not resume, resume_interrupted=resume,
         epochs=2 * (given["steps"] // an_epoch + 1), trainer_args={"max_steps": given["steps"]},
+        # Timed as it comes; afterwards without workers: they are forked anew in each epoch, and so its 11 GB
+        # may come to be in memory twice.
+        **({} if given["stop_after"] else {"num_workers": 0}),
         transform_args={
             "image_size": (given["image_size"],) * 2,
             "local_view": {"view_size": (given["local_size"],) * 2},

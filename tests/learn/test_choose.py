@@ -30,7 +30,10 @@ def patients(seed: int = 0) -> tuple[np.ndarray, ImageTable]:
 def chosen(vectors: dict[str, np.ndarray], table: ImageTable, *rows: np.ndarray) -> Choice:
     trial = Trial.labelled(table)
     draws = rows or (np.arange(len(table)),)
-    return choose(held_out(trial, vectors, draws, NAMES, seed=0, jobs=1, title="Choosing"), NAMES)
+    held = held_out(
+        trial, vectors, draws, NAMES, preset="default", seed=0, jobs=1, title="Choosing a method"
+    )
+    return choose(held, NAMES)
 
 
 def test_neighbours_from_the_same_patient_do_not_count() -> None:

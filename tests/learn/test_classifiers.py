@@ -95,10 +95,14 @@ def test_k_is_five_a_class_and_never_more_than_the_samples(
 
 def test_the_settings_are_the_papers() -> None:
     names = ("svm", "knn", "logistic")
-    machine, knn, logistic = (make_classifier(name, samples=99, classes=3) for name in names)
+    machine, knn, logistic = (
+        make_classifier(name, samples=99, classes=3, preset="paper") for name in names
+    )
     assert machine.C == 1  # kernel, weights and ties: see the comparison with scikit-learn's
     assert knn.weights == "distance"
     assert (logistic.C, logistic.class_weight) == (2.5, "balanced")
+    ours = [make_classifier(name, samples=99, classes=3).C for name in ("svm", "logistic")]
+    assert ours == [10, 0.1]
 
 
 @pytest.mark.parametrize(("most", "kept"), [(0, 0), (8000, 0), (8000, 10**6)])

@@ -278,7 +278,7 @@ def test_balanced_accuracy_without_classes_of_few_test_images_stands_beside(tmp_
     given = gather(run)
     assert given.curve is not None
     at = headline(given.curve)
-    numbers = next(one for one in curves_chapter(given.curve, at).items if one.name == "curve_svm")
+    numbers = next(one for one in curves_chapter(given.curve, at, {}).items if one.name == "curve_svm")
     assert isinstance(numbers, Listing)
     own = [part[part["label"].astype(str) != "kind rare"].astype(str)
            for _, part in curve.predictions.groupby("repeat")]

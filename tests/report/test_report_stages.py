@@ -15,6 +15,7 @@ from hundredfold.data.table import ImageTable
 from hundredfold.report.cautions import cautions
 from hundredfold.report.chapters.training import _time, learned, training_chapter
 from hundredfold.report.finding import finding
+from hundredfold.report.html import headline_of
 from hundredfold.report.material import Material, as_evaluated, gather
 from hundredfold.report.tables import Headline, headline
 from hundredfold.rundir import RunDirectory
@@ -165,6 +166,22 @@ def test_pre_training_that_brought_nothing_is_said_to(whole_run: RunDirectory) -
     swapped = material(whole_run, curve=curve.assign(encoder=curve["encoder"].map(names)), predictions=None)
     told = finding(swapped, Headline("pretrained", "svm", 100))
     assert any(line.startswith("Pre-training brought nothing here (−.") for line in told)
+
+
+@pytest.mark.parametrize(("taken", "words"), [
+    ("pretrained", "uses its features all the same"), ("initial", "does not use its features"),
+])
+def test_the_report_speaks_of_the_predictors_method(whole_run: RunDirectory, taken: str, words: str) -> None:
+    curve = gather(whole_run).curve
+    assert curve is not None
+    names = {"pretrained": "initial", "initial": "pretrained", "thumbnail": "thumbnail"}
+    swapped = material(
+        whole_run, curve=curve.assign(encoder=curve["encoder"].map(names)), predictions=None,
+        predictor={"classifier": "knn", "embeddings": taken},
+    )
+    at = headline_of(swapped)
+    assert at == Headline(taken, "knn", 100)
+    assert sum(words in line for line in finding(swapped, at)) == 1
 
 
 def test_a_class_without_test_images_is_named(whole_run: RunDirectory) -> None:

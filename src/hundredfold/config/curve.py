@@ -29,7 +29,7 @@ class CurveChoices(ClinicalChoices, LeakChoices):
         (1, 5, 10, 25, 50, 100, 250, 500, 1000), description="Labels per class, comma-separated."
     )
     classifiers: tuple[str, ...] = Field(
-        ("svm", "knn", "logistic"),
+        ("svm", "knn", "logistic", "lda"),
         description="On frozen vectors: svm, knn, logistic, last_layer, lda, prototype; end to end, from the "
         "backbone of each encoder on the same labels, and from the untrained one on all: network.",
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +16,11 @@ __all__ = ["FitChoices", "FitSettings", "PredictSettings"]
 class FitChoices(Settings):
     """Which classifier a predictor carries."""
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "paper": {}}
+
+    preset: Literal["default", "paper"] = Field(
+        "default", description="Our settings, or those of Nielsen et al. 2023."
+    )
     classifier: str = Field(
         "auto",
         description="Name of the classifier, or auto: the best by cross-validation by group on the training "

@@ -202,7 +202,8 @@ def _held_out(
     train = {name: sides[0] for name, sides in vectors.items()}
     draws = [study.draws[study.headline, repeat] for repeat in range(study.choices.repeats)]
     return held_out(
-        study.trial, train, draws, study.shallow, seed=study.seed, jobs=jobs, title="Cross-validating",
+        study.trial, train, draws, study.shallow, preset=study.choices.preset, seed=study.seed, jobs=jobs,
+        title="Cross-validating",
     )
 
 

@@ -83,6 +83,7 @@ class Task:
 def solve(
     train: NDArray[np.float32], labels: NDArray[np.int64], test: NDArray[np.float32],
     classifiers: Sequence[str], classes: int, *, groups: NDArray[np.int64] | None = None,
+    preset: str = "default",
 ) -> Outcome:
     """Fit the transform once and each classifier to its result, and judge the test images.
 
@@ -93,6 +94,7 @@ def solve(
         classifiers: their names.
         classes: c, the number of classes.
         groups: ``[m]`` group numbers, for a classifier that holds some of its labels out.
+        preset: whose settings; see :func:`~hundredfold.learn.classifiers.make_classifier`.
 
     Examples:
         >>> train, test = np.array([[0.0], [1.0]], dtype=np.float32), np.array([[0.2]], dtype=np.float32)
@@ -107,7 +109,8 @@ def solve(
     scores = np.zeros((len(classifiers), len(test), classes), dtype=np.float32)
     unconverged = np.zeros(len(classifiers), dtype=bool)
     for place, name in enumerate(classifiers):
-        classifier = make_classifier(name, samples=len(train), classes=len(np.unique(labels)))
+        present = len(np.unique(labels))
+        classifier = make_classifier(name, samples=len(train), classes=present, preset=preset)
         more = {"groups": groups} if has_fit_parameter(classifier, "groups") else {}
         unconverged[place] = not fit_and_tell(classifier, known, labels, **more)
         predicted[place], scores[place][:, classifier.classes_] = judge(classifier, asked)
@@ -137,7 +140,7 @@ def fit_and_tell(classifier: Any, features: ArrayLike, labels: ArrayLike, **more
 
 def outcomes(
     tasks: Sequence[Task], vectors: Mapping[str, tuple[Vectors, Vectors]],
-    labels: NDArray[np.int64], classes: int, *, groups: NDArray[np.int64], jobs: int,
+    labels: NDArray[np.int64], classes: int, *, groups: NDArray[np.int64], preset: str, jobs: int,
 ) -> Iterator[tuple[str, Outcome]]:
     """Solve the tasks on ``jobs`` processes of one thread each; yields keys and outcomes as they come.
 
@@ -147,23 +150,29 @@ def outcomes(
         labels: class numbers of the training side.
         classes: the number of classes.
         groups: group numbers of the training side.
+        preset: whose settings.
         jobs: processes; 1 works in this one.
     """
     from joblib import Parallel, delayed, parallel_config
 
+    more = {"groups": groups, "preset": preset}
     # The largest first: else one process would end alone with it.
     ordered = sorted(tasks, key=lambda task: -len(task.rows))
     jobs = max(1, min(jobs, len(ordered)))
     with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1 if jobs > 1 else None):
         yield from Parallel(return_as="generator_unordered")(
-            delayed(_solve_task)(task, vectors[task.encoder], labels, classes, groups)
+            delayed(_solve_task)(task, vectors[task.encoder], labels, classes, more)
             for task in ordered
         )
 
 
 def _solve_task(
     task: Task, sides: tuple[Vectors, Vectors], labels: NDArray[np.int64], classes: int,
-    groups: NDArray[np.int64],
+    more: Mapping[str, Any],
 ) -> tuple[str, Outcome]:
     (train, test), rows = sides, task.rows
-    return task.key, solve(train[rows], labels[rows], test, task.classifiers, classes, groups=groups[rows])
+    outcome = solve(
+        train[rows], labels[rows], test, task.classifiers, classes, groups=more["groups"][rows],
+        preset=more["preset"],
+    )
+    return task.key, outcome

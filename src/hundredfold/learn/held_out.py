@@ -43,7 +43,7 @@ class HeldOut:
 
 def held_out(
     trial: Trial, train: Mapping[str, Vectors], draws: Sequence[Rows], classifiers: Sequence[str], *,
-    seed: int, jobs: int, title: str,
+    preset: str, seed: int, jobs: int, title: str,
 ) -> dict[tuple[str, int], HeldOut]:
     """Five further fits for each draw, to four fifths of its labels each: (encoder, draw) → what they say.
 
@@ -52,6 +52,7 @@ def held_out(
         train: encoder → vectors of the training side.
         draws: labelled rows of the training side.
         classifiers: on frozen vectors.
+        preset: whose settings.
         seed: of the parts.
         jobs: processes.
         title: of the bar.
@@ -62,7 +63,7 @@ def held_out(
         Refit(encoder, number, rows[~part], vectors[rows[part]])
         for encoder, vectors in train.items() for number, rows in enumerate(draws) for part in parts[number]
     ]
-    said = iter(refitted(refits, trial, train, classifiers, jobs=jobs, title=title))
+    said = iter(refitted(refits, trial, train, classifiers, preset=preset, jobs=jobs, title=title))
     found = {}
     for encoder in train:
         for number, rows in enumerate(draws):

@@ -35,7 +35,7 @@ class Refit:
 
 def refitted(
     refits: Sequence[Refit], trial: Trial, train: Mapping[str, Vectors], classifiers: Sequence[str], *,
-    jobs: int, title: str,
+    preset: str, jobs: int, title: str,
 ) -> list[Outcome]:
     """What the classifiers say in each of the fits, in their order.
 
@@ -44,6 +44,7 @@ def refitted(
         trial: the training side.
         train: encoder → its vectors.
         classifiers: on frozen vectors.
+        preset: whose settings.
         jobs: processes of one thread each, where the work is worth starting them.
         title: of the bar.
     """
@@ -59,7 +60,7 @@ def refitted(
         work = (
             delayed(solve)(
                 train[one.encoder][one.rows], trial.train_codes[one.rows], one.asked, classifiers,
-                len(trial.classes), groups=trial.train_groups[one.rows],
+                len(trial.classes), groups=trial.train_groups[one.rows], preset=preset,
             )
             for one in refits
         )

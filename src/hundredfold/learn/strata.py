@@ -88,7 +88,10 @@ def without_site(
         for site in sites for encoder, (_, test) in vectors.items() for repeat in repeats
     ]
     train = {name: sides[0] for name, sides in vectors.items()}
-    outcomes = iter(refitted(refits, trial, train, study.shallow, jobs=jobs, title="Leaving out each site"))
+    outcomes = iter(refitted(
+        refits, trial, train, study.shallow, preset=study.choices.preset, jobs=jobs,
+        title="Leaving out each site",
+    ))
     rows: list[dict[str, Any]] = []
     for site in sites:
         own = (asked == site).to_numpy(dtype=bool)

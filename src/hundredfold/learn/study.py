@@ -147,7 +147,7 @@ class Study:
         numbers = sum((len(task.rows) + asked) * vectors[task.encoder][0].shape[1] for task in on_vectors)
         yield from outcomes(
             on_vectors, vectors, trial.train_codes, len(trial.classes), groups=trial.train_groups,
-            jobs=jobs if numbers > WORTH_A_PROCESS else 1,
+            preset=self.choices.preset, jobs=jobs if numbers > WORTH_A_PROCESS else 1,
         )
         for task in todo:
             if task.classifiers == (NETWORK,) and self.networks is not None:

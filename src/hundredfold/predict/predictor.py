@@ -67,7 +67,7 @@ class Predictor:
     @classmethod
     def fit(
         cls, encoder: EncoderLike, embeddings: Embeddings, table: ImageTable, *,
-        classifier: str = "svm", name: str = "", choice: Choice | None = None,
+        classifier: str = "svm", preset: str = "default", name: str = "", choice: Choice | None = None,
     ) -> Self:
         """Fit a classifier to the labelled images of ``table`` that are not held out.
 
@@ -76,6 +76,7 @@ class Predictor:
             embeddings: vectors of the images of ``table``.
             table: the images with labels; test and audit images are left out.
             classifier: its name.
+            preset: whose settings; see :func:`~hundredfold.learn.classifiers.make_classifier`.
             name: of the embeddings, as reports call their encoder.
             choice: how classifier and encoder were chosen, if they were; noted beside the predictor.
 
@@ -90,10 +91,13 @@ class Predictor:
         labels = train.frame["label"].to_numpy(dtype=object).astype(str)
         classes, counts = np.unique(labels, return_counts=True)
         samples, features = vectors.shape
-        pipeline = make_pipeline(classifier, samples=samples, features=features, classes=len(classes))
+        pipeline = make_pipeline(
+            classifier, samples=samples, features=features, classes=len(classes), preset=preset
+        )
         converged = fit_and_tell(pipeline, vectors, labels)
         return cls(encoder, pipeline, {
             "classifier": classifier,
+            "preset": preset,
             "embeddings": name,
             "cross_validation": {} if choice is None else choice.accuracy,
             "classes": [str(name) for name in classes],

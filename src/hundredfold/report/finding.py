@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isnan
 
 import pandas as pd
@@ -26,6 +27,9 @@ from hundredfold.report.tables import (
 from hundredfold.report.words import features_words, interval, method_words, share, shown
 
 __all__ = ["finding"]
+
+ORDER = ("pretrained", "initial", "thumbnail")
+
 
 def finding(
     material: Material, at: Headline | None, compared: pd.DataFrame | None = None
@@ -97,47 +101,54 @@ def _other_budgets(points: Sequence[Point], at: Headline) -> list[str]:
 
 
 def _references(material: Material, points: Sequence[Point], at: Headline) -> list[str]:
+    """The same classifier on the other features, and what pre-training and the network brought."""
     beside = {
         p.encoder: p for p in points if (p.classifier, p.n_per_class) == (at.classifier, at.n_per_class)
     }
-    others = [beside[name] for name in ("initial", "thumbnail") if name in beside and name != at.encoder]
+    others = [beside[name] for name in ORDER if name in beside and name != at.encoder]
     if not others:
         return []
     reached = (f"{share(other.value)}{_spread(other)} on {features_words(other.encoder)}" for other in others)
     told = [f"The same classifier reaches {' and '.join(reached)}."]
-    if at.encoder == "pretrained":
-        ends = _paired(material, at, [other for other in others if other.band == "interval"])
-        nothing = (float("nan"), float("nan"))
-        told += [_gained(_point(points, at), other, ends.get(other.encoder, nothing)) for other in others]
+    if "pretrained" in beside and "initial" in beside:
+        ends = _paired(material, replace(at, encoder="pretrained"), beside["initial"])
+        told.append(_pretraining(beside["pretrained"].value - beside["initial"].value, ends, material))
+    if "thumbnail" in beside and at.encoder != "thumbnail":
+        more = beside[at.encoder].value - beside["thumbnail"].value
+        told.append(_network(more, _paired(material, at, beside["thumbnail"]), at))
     return told
 
 
-def _paired(material: Material, at: Headline, others: Sequence[Point]) -> dict[str, tuple[float, float]]:
-    """Encoder → the ends of the interval of the difference to it; NaN where there is none."""
-    if material.predictions is None or material.images is None or not others:
-        return {}
-    pairs = [((at.encoder, at.classifier), (other.encoder, at.classifier)) for other in others]
+def _paired(material: Material, at: Headline, other: Point) -> tuple[float, float]:
+    """The ends of the interval of the difference of two encoders; NaN where there is none."""
+    if material.predictions is None or material.images is None or other.band != "interval":
+        return float("nan"), float("nan")
+    pairs = [((at.encoder, at.classifier), (other.encoder, at.classifier))]
     groups = material.images.frame.set_index("id")["group"]
     draws = material.state.get("compare", {}).get("draws")
     table = compare(material.predictions, groups, pairs, n_per_class=at.n_per_class, draws=draws)
-    return dict(zip(table["other_encoder"], zip(table["low"], table["high"], strict=True), strict=True))
+    return float(table["low"].iloc[0]), float(table["high"].iloc[0])
 
 
-def _gained(point: Point, other: Point, ends: tuple[float, float]) -> str:
-    more = point.value - other.value
-    if other.encoder == "thumbnail":
-        if round(more, 2) > 0:
-            return f"The pre-trained features bring {share(more)} over thumbnails{_chance(ends)}."
+def _pretraining(more: float, ends: tuple[float, float], material: Material) -> str:
+    if round(more, 2) > 0:
+        return f"Pre-training brought {share(more)}{_chance(ends)}."
+    told = f"Pre-training brought nothing here ({share(more)}): do not rely on it before you know why."
+    if (taken := (material.predictor or {}).get("embeddings")) is None:
+        return told
+    if taken == "pretrained":
         return (
-            "Thumbnails do as well or better: as they are, the pre-trained features are not worth their cost."
+            f"{told} The run's predictor uses its features all the same: they did best in cross-validation "
+            "on the training labels."
         )
-    if round(more, 2) <= 0:
-        return (
-            f"Pre-training brought nothing here ({share(more)}): do not rely on it before you know why. The "
-            "run's predictor uses its features all the same; one on the features before is made by "
-            "hundredfold fit RUN/embeddings/initial --labels CSV --out PREDICTOR."
-        )
-    return f"Pre-training brought {share(more)}{_chance(ends)}."
+    return f"{told} The run's predictor does not use its features."
+
+
+def _network(more: float, ends: tuple[float, float], at: Headline) -> str:
+    features = features_words(at.encoder)
+    if round(more, 2) > 0:
+        return f"{features[:1].upper()}{features[1:]} bring {share(more)} over thumbnails{_chance(ends)}."
+    return f"Thumbnails do as well or better: as they are, {features} are not worth their cost."
 
 
 def _chance(ends: tuple[float, float]) -> str:

@@ -44,7 +44,9 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
     """
     material = gather(run, prevalence)
     at = headline_of(material)
-    first = None if material.curve is None or at is None else curve_exhibit(material.curve, at)
+    first = None
+    if material.curve is not None and at is not None:
+        first = curve_exhibit(material.curve, at, material.evaluation.get("supervised"))
     compared = contest(material, at)
     chapters = _chapters(material, at, compared)
     folder = run / "figures"
@@ -70,18 +72,22 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
 
 
 def headline_of(material: Material) -> Headline | None:
-    """The point that the report speaks of, with the predictor's classifier; ``None`` without a curve."""
+    """The point that the report speaks of, with the predictor's method, else the chosen one."""
     if material.curve is None or material.curve.empty:
         return None
-    fitted = (material.predictor or {}).get("classifier")
-    return headline(material.curve, fitted if isinstance(fitted, str) else None)
+    chosen = material.evaluation.get("choice") or {}
+    fitted = material.predictor or {}
+    return headline(
+        material.curve, fitted.get("classifier") or chosen.get("classifier"),
+        fitted.get("embeddings") or chosen.get("encoder"),
+    )
 
 
 def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | None) -> list[Chapter]:
     made = [data_chapter(material)]
     if at is not None and material.curve is not None:
         made += [
-            curves_chapter(material.curve, at, material.evaluation.get("intervals")),
+            curves_chapter(material.curve, at, material.evaluation),
             compared_chapter(compared),
             classes_chapter(material, at),
             clinical_chapter(material, at),

@@ -151,11 +151,20 @@ def reject_counts(rejects: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
 
-def headline(curve: pd.DataFrame, classifier: str | None = None) -> Headline:
-    """The point to speak of: pre-trained, the predictor's classifier or the SVM, at most 100 labels."""
+def headline(
+    curve: pd.DataFrame, classifier: str | None = None, encoder: str | None = None
+) -> Headline:
+    """The point to speak of, at most 100 labels a class.
+
+    Args:
+        curve: rows of ``curve.csv``.
+        classifier: the predictor's; where the curve has it not, the SVM.
+        encoder: the predictor's; where the curve has it not, the pre-trained one.
+    """
     encoders = list(curve["encoder"].unique())
     classifiers = list(curve["classifier"].unique())
-    encoder = next((name for name in ("pretrained", "initial") if name in encoders), encoders[0])
+    wanted = (encoder, "pretrained", "initial")
+    encoder = next((name for name in wanted if name in encoders), encoders[0])
     chosen = next((name for name in (classifier, "svm") if name in classifiers), classifiers[0])
     rows = curve[(curve["encoder"] == encoder) & (curve["classifier"] == chosen)]
     labels = rows.groupby("n_per_class")["n_labels"].max()

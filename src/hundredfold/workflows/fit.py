@@ -86,16 +86,17 @@ def _fit(settings: FitSettings) -> Predictor:
         CLASSIFIERS[name]
     embeddings = read_embeddings(settings.embeddings)
     table = label(settings.embeddings, embeddings, settings.labels)
-    choice = _choose(embeddings, Trial.labelled(table), names, seed=settings.seed)
+    choice = _choose(embeddings, Trial.labelled(table), names, settings)
     chosen = embeddings[choice.encoder]
     encoder = encoder_of(settings.embeddings, choice.encoder, chosen)
     return Predictor.fit(
-        encoder, chosen, table, classifier=choice.classifier, name=choice.encoder, choice=choice
+        encoder, chosen, table, classifier=choice.classifier, preset=settings.preset, name=choice.encoder,
+        choice=choice,
     )
 
 
 def _choose(
-    embeddings: Mapping[str, Embeddings], trial: Trial, names: Sequence[str], *, seed: int
+    embeddings: Mapping[str, Embeddings], trial: Trial, names: Sequence[str], settings: FitSettings
 ) -> Choice:
     """The best encoder and classifier on held-out training labels; no fit if there is one of each."""
     import numpy as np
@@ -108,7 +109,10 @@ def _choose(
         return Choice(next(iter(embeddings)), names[0], {})
     vectors = {name: trial.vectors(name, found)[0] for name, found in embeddings.items()}
     every = [np.arange(len(trial.train))]
-    held = held_out(trial, vectors, every, names, seed=seed, jobs=cores(), title="Choosing a method")
+    held = held_out(
+        trial, vectors, every, names, preset=settings.preset, seed=settings.seed, jobs=cores(),
+        title="Choosing a method",
+    )
     return choose(held, names)
 
 

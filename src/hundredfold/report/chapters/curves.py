@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -29,24 +30,34 @@ NOTES = {
 }
 
 
+NETWORK, REACHED = "network", "network, all labels"
 BRACKETS = f"In brackets: without the classes of fewer than {TINY} test images. "
 
 #: (encoder, classifier, labels per class) → balanced accuracy without the classes of few test images.
 Larger: TypeAlias = Mapping[tuple[str, str, int], float]
 
 
-def curve_exhibit(curve: pd.DataFrame, at: Headline) -> Exhibit:
-    """The first figure: the headline's classifier on every encoder."""
-    return _by_encoder(curve_points(curve), at.classifier, _guessing(curve))
+def curve_exhibit(curve: pd.DataFrame, at: Headline, supervised: str | None = None) -> Exhibit:
+    """The first figure: the headline's classifier on every encoder.
+
+    Args:
+        curve: rows of ``curve.csv``.
+        at: the point that is spoken of.
+        supervised: the encoder whose network, trained on all labels, is the line to reach.
+    """
+    points = curve_points(curve)
+    return _by_encoder(points, at.classifier, _levels(curve, points, supervised))
 
 
-def curves_chapter(curve: pd.DataFrame, at: Headline, resampled: str | None = None) -> Chapter:
-    """The other learning curves, and all their numbers; ``resampled``: what the intervals come from."""
-    points, chance = curve_points(curve), _guessing(curve)
+def curves_chapter(curve: pd.DataFrame, at: Headline, facts: Mapping[str, Any]) -> Chapter:
+    """The other learning curves, and all their numbers; ``facts``: what ``curve`` noted in ``run.json``."""
+    points, resampled = curve_points(curve), facts.get("intervals")
+    levels = _levels(curve, points, facts.get("supervised"))
+    chance = levels.chance
     others = [name for name in _ordered(points["classifier"]) if name != at.classifier]
-    items: list[Exhibit | Listing] = [_by_encoder(points, name, chance) for name in others]
+    items: list[Exhibit | Listing] = [_by_encoder(points, name, levels) for name in others]
     if others:
-        items.append(_by_classifier(points, at.encoder, chance))
+        items.append(_by_classifier(points, at.encoder, levels))
     tested, larger = _test_images(curve), _without_tiny(curve)
     items += [_numbers(points, name, tested, larger) for name in (at.classifier, *others)]
     items += [_other_metric(curve, metric, at) for metric in METRICS if (curve["metric"] == metric).any()]
@@ -60,23 +71,38 @@ def curves_chapter(curve: pd.DataFrame, at: Headline, resampled: str | None = No
     return Chapter("curves", "Accuracy against the number of labels", sentences, items)
 
 
-def _by_encoder(points: pd.DataFrame, classifier: str, chance: float) -> Exhibit:
+@dataclass(frozen=True)
+class _Levels:
+    """Lines across a figure: guessing, and what the supervised network reaches with all labels."""
+
+    chance: float
+    reach: Mapping[str, float]
+
+
+def _levels(curve: pd.DataFrame, points: pd.DataFrame, supervised: str | None) -> _Levels:
+    own = points[(points["encoder"] == supervised) & (points["classifier"] == NETWORK)]
+    every = own[own["n_labels"] == points["n_labels"].max()]
+    reach = {f"{REACHED} ({share(value)})": float(value) for value in every["value"].tail(1)}
+    return _Levels(_guessing(curve), reach)
+
+
+def _by_encoder(points: pd.DataFrame, classifier: str, levels: _Levels) -> Exhibit:
     lines = points[points["classifier"] == classifier]
     names = {name: encoder_words(name) for name in _ordered(lines["encoder"])}
     method = "the SVM" if classifier == "svm" else method_words(classifier)
     title = f"Balanced accuracy with {method}"
-    return _curve(lines, "encoder", names, file=_file("curve", classifier), title=title, chance=chance)
+    return _curve(lines, "encoder", names, file=_file("curve", classifier), title=title, levels=levels)
 
 
-def _by_classifier(points: pd.DataFrame, encoder: str, chance: float) -> Exhibit:
+def _by_classifier(points: pd.DataFrame, encoder: str, levels: _Levels) -> Exhibit:
     lines = points[points["encoder"] == encoder]
     names = {name: method_words(name) for name in _ordered(lines["classifier"])}
     title = f"The classifiers compared ({encoder_words(encoder)})"
-    return _curve(lines, "classifier", names, file=_file("curves", encoder), title=title, chance=chance)
+    return _curve(lines, "classifier", names, file=_file("curves", encoder), title=title, levels=levels)
 
 
 def _curve(
-    lines: pd.DataFrame, by: str, names: dict[str, str], *, file: str, title: str, chance: float
+    lines: pd.DataFrame, by: str, names: dict[str, str], *, file: str, title: str, levels: _Levels
 ) -> Exhibit:
     told = []
     for key, words in names.items():
@@ -86,10 +112,14 @@ def _curve(
             f"{line[-1].n_per_class:,} labels per class"
         )
     ends = {key: in_lines(words, 13) for key, words in names.items()}
-    figure = learning_curves(lines, by=by, names=ends, ylabel="balanced accuracy", chance=chance)
+    figure = learning_curves(
+        lines, by=by, names=ends, ylabel="balanced accuracy", chance=levels.chance, references=levels.reach
+    )
     read = lines["n_read"].notna().all()
     above = "what a reader reads, in random order, until each class has them" if read else "labels in all"
     caption = f"{BANDS[_band(lines)]} Below: labels per class; above: {above}."
+    if levels.reach:
+        caption += " Dashed: the supervised network, trained end to end on all labels."
     return Exhibit(file, title, caption, f"Learning curves: {'; '.join(told)}.", figure, lines)
 
 
