@@ -141,7 +141,7 @@ def test_labels_that_recur_are_solved_once(world: World, monkeypatch: pytest.Mon
     one = {"sharp": world[1]["sharp"]}
     found = learning_curve(one, world[0], choices(budgets=(5, 100, 1000), repeats=3))
     assert sorted(solved) == [15, 15, 15, len(world[0].train)]
-    assert len(found.frame.query("metric == 'auroc' and n_per_class >= 100")) == 2 * 3 * 3
+    assert len(found.frame.query("metric == 'auroc' and n_per_class >= 100")) == 2 * 4 * 3
 
 
 def test_an_interrupted_curve_goes_on_where_it_was(
@@ -328,6 +328,6 @@ def test_it_is_written_and_read_back(found: LearningCurve, tmp_path: Path) -> No
     text = pd.read_csv(tmp_path / "curve.csv")
     assert tuple(text.columns) == COLUMNS
     np.testing.assert_allclose(text["value"], found.frame["value"], atol=1e-6)
-    assert found.table().shape == (6, 3)
+    assert found.table().shape == (8, 3)
     with pytest.raises(RunMissingError, match="hundredfold curve"):
         LearningCurve.read(tmp_path / "elsewhere")

@@ -33,6 +33,11 @@ class CurveChoices(ClinicalChoices, LeakChoices):
         description="On frozen vectors: svm, knn, logistic, last_layer, lda, prototype; end to end, from the "
         "backbone of each encoder on the same labels, and from the untrained one on all: network.",
     )
+    outer_splits: int = Field(
+        1, ge=1,
+        description="Test splits by group that take turns, so that each labelled image is tested once: for "
+        "sets too small for one test set. An encoder pre-trained on these images has then seen them.",
+    )
     repeats: int = Field(5, ge=1, description="Independent draws of the labels.")
     bootstrap: int = Field(1000, ge=0, description="Resamples for the 95 % intervals; 0 for none.")
     min_class_size: int = Field(

@@ -20,11 +20,9 @@ from hundredfold.errors import RunMissingError, SettingsError
 from hundredfold.learn.choose import choose
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.clinical import Clinical
-from hundredfold.learn.draws import Outcome
 from hundredfold.learn.held_out import HeldOut, held_out
-from hundredfold.learn.scores import Said
+from hundredfold.learn.outer import Judged, sides_of
 from hundredfold.learn.study import NETWORK, Cell, Study, Vectors, cores
-from hundredfold.learn.trial import Trial
 from hundredfold.metrics import Measure, Resamples, measure
 from hundredfold.progress import bar
 from hundredfold.rundir import atomic_write
@@ -127,25 +125,29 @@ def learning_curve(
             "expected embeddings of one encoder or more, found none", remedy="Embed the images."
         )
     table = next(iter(embeddings.values())).images if table is None else table
-    trial = Trial.of(table, min_class_size=choices.min_class_size, allow_leak=choices.allow_leak)
-    jobs = jobs or cores()
+    sides, jobs = sides_of(table, choices, seed=seed), jobs or cores()
     hashes = {name: str(found.encoder.get("hash", "")) for name, found in embeddings.items()}
-    study = Study.of(trial, choices, seed, hashes, networks)
-    vectors = {name: trial.vectors(name, found) for name, found in embeddings.items()}
-    solved = study.solve(vectors, jobs=jobs, parts=parts)
-    frame = _measured(study, solved, jobs)
+    studies = sides.studies(choices, seed, hashes, networks)
+    solved, held = [], {}
+    for study in studies:
+        vectors = {name: study.trial.vectors(name, found) for name, found in embeddings.items()}
+        solved.append(study.solve(vectors, jobs=jobs, parts=parts))
+    judged = Judged.of(sides, studies, solved)
+    frame = _measured(judged, jobs)
+    if len(studies) == 1:  # of several splits, labels of one are test images of another
+        held = _held_out(studies[0], vectors, jobs)
     facts = {
-        **trial.facts(), "draws": f"{trial.identity[:16]}-{seed}",
-        "transductive": trial.transductive(embeddings),
-        "unconverged": _unconverged(study, solved),
+        **sides.facts(), "draws": f"{sides.whole.identity[:16]}-{seed}",
+        "transductive": sides.whole.transductive(embeddings),
+        "unconverged": _unconverged(judged),
         "supervised": None if networks is None else networks.supervised,
     }
-    said = {cell: _said(study, solved, cell) for cell in study.cells if cell.budget == study.headline}
-    held = _held_out(study, vectors, jobs)
+    study = judged.study
+    said = {cell: judged.said(cell) for cell in study.cells if cell.budget == study.headline}
     clinical = Clinical.of(study, said, vectors, held, jobs=jobs, subgroups=subgroups)
     if held:
         facts["choice"] = choose(held, study.shallow)._asdict() | {"n_per_class": study.headline}
-    curve = LearningCurve(frame, _predictions(study, solved), facts, clinical)
+    curve = LearningCurve(frame, _predictions(judged), facts, clinical)
     if parts is not None:
         shutil.rmtree(parts, ignore_errors=True)
     return curve
@@ -171,14 +173,15 @@ def check_choices(choices: CurveChoices) -> None:
         )
 
 
-def _measured(study: Study, solved: Mapping[str, Outcome], jobs: int) -> pd.DataFrame:
+def _measured(judged: Judged, jobs: int) -> pd.DataFrame:
+    study = judged.study
     trial, repeats = study.trial, study.choices.repeats
     resamples = None
     if study.choices.bootstrap:
         resamples = Resamples.draw(trial.test_groups, repeats, study.choices.bootstrap, study.seed)
     truth, cells = trial.test_codes, study.cells
 
-    work = (delayed(measure)(truth, *_said(study, solved, cell), resamples) for cell in cells)
+    work = (delayed(measure)(truth, *judged.said(cell), resamples) for cell in cells)
     rows: list[dict[str, Any]] = []
     with bar("Measuring", len(cells), "points") as progress:
         results = Parallel(n_jobs=min(jobs, len(cells)), prefer="threads", return_as="generator")(work)
@@ -207,11 +210,6 @@ def _held_out(
     )
 
 
-def _said(study: Study, solved: Mapping[str, Outcome], cell: Cell) -> Said:
-    answers = [study.answer(solved, cell, repeat) for repeat in range(study.choices.repeats)]
-    return Said(np.stack([one.predicted for one in answers]), np.stack([one.scores for one in answers]))
-
-
 def _rows(study: Study, cell: Cell, one: Measure) -> list[dict[str, Any]]:
     number, sizes = one.class_number, np.bincount(study.trial.train_codes, minlength=len(study.trial.classes))
     fewest = sizes[sizes > 0].min() if number is None else sizes[number]
@@ -228,10 +226,11 @@ def _rows(study: Study, cell: Cell, one: Measure) -> list[dict[str, Any]]:
     return rows
 
 
-def _predictions(study: Study, solved: Mapping[str, Outcome]) -> pd.DataFrame:
+def _predictions(judged: Judged) -> pd.DataFrame:
+    study = judged.study
     ids, truth = pd.Index(study.trial.test.ids), study.trial.test_codes
     cells = [(cell, repeat) for cell in study.cells for repeat in range(study.choices.repeats)]
-    predicted = [study.answer(solved, cell, repeat).predicted for cell, repeat in cells]
+    predicted = [judged.said(cell).predicted.ravel() for cell in study.cells]
     of = np.repeat(np.arange(len(cells)), len(ids))
     encoders, classes = list(study.encoders), pd.Index(study.trial.classes)
     classifiers = list(study.choices.classifiers)
@@ -251,9 +250,10 @@ def _predictions(study: Study, solved: Mapping[str, Outcome]) -> pd.DataFrame:
     })
 
 
-def _unconverged(study: Study, solved: Mapping[str, Outcome]) -> dict[str, int]:
+def _unconverged(judged: Judged) -> dict[str, int]:
     """Classifier → in how many fits its optimiser stopped early, where in any."""
     counts: Counter[str] = Counter()
-    for key, task in study.tasks().items():
-        counts.update(dict(zip(task.classifiers, map(int, solved[key].unconverged), strict=True)))
+    for study, solved in zip(judged.studies, judged.solved, strict=True):
+        for key, task in study.tasks().items():
+            counts.update(dict(zip(task.classifiers, map(int, solved[key].unconverged), strict=True)))
     return {name: count for name, count in counts.items() if count}

@@ -57,6 +57,7 @@ class Study:
         draws: (budget, repeat) → labelled rows of the training side.
         encoders: name → hash.
         networks: what the classifier ``network`` is trained with, if it is asked for.
+        every: so many labels a class are all there are.
     """
 
     trial: Trial
@@ -65,20 +66,26 @@ class Study:
     draws: Mapping[tuple[int, int], NDArray[np.int64]]
     encoders: Mapping[str, str]
     networks: Networks | None = None
+    every: int = 0
 
     @classmethod
     def of(
         cls, trial: Trial, choices: CurveChoices, seed: int, encoders: Mapping[str, str],
-        networks: Networks | None = None,
+        networks: Networks | None = None, *, every: int | None = None,
     ) -> Study:
-        """Draw the labels of every budget and repeat; for networks those of all labels too."""
-        budgets = {*choices.budgets, *([trial.largest_class] if networks is not None else [])}
+        """Draw the labels of every budget and repeat; for networks those of all labels too.
+
+        ``every`` is so many labels a class that they are all there are; by default as many as the largest
+        class has.
+        """
+        every = every or trial.largest_class
+        budgets = {*choices.budgets, *([every] if networks is not None else [])}
         ids, codes = trial.train.ids, trial.train_codes
         draws = {
             (budget, repeat): draw_labels(ids, codes, budget, repeat=repeat, seed=seed)
             for budget in sorted(budgets) for repeat in range(choices.repeats)
         }
-        return cls(trial, choices, seed, draws, encoders, networks)
+        return cls(trial, choices, seed, draws, encoders, networks, every)
 
     @property
     def shallow(self) -> tuple[str, ...]:
@@ -104,8 +111,8 @@ class Study:
         if classifier == NETWORK:
             if self.networks is None or encoder not in self.networks.encoders:
                 return []  # an encoder without a backbone
-            if encoder == self.networks.supervised and max(asked) < self.trial.largest_class:
-                asked.add(self.trial.largest_class)
+            if encoder == self.networks.supervised and max(asked) < self.every:
+                asked.add(self.every)
         return sorted(asked)
 
     def task(self, cell: Cell, repeat: int) -> Task:

@@ -30,6 +30,10 @@ ABSENT = "nothing can be said of them, and the balanced accuracy leaves them out
 PARTIAL = "These results cannot be set beside published ones."
 SMALL = "each counts as much as a large class in the balanced accuracy, so a few images move it."
 SMALL_TRAINING = "they had too few labelled training images; every number is without them."
+TURNS = (
+    "Each labelled image was a test image once, judged by classifiers that learned from other groups. An encoder "
+    "pre-trained on these images has seen all of them without their labels."
+)
 NO_INTERVAL = "The ranges shown are those of the draws of labels and say nothing of other patients."
 
 
@@ -47,6 +51,8 @@ def cautions(material: Material, at: Headline | None) -> list[Caution]:
     tested = _test_images(material)
     if len(tested):
         found += [*_groups(material), *_test_set(tested)]
+    if splits := material.evaluation.get("outer_splits"):
+        found.append(Caution(f"{splits} test splits took turns.", TURNS))
     if left_out := material.evaluation.get("classes_left_out"):
         found.append(Caution("Classes left out.", f"{listed(left_out)}: {SMALL_TRAINING}"))
     if at is not None and material.curve is not None and not _has_interval(material.curve, at):

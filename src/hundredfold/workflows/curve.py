@@ -31,8 +31,8 @@ def curve(settings: CurveSettings) -> RunDirectory:
     """
     from hundredfold.data.subgroups import read_subgroups
     from hundredfold.learn.curve import check_choices, learning_curve
+    from hundredfold.learn.outer import sides_of
     from hundredfold.learn.study import NETWORK
-    from hundredfold.learn.trial import Trial
     from hundredfold.workflows.labelled import label, networks_of, read_embeddings, with_split
 
     if settings.resume and RunDirectory.is_run(settings.out):
@@ -42,13 +42,15 @@ def curve(settings: CurveSettings) -> RunDirectory:
             return before
     check_choices(settings)
     embeddings = read_embeddings(settings.embeddings)
-    table = with_split(label(settings.embeddings, embeddings, settings.labels), seed=settings.seed)
-    trial = Trial.of(table, min_class_size=settings.min_class_size, allow_leak=settings.allow_leak)
+    table = label(settings.embeddings, embeddings, settings.labels)
+    if settings.outer_splits == 1:
+        table = with_split(table, seed=settings.seed)
+    sides = sides_of(table, settings, seed=settings.seed)
     networks = networks_of(settings.embeddings, embeddings) if NETWORK in settings.classifiers else None
-    subgroups = read_subgroups(settings.labels, trial.test, settings.subgroups)
+    subgroups = read_subgroups(settings.labels, sides.whole.test, settings.subgroups)
     run = RunDirectory.create(settings.out)
     with run.stage("curve", settings=settings, resume=settings.resume):
-        for line in trial.sentences():
+        for line in sides.sentences():
             _tell(run, line)
         found = learning_curve(
             embeddings, table, settings, networks=networks, seed=settings.seed, parts=run / "curve.parts",

@@ -1,0 +1,138 @@
+"""Several test splits in place of one: for sets too small for a test set that says much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hundredfold.config import CurveChoices
+from hundredfold.data.table import ImageTable
+from hundredfold.errors import SettingsError
+from hundredfold.learn.budgets import group_folds
+from hundredfold.learn.draws import Outcome
+from hundredfold.learn.scores import Said
+from hundredfold.learn.study import Cell, Study
+from hundredfold.learn.trial import Trial
+
+if TYPE_CHECKING:
+    from hundredfold.learn.networks import Networks
+
+__all__ = ["Judged", "Sides", "sides_of"]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The sides of an evaluation: one split, or several that take turns.
+
+    Attributes:
+        trials: a trial a split.
+        whole: what is reported on: the only trial; of several, the training side of the first, and the
+            test images of all.
+    """
+
+    trials: tuple[Trial, ...]
+    whole: Trial
+
+    def studies(
+        self, choices: CurveChoices, seed: int, encoders: Mapping[str, str], networks: Networks | None
+    ) -> list[Study]:
+        """What is to be fitted in each split; "all labels" of a network is the same number in each."""
+        most = max(trial.largest_class for trial in self.trials)
+        return [Study.of(trial, choices, seed, encoders, networks, every=most) for trial in self.trials]
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader must know of them; JSON can hold it."""
+        return {**self.whole.facts(), "outer_splits": len(self.trials) if len(self.trials) > 1 else None}
+
+    def sentences(self) -> list[str]:
+        """The facts that a user should read, in sentences."""
+        told = self.whole.sentences()
+        if len(self.trials) > 1:
+            told.append(
+                f"Each labelled image is a test image once, in one of {len(self.trials)} splits by group; "
+                "the classifiers that judge it learned from the others."
+            )
+        return told
+
+
+def sides_of(table: ImageTable, choices: CurveChoices, *, seed: int) -> Sides:
+    """The sides from a table with labels and splits, or with ``outer_splits`` from its labels and groups.
+
+    With K outer splits every labelled image, audit images apart, is a test image in one of K parts; no group
+    is in two.
+
+    Args:
+        table: the images.
+        choices: ``outer_splits``, ``min_class_size``, ``allow_leak``.
+        seed: of the parts.
+
+    Raises:
+        SettingsError: outer splits with an operating point, or with each site left out.
+        SplitError, LeakError: see :meth:`Trial.of`.
+    """
+    if choices.outer_splits == 1:
+        only = Trial.of(table, min_class_size=choices.min_class_size, allow_leak=choices.allow_leak)
+        return Sides((only,), only)
+    if choices.operating_point is not None or choices.leave_one_site_out:
+        raise SettingsError(
+            "expected one test split, found several", where=f"outer_splits={choices.outer_splits}",
+            remedy="Leave out --outer-splits, or --sensitivity, --specificity and --leave-one-site-out.",
+        )
+    labelled = table.usable.select(table.usable.labelled & (table.usable.frame["split"] != "audit"))
+    labelled = labelled.by_id(sorted(labelled.ids))
+    sizes = labelled.frame["label"].value_counts()
+    small = tuple(sorted(str(name) for name, size in sizes.items() if size < choices.min_class_size))
+    labelled = labelled.select(~labelled.frame["label"].isin(small))
+    codes = labelled.frame["label"].astype("category").cat.codes.to_numpy(dtype=np.int64)
+    part = group_folds(
+        labelled.ids, codes, labelled.frame["group"].tolist(), folds=choices.outer_splits, seed=seed
+    )
+    splits = [np.where(part == number, "test", "train") for number in range(choices.outer_splits)]
+    trials = tuple(
+        Trial.of(labelled.assign(split=split), allow_leak=choices.allow_leak) for split in splits
+    )
+    return Sides(trials, replace(trials[0], test=labelled, small=small))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was said of every test image.
+
+    Attributes:
+        study: choices and draws; of several splits those of the first, with the test images of all.
+        studies: one a split.
+        solved: the outcomes, one mapping a split.
+    """
+
+    study: Study
+    studies: Sequence[Study]
+    solved: Sequence[Mapping[str, Outcome]]
+
+    @classmethod
+    def of(cls, sides: Sides, studies: Sequence[Study], solved: Sequence[Mapping[str, Outcome]]) -> Judged:
+        """Put the splits together."""
+        return cls(replace(studies[0], trial=sides.whole), studies, solved)
+
+    def said(self, cell: Cell) -> Said:
+        """What one point of the curve says in all repeats, of the test images in their order."""
+        order = self._order
+        predicted, scores = [], []
+        for repeat in range(self.study.choices.repeats):
+            answers = [
+                study.answer(solved, cell, repeat)
+                for study, solved in zip(self.studies, self.solved, strict=True)
+            ]
+            predicted.append(np.concatenate([one.predicted for one in answers])[order])
+            scores.append(np.concatenate([one.scores for one in answers])[order])
+        return Said(np.stack(predicted), np.stack(scores))
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        """The place of each test image among those of all splits, one after the other."""
+        ids = np.concatenate([study.trial.test.ids for study in self.studies])
+        return np.argsort(ids.astype(str), kind="stable")

@@ -1,0 +1,85 @@
+"""Test splits that take turns: each labelled image is judged once, by what never saw its group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from hundredfold.config import CurveChoices
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+from hundredfold.errors import SettingsError
+from hundredfold.learn.curve import learning_curve
+from hundredfold.learn.draws import solve
+from hundredfold.learn.outer import sides_of
+
+World = tuple[ImageTable, dict[str, Embeddings]]
+SVM = "encoder == 'sharp' and classifier == 'svm' and n_per_class == 5"
+
+
+def choices(**given: Any) -> CurveChoices:
+    small: dict[str, Any] = {"budgets": (2, 5), "repeats": 2, "bootstrap": 50, "classifiers": ("knn", "svm")}
+    return CurveChoices.of(**{**small, "outer_splits": 3, **given})
+
+
+def test_every_labelled_image_is_a_test_image_once_and_no_group_is_in_two_splits(world: World) -> None:
+    table = world[0].assign(split=np.where(np.arange(len(world[0])) == 7, "audit", world[0].frame["split"]))
+    sides = sides_of(table, choices(), seed=0)
+    tested = [str(name) for trial in sides.trials for name in trial.test.ids]
+    assert sorted(tested) == sorted(set(table.ids) - {table.ids[7]})
+    assert sides.whole.test.ids.tolist() == sorted(tested)
+    for trial in sides.trials:
+        assert not set(trial.train.frame["group"]) & set(trial.test.frame["group"])
+        assert sorted([*trial.train.ids, *trial.test.ids]) == sorted(tested)
+
+
+def test_each_image_gets_what_the_classifier_of_its_own_split_says(world: World) -> None:
+    table, embeddings = world
+    given = choices()
+    found = learning_curve(embeddings, table, given)
+    sides = sides_of(table, given, seed=0)
+    study = sides.studies(given, 0, {"sharp": "x"}, None)[1]
+    trial, rows = study.trial, study.draws[5, 1]
+    train, test = trial.vectors("sharp", embeddings["sharp"])
+    outcome = solve(train[rows], trial.train_codes[rows], test, ["knn", "svm"], 3)
+    mine = found.predictions.query(f"{SVM} and repeat == 1")
+    said = mine.set_index("id")["predicted"].astype(str)
+    assert len(said) == len(table)
+    assert said.loc[[str(name) for name in trial.test.ids]].tolist() == [
+        trial.classes[number] for number in outcome.predicted[1]
+    ]
+
+
+def test_the_figures_are_over_all_images_and_the_facts_say_how(world: World) -> None:
+    table, embeddings = world
+    found = learning_curve(embeddings, table, choices())
+    rows = found.frame[found.frame["metric"] == "balanced_accuracy"]
+    assert set(rows["n_test"]) == {len(table)}
+    assert found.facts["outer_splits"] == 3
+    assert found.facts["intervals"].startswith(f"{table.frame['group'].nunique()} test groups")
+    assert "choice" not in found.facts  # labels of one split are test images of another
+    one = found.predictions.query(f"{SVM} and repeat == 0")
+    truth, predicted = one["label"].astype(str), one["predicted"].astype(str)
+    value = rows.query(f"{SVM} and repeat == 0")["value"]
+    assert value.iloc[0] == pytest.approx(balanced_accuracy_score(truth, predicted))
+
+
+def test_an_encoder_that_saw_the_images_is_named(world: World) -> None:
+    table, embeddings = world
+    seen = frozenset(table.frame["sha256"][:9])
+    taught = Embeddings(table.ids, embeddings["sharp"].vectors, embeddings["sharp"].encoder, table, seen)
+    found = learning_curve({"sharp": taught}, table, choices(budgets=(2,)))
+    assert found.facts["transductive"] == {"sharp": 9}
+
+
+def test_small_classes_are_left_out_by_all_their_labels(world: World) -> None:
+    found = learning_curve(world[1], world[0], choices(budgets=(2,), min_class_size=13))
+    assert found.facts["classes_left_out"] == ["platelet"]
+
+
+def test_what_needs_one_test_split_is_refused(world: World) -> None:
+    with pytest.raises(SettingsError, match="expected one test split"):
+        learning_curve(world[1], world[0], choices(sensitivity=0.9))
