@@ -53,7 +53,7 @@ def parts(run: Path) -> tuple[dict[str, Embeddings], ImageTable, Networks]:
         "thumbnail": Embeddings.read(next((run / "elsewhere" / "embeddings").iterdir())),
     }
     encoders = {"initial": Encoder.load(run / "initial")}
-    networks = Networks(PixelStore.open(run / "pixels"), encoders, "microscopy", "initial", QUICK)
+    networks = Networks(PixelStore.open(run / "pixels"), encoders, "microscopy", "initial", QUICK, (1e-3,))
     return embeddings, ImageTable.read(run / "images.parquet"), networks
 
 
@@ -148,3 +148,24 @@ def test_what_has_no_backbone_or_no_pixels_is_refused(run: Path, tmp_path: Path)
     finally:
         vectors.rename(run / "embeddings" / "initial")
     assert not list(tmp_path.iterdir())
+
+
+def test_of_several_rates_each_fit_keeps_that_of_the_lowest_validation_loss(
+    parts: tuple[dict[str, Embeddings], ImageTable, Networks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, table, networks = parts
+    tried: list[tuple[float, float]] = []
+    plain = room.fine_tune
+
+    def watched(*given: Any, **more: Any) -> Any:
+        tuned = plain(*given, **more)
+        tried.append((more["recipe"].learning_rate, min(tuned.history)))
+        return tuned
+
+    monkeypatch.setattr(room, "fine_tune", watched)
+    train = table.train.by_id(sorted(table.train.ids)[:40])
+    codes = train.frame["label"].astype("category").cat.codes.to_numpy(np.int64)
+    several = replace(networks, rates=(1e-9, 1e-3))
+    best = several._best(networks.encoders["initial"], train, codes)
+    assert [rate for rate, _ in tried] == [1e-9, 1e-3]
+    assert min(best.history) == min(loss for _, loss in tried) == tried[1][1]

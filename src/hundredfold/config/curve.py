@@ -33,6 +33,11 @@ class CurveChoices(ClinicalChoices, LeakChoices):
         description="On frozen vectors: svm, knn, logistic, last_layer, lda, prototype; end to end, from the "
         "backbone of each encoder on the same labels, and from the untrained one on all: network.",
     )
+    network_rates: tuple[float, ...] = Field(
+        (1e-4,),
+        description="Learning rates of the classifier network, comma-separated; each fit keeps the one "
+        "of the lowest loss on the labels that choose its epoch.",
+    )
     outer_splits: int = Field(
         1, ge=1,
         description="Test splits by group that take turns, so that each labelled image is tested once: for "

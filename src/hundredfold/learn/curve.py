@@ -167,6 +167,11 @@ def check_choices(choices: CurveChoices) -> None:
             f"expected budgets of at least one label a class, found {list(choices.budgets)}", where="budgets",
             remedy="For example --budgets 1,10,100.",
         )
+    if not choices.network_rates or min(choices.network_rates) <= 0:
+        raise SettingsError(
+            f"expected learning rates above 0, found {list(choices.network_rates)}", where="network_rates",
+            remedy="For example --network-rates 1e-4,1e-3.",
+        )
     if not choices.classifiers:
         raise SettingsError(
             "expected a classifier, found none", where="classifiers", remedy="For example svm,knn."

@@ -7,7 +7,7 @@ self-supervised one fine-tuning. It gets exactly the labels that the classifiers
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,7 @@ from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder
 from hundredfold.encode.protocol import resize
 from hundredfold.learn.draws import Outcome
-from hundredfold.learn.finetune import fine_tune
+from hundredfold.learn.finetune import FineTuned, fine_tune
 from hundredfold.learn.training import NETWORK, Recipe
 from hundredfold.views.multicrop import MultiCrop
 
@@ -73,6 +73,7 @@ class Networks:
         modality: whose views are trained on.
         supervised: the encoder that knows nothing of these images; on all labels it is the line to reach.
         recipe: how to train; the paper's.
+        rates: learning rates to try; of several, each fit keeps the one of the lowest validation loss.
     """
 
     store: PixelStore
@@ -80,11 +81,12 @@ class Networks:
     modality: str
     supervised: str | None = None
     recipe: Recipe = NETWORK
+    rates: tuple[float, ...] = (NETWORK.learning_rate,)
 
     @property
     def identity(self) -> str:
         """Everything that an outcome depends on but encoder and labels."""
-        return f"{self.modality} {self.recipe} {SCALE} {self._pixels}"
+        return f"{self.modality} {self.recipe} {self.rates} {SCALE} {self._pixels}"
 
     @cached_property
     def _pixels(self) -> str:
@@ -103,15 +105,7 @@ class Networks:
             classes: c, the number of classes.
         """
         encoder = self.encoders[name]
-        views = MultiCrop(
-            self.modality, image_size=encoder.size, local_size=encoder.size, local_crops=0,
-            global_scale=SCALE, seed=self.recipe.seed,
-        )
-        tuned = fine_tune(
-            encoder.backbone, StoredImages(self.store, train.ids, encoder.size), labels.astype(str),
-            groups=_groups(train), linear_only=False, recipe=self.recipe, augment=views.first,
-            symmetry=encoder.symmetry,
-        )
+        tuned = self._best(encoder, train, labels)
         told = tuned.decision_function(StoredImages(self.store, test.ids, encoder.size))
         numbers = tuned.classes_.astype(np.int64)
         scores = np.zeros((1, len(test), classes), dtype=np.float32)
@@ -119,6 +113,27 @@ class Networks:
         predicted = numbers[np.argmax(told, axis=1)][None].astype(np.int32)
         stopped = bool(tuned.history) and len(tuned.history) == self.recipe.epochs
         return Outcome(predicted, scores, np.array([stopped]))
+
+    def _best(self, encoder: Encoder, train: ImageTable, labels: NDArray[np.int64]) -> FineTuned:
+        """The network of the rate with the lowest validation loss; without a validation part of the first."""
+        views = MultiCrop(
+            self.modality, image_size=encoder.size, local_size=encoder.size, local_crops=0,
+            global_scale=SCALE, seed=self.recipe.seed,
+        )
+        images = StoredImages(self.store, train.ids, encoder.size)
+        best: FineTuned | None = None
+        for rate in self.rates:
+            tuned = fine_tune(
+                encoder.backbone, images, labels.astype(str), groups=_groups(train), linear_only=False,
+                recipe=replace(self.recipe, learning_rate=rate), augment=views.first,
+                symmetry=encoder.symmetry,
+            )
+            if best is None or (tuned.history and min(tuned.history) < min(best.history)):
+                best = tuned
+            if not tuned.history:
+                break
+        assert best is not None  # the settings ask for a rate
+        return best
 
 
 def _groups(table: ImageTable) -> list[object] | None:

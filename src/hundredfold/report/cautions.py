@@ -31,8 +31,8 @@ PARTIAL = "These results cannot be set beside published ones."
 SMALL = "each counts as much as a large class in the balanced accuracy, so a few images move it."
 SMALL_TRAINING = "they had too few labelled training images; every number is without them."
 TURNS = (
-    "Each labelled image was a test image once, judged by classifiers that learned from other groups. An encoder "
-    "pre-trained on these images has seen all of them without their labels."
+    "Each labelled image was a test image once, judged by classifiers that learned from other groups. An "
+    "encoder pre-trained on these images has seen all of them, without their labels."
 )
 NO_INTERVAL = "The ranges shown are those of the draws of labels and say nothing of other patients."
 

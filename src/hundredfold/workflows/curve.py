@@ -46,7 +46,9 @@ def curve(settings: CurveSettings) -> RunDirectory:
     if settings.outer_splits == 1:
         table = with_split(table, seed=settings.seed)
     sides = sides_of(table, settings, seed=settings.seed)
-    networks = networks_of(settings.embeddings, embeddings) if NETWORK in settings.classifiers else None
+    networks = None
+    if NETWORK in settings.classifiers:
+        networks = networks_of(settings.embeddings, embeddings, settings.network_rates)
     subgroups = read_subgroups(settings.labels, sides.whole.test, settings.subgroups)
     run = RunDirectory.create(settings.out)
     with run.stage("curve", settings=settings, resume=settings.resume):

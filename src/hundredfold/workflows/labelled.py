@@ -84,7 +84,9 @@ def with_split(table: ImageTable, *, seed: int) -> ImageTable:
     return draw_splits(table, test_size=ScanChoices.model_fields["test_size"].default, seed=seed)
 
 
-def networks_of(path: Path, embeddings: dict[str, Embeddings]) -> Networks:
+def networks_of(
+    path: Path, embeddings: dict[str, Embeddings], rates: tuple[float, ...]
+) -> Networks:
     """What the classifier ``network`` needs: the run's pixels, and its encoders that have a backbone.
 
     Raises:
@@ -115,7 +117,7 @@ def networks_of(path: Path, embeddings: dict[str, Embeddings]) -> Networks:
     modality = noted_settings(run).get("pretrain", {}).get("modality")
     return Networks(
         PixelStore.open(run.pixels), encoders,
-        modality or PretrainChoices.model_fields["modality"].default, supervised,
+        modality or PretrainChoices.model_fields["modality"].default, supervised, rates=rates,
     )
 
 
