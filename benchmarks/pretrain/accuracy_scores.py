@@ -72,8 +72,8 @@ def score(encoder: Path, split: RunDirectory, labels: Path, out: Path) -> list[f
     """Balanced accuracy on the test images, a number a draw; what was done before is kept."""
     hundredfold.embed(split.path, encoder=str(encoder), out=out, resume=True)
     hundredfold.curve(
-        out, labels=labels, out=out, budgets=(LABELS,), classifiers=("svm",), repeats=DRAWS, bootstrap=0,
-        resume=True,
+        out, labels=labels, out=out, budgets=(LABELS,), classifiers=("svm",), preset="paper",
+        repeats=DRAWS, bootstrap=0, resume=True,
     )
     rows = pd.read_parquet(out / "curve.parquet")
     rows = rows[(rows["metric"] == "balanced_accuracy") & rows["class"].isna()].sort_values("repeat")

@@ -39,7 +39,7 @@ from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory, software, write_json
 
 BACKBONE = "efficientnet_lite0"
-RUNS = {"lightly-train": (60,), "hundredfold": (5, 10, 15, 30)}  # minutes
+RUNS = {"lightly-train": (60,), "hundredfold": (5, 10, 15, 30, 60)}  # minutes
 WARM, TIMED = 3, 20  # steps
 TRIED = 5  # steps that our ``--minutes`` times by itself, before the first
 GAIN = 0.01  # of LightlyTrain over the start weights; with less there is nothing to reach
