@@ -11,9 +11,10 @@
 The second command trains what is compared here, each from the same weights in the same hour of two cores
 (see there): a. the start weights, b. our DINO, c. LightlyTrain's DINO, each frozen, with the same
 classifiers on the same draws of labels; d. the network trained end to end on these labels from the start
-weights, e. that on all labels, and fine-tuning from b. Each network keeps the best of several learning rates on the labels that
-choose its epoch. The method of a, b and c is chosen by cross-validation on the training labels; the test set is
-read once. Every part is kept, and a second call goes on; ``benchmarks/results/label_efficiency.json``.
+weights, e. that on all labels, and fine-tuning from b. Each network keeps the best of several learning rates
+on the labels that choose its epoch. The method of a, b and c is chosen by cross-validation on the training
+labels; the test set is read once. Every part is kept in ``benchmarks/results/label_efficiency.json``, and a
+second call goes on.
 """
 
 from __future__ import annotations

@@ -68,6 +68,11 @@ def test_a_model_that_folding_would_change_is_copied_as_it_is() -> None:
     assert isinstance(folded(model).get_submodule("norm"), nn.BatchNorm2d)
 
 
+def test_a_model_in_float64_stays_in_it() -> None:
+    model, images = trained("resnet10t").double().eval(), torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    torch.testing.assert_close(folded(model)(images), model(images).detach(), rtol=1e-9, atol=1e-9)
+
+
 def test_weights_that_are_not_finite_stay_so() -> None:
     model = trained("resnet10t").eval()
     with torch.no_grad():

@@ -35,8 +35,8 @@ def folded(model: nn.Module) -> nn.Module:
         ['Conv2d', 'Identity', 'Flatten', 'Linear']
     """
     plain, lean = (copy.deepcopy(model).eval().requires_grad_(requires_grad=False) for _ in range(2))
-    device = next(model.parameters(), torch.empty(0)).device
-    probe = torch.linspace(-1, 1, torch.Size(PROBE).numel(), device=device).view(PROBE).sin()
+    like = next(model.parameters(), torch.empty(0))
+    probe = torch.linspace(-1, 1, torch.Size(PROBE).numel()).view(PROBE).sin().to(like)
     with torch.inference_mode():
         expected = plain(probe)
         for convolution, norm in _neighbours(lean, probe):
