@@ -21,6 +21,7 @@ from hundredfold.encode.protocol import resize
 from hundredfold.learn.draws import Outcome
 from hundredfold.learn.finetune import FineTuned, fine_tune
 from hundredfold.learn.training import NETWORK, Recipe
+from hundredfold.process import steady_process
 from hundredfold.views.multicrop import MultiCrop
 
 __all__ = ["Networks", "StoredImages"]
@@ -92,6 +93,7 @@ class Networks:
     def _pixels(self) -> str:
         return self.store.fingerprint(np.arange(len(self.store)))
 
+    @steady_process()
     def solve(
         self, name: str, train: ImageTable, labels: NDArray[np.int64], test: ImageTable, classes: int
     ) -> Outcome:
