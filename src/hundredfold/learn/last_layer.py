@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from hundredfold.learn.samples import labelled_samples
 from hundredfold.learn.training import (
     LAYER,
     Recipe,
@@ -70,14 +70,11 @@ class LastLayer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, X: ArrayLike, y: ArrayLike, groups: Sequence[object] | None = None,  # noqa: N803
     ) -> Self:
         """Fit to the samples ``X`` [n, d], their classes ``y`` [n] and, where known, their groups [n]."""
-        x, names = validate_data(self, X, y, dtype=np.float32)
-        check_classification_targets(names)
-        self.classes_: NDArray[Any] = np.unique(names)
-        if len(self.classes_) < 2:
-            raise ValueError(f"expected samples of two classes or more, found {len(self.classes_)} class")
+        self.classes_: NDArray[Any]
+        x, self.classes_, numbers = labelled_samples(self, X, y, np.float32)
         recipe = Recipe(**self.get_params())
-        order = in_order(digests(x, names, recipe.seed))
-        samples, codes = torch.from_numpy(x[order]), np.searchsorted(self.classes_, names[order])
+        order = in_order(digests(x, self.classes_[numbers], recipe.seed))
+        samples, codes = torch.from_numpy(x[order]), numbers[order]
         held = validation_part(codes, ordered(groups, order))
         generator = torch.Generator().manual_seed(recipe.seed)
         layer = new_layer(x.shape[1], len(self.classes_), generator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -10,15 +11,16 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.preprocessing import normalize
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hundredfold.learn.samples import labelled_samples
 
 __all__ = ["Prototype", "SharedCovariance"]
 
 Floats = NDArray[np.float64]
 
 
-class _Means(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _Means(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Class means, and a value a class that is linear in the features.
 
     Attributes:
@@ -29,12 +31,8 @@ class _Means(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
         """Fit to the samples ``X`` [n, d] and their classes ``y`` [n]."""
-        x, names = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(names)
         self.classes_: NDArray[Any]
-        self.classes_, codes = np.unique(names, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"expected samples of two classes or more, found {len(self.classes_)} class")
+        x, self.classes_, codes = labelled_samples(self, X, y, np.float64)
         x = self._prepared(x)
         means = np.stack([x[codes == number].mean(axis=0) for number in range(len(self.classes_))])
         self.coef_, self.intercept_ = self._line(means, x - means[codes])
@@ -59,9 +57,9 @@ class _Means(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _prepared(self, x: Floats) -> Floats:
         return x
 
+    @abstractmethod
     def _line(self, means: Floats, residuals: Floats) -> tuple[Floats, Floats]:
         """Weights [c, d] and offsets [c]; from the class means [c, d] and the samples less these [n, d]."""
-        raise NotImplementedError
 
 
 class Prototype(_Means):

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
@@ -111,7 +112,7 @@ class Networks:
         told = tuned.decision_function(StoredImages(self.store, test.ids, encoder.size))
         numbers = tuned.classes_.astype(np.int64)
         scores = np.zeros((1, len(test), classes), dtype=np.float32)
-        scores[0][:, numbers] = _probabilities(told)
+        scores[0][:, numbers] = softmax(told, axis=1)
         predicted = numbers[np.argmax(told, axis=1)][None].astype(np.int32)
         stopped = bool(tuned.history) and len(tuned.history) == self.recipe.epochs
         return Outcome(predicted, scores, np.array([stopped]))
@@ -141,9 +142,3 @@ class Networks:
 def _groups(table: ImageTable) -> list[object] | None:
     groups = table.frame["group"]
     return None if groups.isna().all() else [None if pd.isna(name) else name for name in groups]
-
-
-def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: NDArray[np.float32] = raised / raised.sum(axis=1, keepdims=True)
-    return shares

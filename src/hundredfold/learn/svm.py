@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.svm import SVC
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hundredfold.learn.samples import labelled_samples
 
 __all__ = ["RbfSVC"]
 
@@ -59,12 +60,8 @@ class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
         """Fit to the samples ``X`` [n, d] and their classes ``y`` [n]."""
-        x, names = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(names)
         self.classes_: NDArray[Any]
-        self.classes_, codes = np.unique(names, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"expected samples of two classes or more, found {len(self.classes_)} class")
+        x, self.classes_, codes = labelled_samples(self, X, y, np.float64)
         variance = float(x.var())
         self.gamma_ = 1.0 / (x.shape[1] * variance) if variance > 0 else 1.0
         self.centre_ = x.mean(axis=0)

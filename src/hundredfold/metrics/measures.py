@@ -103,8 +103,7 @@ def interval_width(
         >>> interval_width(truth, predicted, 2, Resamples.draw(range(40), 1, 50, seed=0))
         0.0
     """
-    hit = divide(*_hits(np.asarray(truth), np.asarray(predicted), classes, resamples))
-    low, high = resamples.interval(nanmean(hit))
+    low, high = resamples.interval(resampled_accuracy(truth, predicted, classes, resamples))
     return high - low
 
 
