@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +12,7 @@ import pandas as pd
 from hundredfold.data.store import stored_facts
 from hundredfold.errors import RunExistsError
 
-__all__ = ["KNOWN", "Kept", "Waiting", "stamp"]
+__all__ = ["KNOWN", "Kept", "Waiting"]
 
 #: What a store's ``images.parquet`` says of an image, in the order in which they were decoded.
 KNOWN = ("id", "stamp", "width", "height", "sha256", "problem", "note")
@@ -27,17 +25,6 @@ class Waiting(NamedTuple):
     name: str
     path: str
     stamp: str
-
-
-def stamp(path: str) -> str:
-    """The fingerprint of a file, without reading it: its size, the time of its last change, and its place."""
-    try:
-        whole = Path(path).resolve()
-        state = whole.stat()
-    except (OSError, TypeError):  # absent, or a row without a path
-        return "absent"
-    place = hashlib.sha256(os.fsencode(whole)).hexdigest()[:16]  # paths may hold names; a store need not
-    return f"{state.st_size} {state.st_mtime_ns} {place}"
 
 
 @dataclass(frozen=True)

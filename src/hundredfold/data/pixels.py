@@ -7,27 +7,23 @@ import io
 import json
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hundredfold.data.decode import decode, measure, quiet_decoders
-from hundredfold.data.image import MAX_BYTES, Pixels
+from hundredfold.data.file import frame_of, stamp
 from hundredfold.data.journal import HEADER_BYTES, Journal
-from hundredfold.data.kept import KNOWN, Kept, Waiting, stamp
-from hundredfold.data.resize import Fit, scaled_size, to_square
-from hundredfold.data.store import PixelStore, ValueRange
+from hundredfold.data.kept import KNOWN, Kept, Waiting
+from hundredfold.data.resize import Fit
+from hundredfold.data.sandbox import answers
+from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
+from hundredfold.data.value_range import ValueRange
 from hundredfold.errors import ImageError, InputError
 from hundredfold.lock import alone
 from hundredfold.progress import bar
@@ -39,7 +35,6 @@ VERSION = 1  # of what the pixels depend on: raise it when decoding or resizing 
 LARGEST_OWN_SIZE = 256
 SMALLEST_SIZE = 16
 MEASURED = 2_000
-AHEAD = 8
 #: Share by which a store's size may differ from that which images coming to it have by themselves.
 SIZE_TOLERANCE = 0.1
 
@@ -109,15 +104,14 @@ class _Filling:
         """Decode the images and add them to the store; gives how many were decoded now."""
         digest = hashlib.sha256(json.dumps([image[1:] for image in self.todo]).encode()).hexdigest()
         begun = {**self._lasting_head(), "images": digest, "rows": self.kept.rows}
-        with quiet_decoders(), _one_thread_a_core():
-            journal = Journal.found(self.kept.folder, begun)
-            if journal is None:
-                side = self._size()
-                _check_space(self.kept.folder, len(self.todo), side)
-                journal = Journal(self.kept.folder, begun, side, [])
-            done = len(journal.records)
-            with journal:
-                self._decode(journal)
+        journal = Journal.found(self.kept.folder, begun)
+        if journal is None:
+            side = self._size()
+            _check_space(self.kept.folder, len(self.todo), side)
+            journal = Journal(self.kept.folder, begun, side, [])
+        done = len(journal.records)
+        with journal:
+            self._decode(journal)
         self._finish(journal, pool)
         return len(self.todo) - done
 
@@ -142,14 +136,21 @@ class _Filling:
         return int(stored)
 
     def _decode(self, journal: Journal) -> None:
+        limits = None if self.value_range is None else list(asdict(self.value_range).values())
+        settings = {"do": "prepare", "size": journal.size, "fit": self.head["fit"], "value_range": limits}
+
+        def task(image: Waiting) -> dict[str, Any]:
+            return {**settings, **_place(image), "known": image.stamp}
+
         done = len(journal.records)
-        prepare = partial(_prepare, size=journal.size, fit=self.head["fit"], value_range=self.value_range)
         with bar("Decoding", len(self.todo), start=done) as progress:
-            for result in _in_order(prepare, self.todo[done:]):
-                if isinstance(result, ImageError):
-                    journal.reject(result.reason, result.sentence)
+            for answer in answers(self.todo[done:], task):
+                if isinstance(answer, ImageError):
+                    journal.reject(answer.reason, answer.sentence)
                 else:
-                    journal.accept(*result)
+                    facts, square = answer
+                    assert square is not None  # that is what was asked for
+                    journal.accept(square, facts)
                 progress.advance()
 
     def _finish(self, journal: Journal, pool: Pool) -> None:
@@ -188,94 +189,20 @@ def _joined(kept: Kept, todo: list[Waiting], journal: Journal) -> pd.DataFrame:
     return both.astype({**texts, **dict.fromkeys(sides, "Int32")})
 
 
-def _prepare(
-    image: Waiting, *, size: int, fit: Fit, value_range: ValueRange | None
-) -> tuple[Pixels, dict[str, Any]] | ImageError:
-    """Read, decode and resize one image: its square and what the table keeps of it."""
-    name, path = image.name, image.path
-    try:
-        content = _read(path)
-        if stamp(path) != image.stamp:
-            raise ImageError("changed", "the file was changed after the images were listed")
-        decoded = decode(
-            content, path, frame=_frame(name, path), target=partial(scaled_size, size=size, fit=fit)
-        )
-    except ImageError as error:
-        return error
-    pixels = decoded.pixels.astype(np.float32) if decoded.deep else decoded.pixels
-    square = to_square(pixels, size, fit)
-    if decoded.deep and value_range is not None:
-        square = value_range.to_uint8(square)
-    if square.dtype == np.uint8 and square.ndim == 2:
-        square = cv2.cvtColor(square, cv2.COLOR_GRAY2RGB)
-    facts = ("width", "height", "sha256", "note")
-    return square, {fact: getattr(decoded, fact) for fact in facts}
-
-
-def _read(path: str) -> bytes:
-    try:
-        if Path(path).stat().st_size > MAX_BYTES:
-            raise ImageError("too_large", f"the file has over {MAX_BYTES:,} bytes")
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ImageError("no_file", "there is no such file") from None
-    except OSError as error:
-        raise ImageError("unreadable", f"the file cannot be read: {error.strerror}") from None
-
-
-def _frame(name: str, path: str) -> int | None:
-    """The number behind ``#`` in the id of a DICOM frame; a ``#`` of the file's own name is none."""
-    _, mark, number = name.rpartition("#")
-    return int(number) if mark and number.isdecimal() and not path.endswith(f"#{number}") else None
-
-
-def _in_order(
-    function: Callable[[Waiting], Any], items: Sequence[Waiting]
-) -> Iterator[Any]:
-    """Apply ``function`` on all cores; results come in order, and few wait in memory."""
-    workers = _cores()
-    pending: deque[Future[Any]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= workers * AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@contextmanager
-def _one_thread_a_core() -> Iterator[None]:
-    """Keep OpenCV from starting threads of its own below ours."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
-
-
 def _own_size(images: list[Waiting]) -> int:
-    def longer(image: Waiting) -> int | None:
-        try:
-            return max(measure(_read(image.path), image.path, frame=_frame(image.name, image.path)))
-        except ImageError:
-            return None
+    def task(image: Waiting) -> dict[str, Any]:
+        return {"do": "size_of", **_place(image)}
 
     every = max(1, len(images) // MEASURED)
-    sides = [side for side in _in_order(longer, images[::every]) if side is not None]
+    told = answers(images[::every], task)
+    sides = [max(found[0].values()) for found in told if not isinstance(found, ImageError)]
     if not sides:
         return LARGEST_OWN_SIZE
     return int(np.clip(np.percentile(sides, 90), SMALLEST_SIZE, LARGEST_OWN_SIZE))
+
+
+def _place(image: Waiting) -> dict[str, Any]:
+    return {"path": str(Path(image.path).absolute()), "frame": frame_of(image.name, image.path)}
 
 
 def _waiting(table: ImageTable) -> list[Waiting]:

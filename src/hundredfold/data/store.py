@@ -1,4 +1,4 @@
-"""The finished pixel store, and the range that deep images were scaled by."""
+"""The finished pixel store."""
 
 from __future__ import annotations
 
@@ -15,49 +15,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from hundredfold.data.image import Pixels
 from hundredfold.data.journal import HEADER_BYTES
 from hundredfold.data.resize import Fit
+from hundredfold.data.value_range import ValueRange
 from hundredfold.errors import InputError, RunMissingError, TableError
 
 __all__ = ["PixelStore", "ValueRange", "stored_facts"]
 
-LOOKED_AT = 2_000
+READ_AT_A_TIME = 2_000
 LOOKED_AT_BY_HASH = 256
-SAMPLES = 4_000_000
-PERCENTILES = (0.1, 99.9)
-
-
-@dataclass(frozen=True)
-class ValueRange:
-    """The values of deep (16-bit, float) images that become black and white, one pair for a data set.
-
-    Examples:
-        >>> ValueRange(0, 1000).to_uint8(np.array([-5.0, 500.0, 4000.0]))
-        array([  0, 128, 255], dtype=uint8)
-    """
-
-    low: float
-    high: float
-
-    def to_uint8(self, values: Pixels) -> NDArray[np.uint8]:
-        """Scale values of any shape; what lies outside is cut."""
-        scaled = (values.astype(np.float32) - np.float32(self.low)) * np.float32(255 / (self.high - self.low))
-        eight: NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-        return eight
-
-    @classmethod
-    def of(cls, images: Sequence[Pixels]) -> Self:
-        """The range from the .1st to the 99.9th percentile of the images' values.
-
-        At most about four million values are looked at, evenly spaced over the images and in each.
-        """
-        every = max(1, len(images) // LOOKED_AT)
-        chosen = images[::every]
-        share = max(1, SAMPLES // len(chosen))
-        values = [image.reshape(-1)[:: max(1, image.size // share)] for image in chosen]
-        low, high = np.percentile(np.concatenate(values), PERCENTILES)
-        return cls(float(low), float(high) if high > low else float(low) + 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +78,7 @@ class PixelStore:
         """The ids of the rows one after the other; few are in memory at a time."""
         told = 0
         with parquet.ParquetFile(self.folder / "images.parquet", memory_map=True) as file:
-            for batch in file.iter_batches(LOOKED_AT, columns=["id", "problem"]):
+            for batch in file.iter_batches(READ_AT_A_TIME, columns=["id", "problem"]):
                 frame = batch.to_pandas()
                 names = frame.loc[frame["problem"].isna(), "id"].tolist()
                 # A kill while images are added may leave names beyond the rows there are.

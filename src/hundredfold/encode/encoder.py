@@ -19,7 +19,7 @@ from hundredfold.backbones.backbone import Backbone, rebuild_backbone
 from hundredfold.backbones.folding import folded
 from hundredfold.backbones.weights import read_weights
 from hundredfold.data.resize import Fit
-from hundredfold.data.store import ValueRange
+from hundredfold.data.value_range import ValueRange
 from hundredfold.encode.opening import load_encoder, open_encoder
 from hundredfold.encode.protocol import (
     ENCODER_FILE,

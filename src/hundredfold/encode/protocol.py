@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hundredfold.data.resize import Fit
 from hundredfold.data.resize import resize as resize_image
-from hundredfold.data.store import ValueRange
+from hundredfold.data.value_range import ValueRange
 from hundredfold.errors import InputError, ModelFileError, SettingsError
 from hundredfold.rundir import write_json
 

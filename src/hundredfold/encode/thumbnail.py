@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hundredfold.data.resize import Fit
-from hundredfold.data.store import ValueRange
+from hundredfold.data.value_range import ValueRange
 from hundredfold.encode.protocol import ENCODER_FILE, digest, resize
 from hundredfold.rundir import write_json
 

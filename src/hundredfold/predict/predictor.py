@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from hundredfold.data.store import ValueRange
 from hundredfold.data.table import ImageTable
+from hundredfold.data.value_range import ValueRange
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.opening import load_encoder
 from hundredfold.encode.protocol import EncoderLike

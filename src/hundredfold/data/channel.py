@@ -1,0 +1,68 @@
+"""Messages between a decoder's process and ours: JSON, and pixels as they lie in memory. Never a pickle."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hundredfold.data.image import Pixels
+
+__all__ = ["FORK", "NUMBER", "Limits", "receive", "send"]
+
+HEAD = struct.Struct("<II")
+#: a square of 2,048 px of three ``float32``, the most that is ever asked for.
+LARGEST = 2048 * 2048 * 3 * 4
+#: what the nursery is asked and answers: the number of a process, or the limits of one to be forked.
+NUMBER, FORK = struct.Struct("<q"), struct.Struct("<qd")
+
+
+class Limits(NamedTuple):
+    """What a worker may take.
+
+    ``memory`` in bytes, beyond what it has from the start: enough for 100 megapixels of three 16-bit
+    channels. ``seconds`` of processor time for one image.
+    """
+
+    memory: int = 3_000_000_000
+    seconds: float = 120.0
+
+
+def send(channel: socket.socket, facts: Mapping[str, Any], pixels: Pixels | None = None) -> None:
+    """Send what JSON can hold, and pixels of any shape beside it."""
+    shape = {} if pixels is None else {"shape": pixels.shape, "dtype": pixels.dtype.str}
+    text = json.dumps({**facts, **shape}).encode()
+    body = b"" if pixels is None else np.ascontiguousarray(pixels).data.cast("B")
+    channel.sendall(HEAD.pack(len(text), len(body)) + text)
+    channel.sendall(body)
+
+
+def receive(channel: socket.socket) -> tuple[dict[str, Any], Pixels | None]:
+    """What :func:`send` sent at the other end, checked as what comes from damaged bytes must be.
+
+    Raises:
+        ConnectionError: the other end is closed, or what came is no such message.
+    """
+    length, size = HEAD.unpack(_exactly(channel, HEAD.size))
+    facts = json.loads(_exactly(channel, min(length, LARGEST)))
+    if not size:
+        return facts, None
+    shape, dtype = facts.pop("shape"), np.dtype(facts.pop("dtype"))
+    if size > LARGEST or dtype.hasobject or size != int(np.prod(shape)) * dtype.itemsize:
+        raise ConnectionError("the message is damaged")
+    return facts, np.frombuffer(_exactly(channel, size), dtype).reshape(shape)
+
+
+def _exactly(channel: socket.socket, size: int) -> bytearray:
+    data = bytearray(size)
+    rest = memoryview(data)
+    while rest:
+        count = channel.recv_into(rest, 0, socket.MSG_WAITALL)
+        if not count:
+            raise ConnectionError("the other end was closed")
+        rest = rest[count:]
+    return data

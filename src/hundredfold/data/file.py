@@ -1,0 +1,50 @@
+"""The file of an image: its fingerprint, its bytes, and which frame of it is meant."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from hundredfold.data.image import MAX_BYTES
+from hundredfold.errors import ImageError
+
+__all__ = ["frame_of", "read", "stamp"]
+
+
+def stamp(path: str) -> str:
+    """The fingerprint of a file, without reading it: its size, the time of its last change, and its place."""
+    try:
+        whole = Path(path).resolve()
+        state = whole.stat()
+    except (OSError, TypeError):  # absent, or a row without a path
+        return "absent"
+    place = hashlib.sha256(os.fsencode(whole)).hexdigest()[:16]  # paths may hold names; a store need not
+    return f"{state.st_size} {state.st_mtime_ns} {place}"
+
+
+def read(path: str) -> bytes:
+    """All bytes of a file of at most 1 GB.
+
+    Raises:
+        ImageError: ``no_file``, ``unreadable`` or ``too_large``.
+    """
+    try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise ImageError("too_large", f"the file has over {MAX_BYTES:,} bytes")
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ImageError("no_file", "there is no such file") from None
+    except OSError as error:
+        raise ImageError("unreadable", f"the file cannot be read: {error.strerror}") from None
+
+
+def frame_of(name: str, path: str) -> int | None:
+    """The number behind ``#`` in the id of a DICOM frame; a ``#`` of the file's own name is none.
+
+    Examples:
+        >>> frame_of("a.dcm#3", "in/a.dcm"), frame_of("plate#3", "in/plate#3"), frame_of("a.png", "in/a.png")
+        (3, None, None)
+    """
+    _, mark, number = name.rpartition("#")
+    return int(number) if mark and number.isdecimal() and not path.endswith(f"#{number}") else None

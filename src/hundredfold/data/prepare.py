@@ -1,0 +1,66 @@
+"""One image file → the square that is kept of it, or the reason why there is none.
+
+What is here meets untrusted bytes: it is called in a decoder's process (:mod:`hundredfold.data.nursery`),
+and loads no more than it needs.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hundredfold.data.decode import decode, measure
+from hundredfold.data.file import read, stamp
+from hundredfold.data.image import Pixels
+from hundredfold.data.resize import Fit, scaled_size, to_square
+from hundredfold.data.value_range import ValueRange
+from hundredfold.errors import ImageError
+
+__all__ = ["prepare", "size_of"]
+
+
+def prepare(
+    path: str, *, frame: int | None, known: str, size: int, fit: Fit, value_range: tuple[float, float] | None
+) -> tuple[dict[str, Any], Pixels]:
+    """Read, decode and resize one image.
+
+    Args:
+        path: of the file.
+        frame: which frame of a multi-frame DICOM.
+        known: its fingerprint when the images were listed.
+        size: side of the square in px.
+        fit: ``pad``, ``crop`` or ``squash``.
+        value_range: black and white of deep images; ``None`` leaves them as they are.
+
+    Returns:
+        What the table keeps of it (width, height, sha256, note), and its square ``uint8`` [s,s,3], or
+        ``float32`` [s,s(,3)] where it is deep and there is no range yet.
+
+    Raises:
+        ImageError: as :func:`~hundredfold.data.decode.decode`, and ``no_file``, ``unreadable``, ``changed``.
+    """
+    content = read(path)
+    if stamp(path) != known:
+        raise ImageError("changed", "the file was changed after the images were listed")
+    decoded = decode(content, path, frame=frame, target=partial(scaled_size, size=size, fit=fit))
+    pixels = decoded.pixels.astype(np.float32) if decoded.deep else decoded.pixels
+    square = to_square(pixels, size, fit)
+    if decoded.deep and value_range is not None:
+        square = ValueRange(*value_range).to_uint8(square)
+    if square.dtype == np.uint8 and square.ndim == 2:
+        square = cv2.cvtColor(square, cv2.COLOR_GRAY2RGB)
+    facts = ("width", "height", "sha256", "note")
+    return {fact: getattr(decoded, fact) for fact in facts}, square
+
+
+def size_of(path: str, *, frame: int | None) -> tuple[dict[str, Any], None]:
+    """The upright ``width`` and ``height`` in px that the header states.
+
+    Raises:
+        ImageError: as :func:`prepare`, as far as the header tells.
+    """
+    width, height = measure(read(path), path, frame=frame)
+    return {"width": width, "height": height}, None
