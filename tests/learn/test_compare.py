@@ -90,11 +90,13 @@ def test_methods_that_err_alike_are_told_apart_although_their_intervals_overlap(
     assert p_value(one - other) < 0.01
 
 
-def test_equal_answers_are_no_difference() -> None:
+def test_equal_answers_are_no_difference_and_no_proof_that_there_is_none() -> None:
     table = predictions(one=0.7)
     both = pd.concat([table, table.assign(encoder="two")])
     found = compare(both, None, [(svm("one"), svm("two"))], n_per_class=10).iloc[0]
-    assert found[["difference", "low", "high"]].tolist() == [0, 0, 0]
+    # had they differed on 4 % of all images, these 90 would be alike in 2.5 % of test sets
+    end = 1 - 0.025 ** (1 / IMAGES)
+    assert found[["difference", "low", "high"]].tolist() == pytest.approx([0, -end, end])
     assert found["p"] == found["p_holm"] == 1
 
 
@@ -108,7 +110,7 @@ def test_of_other_draws_the_interval_is_wider() -> None:
     apart = compare(both, GROUPS, pair, n_per_class=10, draws={"one": "a", "two": "b"}).iloc[0]
     assert paired["paired"]
     assert not apart["paired"]
-    assert paired["high"] == 0 < apart["high"]
+    assert 2 * paired["high"] < apart["high"]
 
 
 def test_too_few_groups_give_no_interval() -> None:

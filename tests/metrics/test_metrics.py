@@ -160,7 +160,7 @@ def test_other_labels_widen_the_interval() -> None:
     steady, shaky = np.stack([good, good]), np.stack([good, bad])
     resamples = Resamples.draw(np.arange(200), 2, 300, seed=0)
     found = [measure(truth, rows, np.eye(2)[rows], resamples)[0] for rows in (steady, shaky)]
-    assert found[0].high == found[0].low == 1
+    assert found[0].high - found[0].low < 0.02
     assert found[1].high - found[1].low > 0.4
 
 

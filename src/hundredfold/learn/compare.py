@@ -11,7 +11,15 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from hundredfold.errors import TableError
-from hundredfold.metrics import MIN_GROUPS, Resamples, balanced_accuracy, group_codes, resampled_accuracy
+from hundredfold.metrics import (
+    MIN_GROUPS,
+    Resamples,
+    balanced_accuracy,
+    class_trials,
+    flawless_accuracy,
+    group_codes,
+    resampled_accuracy,
+)
 
 __all__ = ["COLUMNS", "Method", "against", "compare", "holm", "p_value", "resampled_curve"]
 
@@ -69,8 +77,11 @@ def compare(
     known = len(np.unique(group)) >= MIN_GROUPS
     names = {encoder: (draws or {}).get(encoder, "") for encoder, _ in answers.predicted}
     count = max(RESAMPLES, RESAMPLES_EACH * len(pairs))
-    spread = _spread(answers, names, Resamples.draw(group, 1, count, seed), seed) if known else {}
-    table = pd.DataFrame([_row(answers, pair, spread, names) for pair in pairs], columns=list(COLUMNS))
+    drawn = Resamples.draw(group, 1, count, seed)
+    spread = _spread(answers, names, drawn, seed) if known else {}
+    unseen = 1 - flawless_accuracy(class_trials(answers.truth, drawn))
+    rows = [_row(answers, pair, spread, names, unseen) for pair in pairs]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.assign(
         n_per_class=n_per_class, p_holm=holm(table["p"]), family=len(pairs), n_test=len(answers.ids)
     )
@@ -229,14 +240,17 @@ def _spread(
 
 
 def _row(
-    answers: _Answers, pair: Pair, spread: Mapping[Method, Floats], names: Mapping[str, str]
+    answers: _Answers, pair: Pair, spread: Mapping[Method, Floats], names: Mapping[str, str], unseen: float
 ) -> dict[str, object]:
+    """Methods that never differ may still do so on images not seen: on as many as could have been missed."""
     values = [answers.accuracies(method) for method in pair]
     means = [float(np.mean(found)) for found in values]
     low = high = p = float("nan")
     if spread:
         differences = spread[pair[0]] - spread[pair[1]]
         low, high = (float(end) for end in np.nanpercentile(differences, (2.5, 97.5)))
+        if not differences.any():
+            low, high = -unseen, unseen
         p = p_value(differences)
     (encoder, classifier), (other_encoder, other_classifier) = pair
     return {

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hundredfold.metrics.averages import Floats, Integers, divide, nanmean
-from hundredfold.metrics.counts import mean_f1
+from hundredfold.metrics.certain import class_trials, flawless_accuracy, flawless_area, flawless_f1
+from hundredfold.metrics.counts import balanced_accuracy, mean_f1
 from hundredfold.metrics.ranking import weighted_auroc
 from hundredfold.metrics.resampling import MIN_GROUPS, Resamples
 
@@ -30,7 +31,8 @@ class Measure:
             over the others.
         class_number: which class, for ``recall``; ``None`` for figures over all classes.
         values: ``[r]``.
-        low: lower end of the 95 % interval of the mean over repeats; NaN where there is none.
+        low: lower end of the 95 % interval of the mean over repeats; NaN where there is none. Where the value
+            is 1 or 0 in every repeat it is exact; see :mod:`~hundredfold.metrics.certain`.
         high: upper end.
         n_test: the test images behind it.
     """
@@ -71,7 +73,7 @@ def measure(
         at = (slice(None), slice(None), *(() if number is None else (number,)))
         values, ends = points[metric][at][0], (np.nan, np.nan)
         if spread is not None and resamples is not None and number is None:
-            ends = resamples.interval(spread[metric][at], among)
+            ends = _ends(metric, float(values.mean()), spread[metric][at], resamples, truth, among=among)
         elif spread is not None and resamples is not None:
             ends = resamples.share_interval(float(values.mean()), spread[metric][at], among)
         return Measure(metric, number, values, *ends, n_test=int(among.sum()))
@@ -99,12 +101,39 @@ def interval_width(
         resamples: of the test groups and the repeats.
 
     Examples:
-        >>> truth, predicted = [0, 1] * 20, [[0] * 40]
-        >>> interval_width(truth, predicted, 2, Resamples.draw(range(40), 1, 50, seed=0))
-        0.0
+        >>> truth = [0, 1] * 20
+        >>> for times in (1, 2):
+        ...     drawn = Resamples.draw(range(40), 1, 50, seed=0, times=times)
+        ...     round(interval_width(truth, [truth], 2, drawn), 3)
+        0.088
+        0.045
     """
-    low, high = resamples.interval(resampled_accuracy(truth, predicted, classes, resamples))
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    value = float(np.mean([balanced_accuracy(truth, row, classes) for row in predicted]))
+    spread = resampled_accuracy(truth, predicted, classes, resamples)
+    low, high = _ends("balanced_accuracy", value, spread, resamples, truth)
     return high - low
+
+
+def _ends(
+    metric: str, value: float, spread: Floats, resamples: Resamples, truth: Integers, *,
+    among: NDArray[np.bool_] | None = None,
+) -> tuple[float, float]:
+    """The interval of a figure over all classes, or over those with images ``among`` [n] the test images."""
+    low, high = resamples.interval(spread, among)
+    if np.isnan(low) or value not in (0, 1):
+        return low, high
+    trials = class_trials(truth, resamples, among)
+    if metric == "auroc":
+        bound = flawless_area(trials)
+    elif metric == "macro_f1" and value == 1:
+        bound = flawless_f1(trials, np.unique(truth, return_counts=True)[1])
+    else:
+        bound = flawless_accuracy(trials)
+    if value == 1:
+        return bound, 1.0
+    # An F1 is at most 2 p / (1 + p) where p is the recall, and their mean at most that of the mean recall.
+    return 0.0, 2 * (1 - bound) / (2 - bound) if metric == "macro_f1" else 1 - bound
 
 
 def resampled_accuracy(

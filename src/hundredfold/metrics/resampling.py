@@ -96,6 +96,11 @@ class Resamples:
     def __len__(self) -> int:
         return len(self.group_counts)
 
+    @property
+    def times(self) -> float:
+        """How many times as many groups are drawn as there are."""
+        return float(self.group_counts[0].sum() / self.group_counts.shape[1])
+
     def blocks(self) -> Iterator[Self]:
         """The resamples a hundred at a time: so many weights of 50,000 test images are 40 MB."""
         for start in range(0, len(self), BLOCK):
@@ -164,7 +169,7 @@ class Resamples:
         if np.isnan(low) or low < high or value not in (0, 1):
             return low, high
         groups = len(np.unique(self.group if among is None else self.group[among]))
-        bound = float((LEVEL[0] / 100) ** (1 / groups))
+        bound = float((LEVEL[0] / 100) ** (1 / (self.times * groups)))
         return (bound, 1.0) if value == 1 else (0.0, 1 - bound)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hundredfold.metrics.averages import Floats, divide
+from hundredfold.metrics.certain import class_trials, flawless_area
 from hundredfold.metrics.operating import standardised
 from hundredfold.metrics.resampling import LEVEL, Estimate, Resamples
 
@@ -94,6 +95,7 @@ class Tradeoff:
         class_number: which class.
         area: under the ROC curve.
         average_precision: the area under the precision–recall curve; guessing has the class's prevalence.
+            Where it is exactly 1 it has no interval.
         sensitivity: ``[k, 3]`` at the false positive rates ``GRID``: value, and ends of the 95 % interval.
         precision: ``[k, 3]`` at the recalls ``GRID``.
         n_test: test images of the class.
@@ -142,6 +144,11 @@ def tradeoff(
         defined = drawn[:, ~np.isnan(drawn[0])]  # without those that drew no image of one side
         ends = np.percentile(defined, LEVEL, axis=1).T
     table = np.column_stack([point[:, 0], ends])  # area, average precision, the two curves
+    if resamples is not None and np.isfinite(table[0, 1]) and table[0, 0] in (0, 1):
+        # No resample differs from another: the area has an exact end, the average precision none is known of.
+        bound = flawless_area(class_trials(own.astype(np.int64), resamples))
+        table[0, 1:] = (bound, 1) if table[0, 0] == 1 else (0, 1 - bound)
+        table[1, 1:] = np.nan
     return Tradeoff(
         number, Estimate(*map(float, table[0])), Estimate(*map(float, table[1])),
         table[2 : 2 + len(GRID)], table[2 + len(GRID) :], int(own.sum()),
