@@ -8,6 +8,12 @@ from typing import Any
 
 __all__ = ["DEFAULT", "MODALITY", "RECIPES", "Recipe"]
 
+#: Settings that cost a step nothing: with KoLeo and EMA centring it took .927 and .929 s in place of .932.
+FREE = {
+    "learning_rate", "learning_rate_rule", "koleo", "centring", "teacher_temperature",
+    "teacher_temperature_end", "layer_decay", "weight_decay_end", "freeze_backbone",
+}
+
 DEFAULT = "default"
 
 #: data set → the kind of its images.
@@ -21,6 +27,11 @@ class Recipe:
     name: str
     why: str
     changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def paced_as(self) -> str:
+        """The recipe whose seconds a step it has: its own, or the default's if it changes nothing there."""
+        return DEFAULT if self.changes.keys() <= FREE else self.name
 
 
 def _all() -> tuple[Recipe, ...]:

@@ -81,10 +81,10 @@ class Budget:
             return {"minutes": self.minutes or 0.0}
         steps = self.steps
         if steps is None:
-            known = seconds_noted().get(data, {})
-            if recipe not in known:
+            seconds = seconds_of(data, recipe)
+            if seconds is None:
                 raise SystemExit(f"{data}, {recipe}: no seconds a step are noted; run `screen.py time` first")
-            steps = max(1, round(60 * (self.minutes or 0.0) / known[recipe]))
+            steps = max(1, round(60 * (self.minutes or 0.0) / seconds))
         return {"epochs": steps / an_epoch}
 
 
@@ -202,9 +202,14 @@ def seconds_noted() -> dict[str, dict[str, float]]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
+def seconds_of(data: str, recipe: str) -> float | None:
+    """Seconds of a step of this recipe, or of the default if they are the same."""
+    return seconds_noted().get(data, {}).get(RECIPES[recipe].paced_as)
+
+
 def quiet_minutes(data: str, recipe: str, steps: int) -> float | None:
     """Minutes that the steps take on a machine that does nothing else, where ``time`` was run."""
-    seconds = seconds_noted().get(data, {}).get(recipe)
+    seconds = seconds_of(data, recipe)
     return None if seconds is None else round(steps * seconds / 60, 2)
 
 

@@ -10,7 +10,7 @@ import torch
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.encode.encoder import Encoder
 from hundredfold.rundir import RunDirectory
-from hundredfold.ssl import arrangement, pretraining
+from hundredfold.ssl import arrangement, planning, pretraining
 from hundredfold.ssl.arrangement import NEVER, RULES, Arrangement, arrange, backbone_kind, candidates
 from hundredfold.ssl.arrangement import choose_arrangement as choose
 from hundredfold.ssl.pool import Pool
@@ -66,7 +66,7 @@ def test_autotune_takes_the_fastest_notes_it_and_a_resume_follows(
 ) -> None:
     slow_but_one = iter(range(100, 0, -1))  # the last of the candidates is the fastest
     with monkeypatch.context() as patch:
-        patch.setattr(pretraining, "seconds_a_step", lambda trainer: float(next(slow_but_one)))
+        patch.setattr(planning, "seconds_a_step", lambda trainer: float(next(slow_but_one)))
         stop_at(patch, 4)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path, autotune=True)
@@ -122,7 +122,7 @@ def test_minutes_count_the_cheaper_steps(
         asked.append(first)
         return 1.0 if first else 0.25
 
-    monkeypatch.setattr(pretraining, "seconds_a_step", timed)
+    monkeypatch.setattr(planning, "seconds_a_step", timed)
     train(tmp_path, epochs=None, minutes=0.05, curriculum=0.5)
     plan = RunDirectory.open(tmp_path).state["pretrain"]
     assert plan["steps"] == int(0.05 * 60 * 0.95 / 0.625)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import FittedChoices, PretrainChoices
-from hundredfold.ssl import footprint, pretraining
+from hundredfold.ssl import footprint, planning
 from hundredfold.ssl.batches import BatchOrder
 from hundredfold.ssl.defaults import (
     MEMORY_SHARE,
@@ -204,8 +204,8 @@ def test_ranks_that_share_a_batch_hold_a_share_each(
     settings = PretrainChoices.of(image_size=96, local_size=48, local_crops=2, prototypes=16, epochs=1)
     room = int(4.5 * footprint.bytes_an_image(backbone, 96, 48, 2) / MEMORY_SHARE)
     monkeypatch.setattr(footprint, "device_memory", lambda _: room)
-    monkeypatch.setattr(pretraining, "device_type", lambda: device)
+    monkeypatch.setattr(planning, "device_type", lambda: device)
     for name, value in {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": 2, "TORCHELASTIC_RUN_ID": 0}.items():
         if ranks > 1:
             monkeypatch.setenv(name, str(value))
-    assert pretraining._fit(backbone, pool, settings).settings.batch_size == batch
+    assert planning._fit(backbone, pool, settings).settings.batch_size == batch

@@ -22,9 +22,10 @@ import hundredfold
 import hundredfold.cli
 from hundredfold.data.smear import draw_smear
 from hundredfold.errors import SettingsError
-from hundredfold.ssl.pretraining import _check_shares
+from hundredfold.ssl.plan import Plan
+from hundredfold.ssl.planning import _check_shares
 from hundredfold.ssl.syncbatchnorm import PLAIN, synchronise_batchnorm
-from hundredfold.ssl.trainer import Plan, _stop_signal
+from hundredfold.ssl.trainer import _stop_signal
 
 JOB = Path(__file__).with_name("ranks_job.py")
 STEPS = 50

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import torch
 
 from hundredfold.backbones.backbone import Backbone
-from hundredfold.config import FittedChoices, PretrainChoices, check_unchanged
-from hundredfold.config.pretrain import FREE
+from hundredfold.config import FittedChoices, PretrainChoices
 from hundredfold.encode.encoder import Encoder, Symmetry
 from hundredfold.encode.protocol import digest
-from hundredfold.errors import InputError, SettingsError
+from hundredfold.errors import InputError
 from hundredfold.process import steady_process
 from hundredfold.progress import say
-from hundredfold.ranks import local_ranks, ranks
 from hundredfold.rundir import RunDirectory
-from hundredfold.ssl.arrangement import arrange, candidates, choose_arrangement
-from hundredfold.ssl.batches import BatchOrder
+from hundredfold.ssl.arrangement import arrange
 from hundredfold.ssl.checkpoints import Checkpoints
 from hundredfold.ssl.collectives import from_first
 from hundredfold.ssl.curriculum import Curriculum, low_size
-from hundredfold.ssl.defaults import Circumstances, Fitted, fit_settings, fit_to_steps, warnings_of
+from hundredfold.ssl.defaults import warnings_of
 from hundredfold.ssl.device import create_fabric, device_type
 from hundredfold.ssl.dino import DINO
-from hundredfold.ssl.footprint import bytes_an_image, shared_memory
 from hundredfold.ssl.logbook import Logbook
 from hundredfold.ssl.monitor import Alarms
+from hundredfold.ssl.plan import Plan
+from hundredfold.ssl.planning import Planned, essential, make_plan, noted_plan
 from hundredfold.ssl.pool import Pool
 from hundredfold.ssl.recompute import recompute_activations
-from hundredfold.ssl.timing import autotune, seconds_a_step, steps_in
-from hundredfold.ssl.trainer import Plan, Trainer
+from hundredfold.ssl.trainer import Trainer
 from hundredfold.ssl.watch import Watch, sample_size
 from hundredfold.views.modalities import MODALITIES
 from hundredfold.views.multicrop import MultiCrop
@@ -71,54 +66,17 @@ def pretrain_encoder(
         )
     build = partial(_trainer, pool=pool, run=run, seed=seed)
     noted = from_first(lambda: run.state.get("pretrain") if resume else None)
-    measured: dict[str, object] = {}
-    if noted:
-        plan = _noted_plan(noted, settings, run)
-        fitted = Fitted.of_note(settings, noted["defaults"])
-        measured = {name: noted[name] for name in ("autotuned",) if name in noted}
-    else:
-        # What the first rank finds by its memory and its kind of processor holds for all.
-        fitted = Fitted.of_note(settings, from_first(lambda: _fit(backbone, pool, settings).note()))
-        plan = Plan(**from_first(lambda: asdict(_plan(backbone, pool, fitted.settings))))
-        plan, measured = _settled(
-            plan, fitted.settings,
-            lambda plan: build(copy.deepcopy(backbone), settings=fitted.settings, plan=plan),
-        )
-        fitted = fit_to_steps(fitted, plan.steps)
-    trainer = build(backbone, settings=fitted.settings, plan=plan)
-    facts = {
-        **asdict(plan),
-        **measured,
-        "epochs": round(plan.steps / trainer.order.steps_per_epoch, 2),
-        "images": len(pool),
-        "backbone": backbone.name,
-        "weights": backbone.source,
-        "local_crops": fitted.settings.local_crops,
-        "prototypes": fitted.settings.prototypes,
-        "momentum": trainer.schedule.momentum,
-        "minutes": settings.minutes,
-        "transductive": settings.transductive,
-        "settings": _essential(settings),
-        "defaults": fitted.note(),
-    }
+    planned = noted_plan(noted, settings, run) if noted else make_plan(backbone, pool, settings, build)
+    plan, fitted = planned.plan, planned.fitted
+    trainer = build(backbone, fitted.settings, plan)
+    facts = _facts(planned, settings, trainer)
     warned = warnings_of(
         fitted.settings, steps=plan.steps, batch_size=plan.batch_size, images=len(pool),
         random=backbone.source == "random",
     )
     run.record(pretrain={**facts, "alarms": warned})
     run.explain("pretrain", fitted.lines())
-    usual = settings.modality == PretrainChoices.model_fields["modality"].default
-    hint = "; --modality names another kind" if usual else ""
-    say(
-        f"Pre-training {backbone.name} on {len(pool):,} images: {plan.steps:,} steps of {plan.batch_size} "
-        f"({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px{_low(plan)}, "
-        f"{plan.arrangement}.\n"
-        f"Views for {settings.modality} images{hint}."
-    )
-    if fitted.reasons:
-        say("\n  ".join(["By the data:", *fitted.lines()]))
-    for sentence in warned:
-        say(f"Warning: {sentence}.")
+    _tell(planned, facts, warned)
     if trainer.fabric.is_global_zero:
         trainer.book = partial(Logbook, settings.logger, run / "logs", facts)
     trainer.save_encoder = lambda step, folder: (
@@ -151,63 +109,40 @@ def encoder_symmetry(settings: PretrainChoices) -> Symmetry:
     return MODALITIES[settings.modality].symmetry if settings.symmetry == "auto" else settings.symmetry
 
 
-def _fit(backbone: Backbone, pool: Pool, settings: PretrainChoices) -> Fitted:
-    """The settings with their defaults; the footprint is counted only where the batch was left open."""
-    device = device_type()
-    found = Circumstances(
-        images=len(pool), stored_size=pool.pixels.size, device=device, memory=shared_memory(device),
-        footprint=partial(bytes_an_image, backbone),
+def _facts(planned: Planned, settings: PretrainChoices, trainer: Trainer) -> dict[str, Any]:
+    """What ``run.json`` and the encoder keep of the training."""
+    plan, fitted, backbone = planned.plan, planned.fitted.settings, trainer.dino.teacher.backbone
+    return {
+        **asdict(plan),
+        **planned.measured,
+        "epochs": round(plan.steps / trainer.order.steps_per_epoch, 2),
+        "images": len(trainer.pool),
+        "backbone": backbone.name,
+        "weights": backbone.source,
+        "local_crops": fitted.local_crops,
+        "prototypes": fitted.prototypes,
+        "momentum": trainer.schedule.momentum,
+        "minutes": settings.minutes,
+        "transductive": settings.transductive,
+        "settings": essential(settings),
+        "defaults": planned.fitted.note(),
+    }
+
+
+def _tell(planned: Planned, facts: Mapping[str, Any], warned: Sequence[str]) -> None:
+    """Say what is about to be done, on what, and what to beware of."""
+    plan, modality = planned.plan, planned.fitted.settings.modality
+    usual = modality == PretrainChoices.model_fields["modality"].default
+    hint = "; --modality names another kind" if usual else ""
+    say(
+        f"Pre-training {facts['backbone']} on {facts['images']:,} images: {plan.steps:,} steps "
+        f"of {plan.batch_size} ({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px"
+        f"{_low(plan)}, {plan.arrangement}.\nViews for {modality} images{hint}."
     )
-    return fit_settings(settings, found)
-
-
-def _plan(backbone: Backbone, pool: Pool, settings: FittedChoices) -> Plan:
-    device = device_type()
-    batch_size = min(settings.batch_size, len(pool))
-    epochs = settings.epochs or 1
-    steps = max(1, round(epochs * BatchOrder(len(pool), batch_size, 0).steps_per_epoch))
-    arrangement = choose_arrangement(backbone, device, settings.precision)
-    return Plan(
-        steps=steps,
-        batch_size=batch_size,
-        image_size=settings.image_size,
-        local_size=settings.local_size,
-        precision=arrangement.precision,
-        workers=_workers(settings),
-        memory_format=arrangement.memory_format,
-        fused_from=arrangement.fused_from,
-        low_steps=round(settings.curriculum * steps),
-    )
-
-
-def _workers(settings: PretrainChoices) -> int:
-    """Processes that draw views; they change nothing but the pace, so a resume decides anew."""
-    if settings.workers is not None:
-        return settings.workers
-    return 0 if device_type() == "cpu" else max(1, _cores() - 1)
-
-
-def _settled(
-    plan: Plan, settings: FittedChoices, trial: Callable[[Plan], Trainer]
-) -> tuple[Plan, dict[str, object]]:
-    """The plan with what has to be timed: the arrangement if asked for, the number of steps for minutes."""
-    noted: dict[str, object] = {}
-    if settings.autotune:
-        say("Timing the ways to compute a step …")
-        backbone = trial(plan).dino.student.backbone
-        best, times = autotune(
-            candidates(backbone, device_type(), settings.precision),
-            lambda one: seconds_a_step(trial(replace(plan, **asdict(one)))),
-        )
-        plan, noted["autotuned"] = replace(plan, **asdict(best)), times
-    if settings.minutes is not None:
-        say("Timing a few steps …")
-        timed = trial(replace(plan, steps=100, low_steps=50))
-        steps = steps_in(
-            settings.minutes, lambda low: seconds_a_step(timed, 0 if low else 50), low=settings.curriculum
-        )
-        plan = replace(plan, steps=steps, low_steps=round(settings.curriculum * steps))
-    return plan, noted
+    if reasons := planned.fitted.lines():
+        say("\n  ".join(["By the data:", *reasons]))
+    for sentence in warned:
+        say(f"Warning: {sentence}.")
 
 
 def _low(plan: Plan) -> str:
@@ -217,40 +152,9 @@ def _low(plan: Plan) -> str:
     return f" (the first {plan.low_steps:,} steps {low} px)"
 
 
-def _cores() -> int:
-    """Cores for this process: torchrun sets the threads of each to 1, so they are counted there."""
-    if ranks() == 1:
-        return torch.get_num_threads()
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return usable // local_ranks()
-
-
-def _check_shares(plan: Plan) -> None:
-    if plan.batch_size % ranks():
-        raise SettingsError(
-            f"expected a batch that {ranks()} processes can share evenly, found {plan.batch_size} images",
-            where="batch_size",
-            remedy=f"Give --batch-size {max(1, plan.batch_size // ranks()) * ranks()}, or start another "
-            "number of processes; a resume keeps the batch of its run.",
-        )
-
-
-def _noted_plan(noted: Mapping[str, object], settings: PretrainChoices, run: RunDirectory) -> Plan:
-    if isinstance(before := noted["settings"], dict):
-        check_unchanged("this run was begun", before, _essential(settings), where=run.path)
-    plan = Plan(**{name: noted[name] for name in Plan.__dataclass_fields__})  # type: ignore[arg-type]
-    return replace(plan, workers=_workers(settings))
-
-
-def _essential(settings: PretrainChoices) -> dict[str, object]:
-    """The settings that a resume may not change."""
-    return settings.model_dump(mode="json", include=PretrainChoices.model_fields.keys() - FREE)
-
-
 def _trainer(
-    backbone: Backbone, pool: Pool, settings: FittedChoices, run: RunDirectory, *, plan: Plan, seed: int
+    backbone: Backbone, settings: FittedChoices, plan: Plan, *, pool: Pool, run: RunDirectory, seed: int
 ) -> Trainer:
-    _check_shares(plan)
     arrange(backbone, device_type(), plan.arrangement)
     torch.manual_seed(seed)  # the head is drawn here, whatever was tried before
     dino = DINO(backbone, settings)
@@ -289,7 +193,7 @@ def _identity(
     fixed = {
         "seed": seed,
         "plan": digest(json.dumps({**asdict(plan), "workers": None})),
-        "settings": digest(json.dumps(_essential(settings))),
+        "settings": digest(json.dumps(essential(settings))),
         "images": pool.fingerprint(),
     }
     return lambda: {**fixed, "pixels": pool.pixels.fingerprint(pool.rows)}

@@ -23,7 +23,6 @@ from hundredfold.config import FittedChoices
 from hundredfold.errors import TrainingError
 from hundredfold.progress import bar
 from hundredfold.ranks import ranks
-from hundredfold.ssl.arrangement import Arrangement, MemoryFormat, Precision
 from hundredfold.ssl.batches import Batch, BatchOrder, ViewBatches
 from hundredfold.ssl.checkpoints import Checkpoints
 from hundredfold.ssl.collectives import Vote, from_first
@@ -33,38 +32,19 @@ from hundredfold.ssl.ledger import Ledger
 from hundredfold.ssl.logbook import Logbook
 from hundredfold.ssl.monitor import Alarms, Pulse, look
 from hundredfold.ssl.optimiser import clip_gradients, create_optimiser, prepare_step
+from hundredfold.ssl.plan import Plan
 from hundredfold.ssl.pool import Pool
 from hundredfold.ssl.recompute import kept_statistics
 from hundredfold.ssl.schedules import Schedule, StepValues
 from hundredfold.ssl.syncbatchnorm import synchronise_batchnorm
 from hundredfold.ssl.watch import is_watched
 
-__all__ = ["Plan", "Trainer"]
+__all__ = ["Trainer"]
 
 #: Steps between two looks of the host at a GPU.
 LOG_EVERY = 20
 #: What the best checkpoint is the best by.
 SCORE = "knn_balanced_accuracy"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is fixed before the first step, written to the run, and used again by a resume."""
-
-    steps: int
-    batch_size: int
-    image_size: int
-    local_size: int
-    precision: Precision
-    workers: int
-    memory_format: MemoryFormat = "channels_last"
-    fused_from: int = 0
-    low_steps: int = 0  # at low resolution, before all others
-
-    @property
-    def arrangement(self) -> Arrangement:
-        """How a step is computed."""
-        return Arrangement(self.precision, self.memory_format, self.fused_from)
 
 
 @dataclass
