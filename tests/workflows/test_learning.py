@@ -71,6 +71,12 @@ def test_curve_writes_its_tables_and_says_what_they_mean(
     assert facts["intervals"].split(":")[0] in {"none", f"{facts['test_groups']} test groups and the draws"}
     assert made.done("curve")
     assert not (made / "curve.parts").exists()
+    assert set(frame["encoder"]) == {"thumbnail", "shortcut"}
+    assert set(predictions["encoder"]) == {"thumbnail"}  # the shortcuts are no candidate for anything
+    assert not [method for method in facts["choice"]["accuracy"] if method.startswith("shortcut")]
+    page = (hundredfold.report(made.path) / "report.html").read_text(encoding="utf-8")
+    assert "The classes differ most in" in page
+    assert "kind of file and folder alone the same classifier reaches" in page
     told = capsys.readouterr().err
     assert "Intervals:" in told
     assert "Balanced accuracy, mean over the draws" in told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,6 +64,10 @@ class LearningCurve:
         return rows.pivot_table(
             index=["encoder", "classifier"], columns="n_per_class", values="value", sort=False
         ).sort_index(axis=1)
+
+    def beside(self, other: Self) -> Self:
+        """This curve with the lines of another, on the same images: its numbers alone, for comparison."""
+        return replace(self, frame=pd.concat([self.frame, other.frame], ignore_index=True))
 
     def write(self, folder: Path) -> None:
         """Write ``curve.csv``, ``curve.parquet``, ``predictions.parquet``, and what a clinician reads."""

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hundredfold.metrics import TINY
+from hundredfold.report.chapters.shortcuts import reached_by_shortcuts
 from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline, at_point, listed
-from hundredfold.report.words import shown
+from hundredfold.report.words import share, shown
 
 __all__ = ["Caution", "cautions"]
 
 FEW_TEST_IMAGES = 200
 FEW_GROUPS = 10
+HALF = 0.5
 
 LEAK = "The accuracy is then too high and must not be reported."
 TRANSDUCTIVE = "It saw them without their labels. For new patients expect a somewhat lower accuracy."
@@ -33,6 +35,10 @@ SMALL_TRAINING = "they had too few labelled training images; every number is wit
 TURNS = (
     "Each labelled image was a test image once, judged by classifiers that learned from other groups. An "
     "encoder pre-trained on these images has seen all of them, without their labels."
+)
+SHORTCUTS = (
+    "That is over half the way from guessing to the accuracy above. Part of it may be the scanner, the stain "
+    "or the source in place of the disease: see the chapter on shortcuts, and test on images of another site."
 )
 NO_INTERVAL = "The ranges shown are those of the draws of labels and say nothing of other patients."
 
@@ -53,6 +59,7 @@ def cautions(material: Material, at: Headline | None) -> list[Caution]:
         found += [*_groups(material), *_test_set(tested)]
     if splits := material.evaluation.get("outer_splits"):
         found.append(Caution(f"{splits} test splits took turns.", TURNS))
+    found += _shortcuts(material, at)
     if left_out := material.evaluation.get("classes_left_out"):
         found.append(Caution("Classes left out.", f"{listed(left_out)}: {SMALL_TRAINING}"))
     if at is not None and material.curve is not None and not _has_interval(material.curve, at):
@@ -92,6 +99,17 @@ def _partial(material: Material) -> list[Caution]:
         return []
     number = f"{facts['missing']:,} of {facts['published']:,}"
     return [Caution("The data set is not whole.", f"{number} published images are missing. {PARTIAL}")]
+
+
+def _shortcuts(material: Material, at: Headline | None) -> list[Caution]:
+    """Colour, size and source alone come more than half the way from guessing to the headline."""
+    if (reached := reached_by_shortcuts(material, at)) is None:
+        return []
+    (alone, whole), chance = reached, 1 / max(len(_test_images(material)), 2)
+    way = (alone.value - chance) / max(whole.value - chance, 1e-9)
+    if way < HALF:
+        return []
+    return [Caution(f"Colour, brightness, size and source alone reach {share(alone.value)}.", SHORTCUTS)]
 
 
 def _test_images(material: Material) -> pd.Series:

@@ -18,6 +18,7 @@ from hundredfold.report.chapters.curves import curve_exhibit, curves_chapter
 from hundredfold.report.chapters.data import data_chapter
 from hundredfold.report.chapters.published import published_chapter
 from hundredfold.report.chapters.record import citations, record_chapter
+from hundredfold.report.chapters.shortcuts import shortcuts_chapter
 from hundredfold.report.chapters.training import training_chapter
 from hundredfold.report.contest import contest
 from hundredfold.report.finding import finding
@@ -93,7 +94,7 @@ def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | 
             clinical_chapter(material, at),
             errors_chapter(material, at),
         ]
-    made += [published_chapter(material, at), map_chapter(material, at)]
+    made += [shortcuts_chapter(material, at), published_chapter(material, at), map_chapter(material, at)]
     made += [training_chapter(material), record_chapter(material)]
     return [chapter for chapter in made if chapter is not None]
 

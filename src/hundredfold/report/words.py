@@ -15,6 +15,7 @@ FEATURES = {
     "pretrained": "the pre-trained features",
     "initial": "the features before pre-training",
     "thumbnail": "raw thumbnails with colour histograms",
+    "shortcut": "brightness, colour, size and source alone",
 }
 METHODS = {
     "svm": "the SVM",

@@ -9,6 +9,7 @@ from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from hundredfold.data.table import ImageTable
     from hundredfold.learn.curve import LearningCurve
 
 __all__ = ["curve"]
@@ -58,12 +59,33 @@ def curve(settings: CurveSettings) -> RunDirectory:
             embeddings, table, settings, networks=networks, seed=settings.seed, parts=run / "curve.parts",
             subgroups=subgroups,
         )
+        if (shortcuts := _shortcuts(settings, table)) is not None:
+            found = found.beside(shortcuts)
         found.write(run.path)
         run.record(curve=found.facts)
         if found.facts["transductive"]:
             run.record(transductive=found.facts["transductive"])
         _conclude(run, found)
     return run
+
+
+def _shortcuts(settings: CurveSettings, table: ImageTable) -> LearningCurve | None:
+    """The same classifiers on what has nothing to do with the disease; it takes no part in any choice."""
+    from hundredfold.data.profile import profile
+    from hundredfold.learn.curve import learning_curve
+    from hundredfold.learn.shortcuts import SHORTCUT, shortcut_embeddings
+    from hundredfold.learn.study import NETWORK
+    from hundredfold.workflows.labelled import pixels_of
+
+    store, labelled = pixels_of(settings.embeddings), table.select(table.labelled)
+    classifiers = tuple(name for name in settings.classifiers if name != NETWORK)
+    if store is None or not classifiers or not set(labelled.ids) <= set(store.ids):
+        return None
+    choices = settings.model_copy(
+        update={"classifiers": classifiers, "operating_point": None, "leave_one_site_out": False}
+    )
+    embeddings = {SHORTCUT: shortcut_embeddings(labelled, profile(labelled, store))}
+    return learning_curve(embeddings, table, choices, seed=settings.seed)
 
 
 def _conclude(run: RunDirectory, found: LearningCurve) -> None:

@@ -12,12 +12,15 @@ from hundredfold.errors import ModelFileError, RunMissingError, SettingsError
 from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from hundredfold.data.store import PixelStore
     from hundredfold.data.table import ImageTable
     from hundredfold.encode.embed import Embeddings
     from hundredfold.encode.protocol import EncoderLike
     from hundredfold.learn.networks import Networks
 
-__all__ = ["encoder_of", "label", "networks_of", "noted_settings", "read_embeddings", "with_split"]
+__all__ = [
+    "encoder_of", "label", "networks_of", "noted_settings", "pixels_of", "read_embeddings", "with_split",
+]
 
 #: The place of a run's embeddings in their order; the first that there are are those to fit on.
 ORDER = {"pretrained": 0, "initial": 1, "thumbnail": 3}
@@ -51,6 +54,14 @@ def _run_of(path: Path) -> RunDirectory | None:
         if RunDirectory.is_run(place):
             return RunDirectory.open(place)
     return None
+
+
+def pixels_of(path: Path) -> PixelStore | None:
+    """The pixels of the run that the embeddings lie in, if it has them still."""
+    from hundredfold.data.store import PixelStore
+
+    run = _run_of(path)
+    return PixelStore.open(run.pixels) if run is not None and (run.pixels / "pixels.json").is_file() else None
 
 
 def label(path: Path, embeddings: dict[str, Embeddings], labels: Path) -> ImageTable:

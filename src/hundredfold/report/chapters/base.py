@@ -14,6 +14,7 @@ ENCODERS = {
     "pretrained": "pre‑trained",
     "initial": "before pre‑training",
     "thumbnail": "thumbnails + colour",
+    "shortcut": "shortcuts alone",
 }
 METHODS = {
     "svm": "SVM",
@@ -53,11 +54,12 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, a smaller note under it, and the length of a bar behind it (0 to 1)."""
+    """One cell: its text, a smaller note under it, the length of a bar behind it (0 to 1), a colour."""
 
     text: str
     note: str = ""
     bar: float | None = None
+    swatch: str | None = None
 
 
 @dataclass(frozen=True)
