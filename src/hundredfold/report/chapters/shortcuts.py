@@ -113,7 +113,8 @@ def _listing(facts: pd.DataFrame, classes: Sequence[str]) -> Listing:
     explained = _explained(facts)
     rows.append([EXPLAINED, *(_share(explained, column) for column in varying)])
     table = table.rename_axis("label").reset_index()
-    return Listing("shortcuts", "What the classes differ in", CAPTION, ["class", *varying], rows, table, wide=True)
+    title, head = "What the classes differ in", ["class", *varying]
+    return Listing("shortcuts", title, CAPTION, head, rows, table, wide=True)
 
 
 def _cell(row: pd.Series, column: str) -> Cell | str:
