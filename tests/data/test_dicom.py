@@ -21,7 +21,8 @@ from pydicom.sequence import Sequence
 
 from hundredfold.data import codecs
 from hundredfold.data.decode import Decoded, decode, quiet_decoders
-from hundredfold.data.dicom import looks_like_dicom, window
+from hundredfold.data.file import looks_like_dicom
+from hundredfold.data.voi import window
 from hundredfold.errors import ImageError
 
 PATIENT = "Planted^Patient"
@@ -360,7 +361,7 @@ def test_a_deflate_bomb_meets_the_limit(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_remark_is_made_of_overlays_and_burned_in_annotation() -> None:
     assert read(made(RAMP, BurnedInAnnotation="YES")).note == "burned_in_annotation"
-    assert read(real("examples_overlay.dcm")).note == "overlay_left_out"
+    assert read(real("examples_overlay.dcm")).note == "overlay_left_out; several_windows"
 
 
 def test_no_message_holds_what_was_planted_in_a_patients_tags(caplog: pytest.LogCaptureFixture) -> None:

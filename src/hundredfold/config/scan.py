@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hundredfold.config.base import ResumableSettings, Settings
 
-__all__ = ["LeakChoices", "PixelChoices", "ScanChoices", "ScanSettings"]
+__all__ = ["WINDOWS", "LeakChoices", "PixelChoices", "ScanChoices", "ScanSettings"]
+
+#: name → centre and width in Hounsfield units. There is no standard; these are the windows for CT that
+#: OHIF's viewer begins with (docs.ohif.org, windowLevelPresets).
+WINDOWS: Mapping[str, tuple[float, float]] = {
+    "lung": (-600, 1500), "soft_tissue": (40, 400), "bone": (480, 2500), "brain": (40, 80),
+    "liver": (90, 150),
+}
 
 
 class LeakChoices(Settings):
@@ -35,12 +43,40 @@ class PixelChoices(Settings):
     fit: Literal["pad", "crop", "squash"] = Field(
         "pad", description="An image that is not square: reflect its borders, cut it, or squash it."
     )
+    window: str | None = Field(
+        None,
+        description="Show CT through one window in place of each file's own: "
+        + ", ".join(WINDOWS) + ", or CENTRE,WIDTH in Hounsfield units (--window=-600,1500). Images that "
+        "are no CT are then left out.",
+    )
+
+    @field_validator("window")
+    @classmethod
+    def _check_window(cls, window: str | None) -> str | None:
+        _window(window)
+        return window
+
+    @property
+    def ct_window(self) -> tuple[float, float] | None:
+        """The centre and width of ``window``."""
+        return _window(self.window)
 
 
 class ScanChoices(PixelChoices, LeakChoices):
     """How images are read and split."""
 
     max_bad: float = Field(0.01, ge=0, le=1, description="Stop if more than this share is unusable.")
+    dicom_groups: Literal["patient", "study", "none"] = Field(
+        "patient",
+        description="Which images of DICOM files belong together, where the labels name no group. Numbers "
+        "of patients and studies are kept as keyed hashes only.",
+    )
+    group_key: Path | None = Field(
+        None,
+        description="File of a secret of 16 bytes or more that these numbers are hashed with, so that a "
+        "patient has the same group in every run [default: the environment variable "
+        "HUNDREDFOLD_GROUP_KEY, or a key of chance that is kept nowhere].",
+    )
     test_size: float = Field(
         1 / 3, gt=0, lt=1,
         description="Share of the labelled images (of each class) held out as the test set.",
@@ -56,3 +92,15 @@ class ScanSettings(ScanChoices, ResumableSettings):
     labels: Path | None = Field(
         None, description="CSV or Parquet with the columns image,label[,group][,split][,site]."
     )
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    if text is None or text in WINDOWS:
+        return None if text is None else WINDOWS[text]
+    try:
+        centre, width = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"expected {', '.join(WINDOWS)} or CENTRE,WIDTH") from None
+    if not width > 1:
+        raise ValueError("expected a width above 1")
+    return centre, width

@@ -29,7 +29,7 @@ class Limits(NamedTuple):
     """
 
     memory: int = 3_000_000_000
-    seconds: float = 120.0
+    seconds: float = 60.0
 
 
 def send(channel: socket.socket, facts: Mapping[str, Any], pixels: Pixels | None = None) -> None:

@@ -15,10 +15,11 @@ from pydicom import uid
 from pydicom.pixels.common import PhotometricInterpretation
 from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
 
-__all__ = ["DECODER_DEPENDENCIES", "decode_frame", "is_available", "register"]
+__all__ = ["DECODER_DEPENDENCIES", "check_boxes", "decode_frame", "is_available", "register"]
 
 LABEL = "hundredfold"
 END = b"\xff\xd9"
+JP2 = b"\0\0\0\x0cjP  "
 
 _CODECS: dict[uid.UID, Callable[[bytes], Any]] = {
     uid.JPEGExtended12Bit: imagecodecs.jpeg_decode,
@@ -48,6 +49,20 @@ def register() -> None:
         decoder = get_decoder(transfer_syntax)
         if LABEL not in decoder.available_plugins:
             decoder.add_plugin(LABEL, (__name__, "decode_frame"))
+
+
+def check_boxes(frame: bytes) -> None:
+    """Refuse a JP2 file in which a box before the picture has no length: pydicom would look at it for ever.
+
+    Raises:
+        ValueError: it is so.
+    """
+    place = 12
+    while frame.startswith(JP2) and place < len(frame) and frame[place + 4 : place + 8] != b"jp2c":
+        length = int.from_bytes(frame[place : place + 4], "big")
+        if length < 8:
+            raise ValueError("a box of the JP2 file has no length")
+        place += length
 
 
 def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:

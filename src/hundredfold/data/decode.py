@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hundredfold.data.dicom import looks_like_dicom, open_dicom
+from hundredfold.data.dicom import open_dicom
+from hundredfold.data.file import looks_like_dicom
 from hundredfold.data.image import Opened, Pixels, Raw, Target, check_size
 from hundredfold.data.raster import open_bmp, open_gif, open_jpeg, open_png
 from hundredfold.data.tiff import open_tiff
@@ -48,7 +49,8 @@ class Decoded:
         width: of the upright image itself, in px.
         height: of the upright image itself, in px.
         sha256: of the pixels; of a JPEG, of its bytes less the metadata, at whatever scale it was decoded.
-        note: flags, joined by ``"; "``: ``constant``, ``burned_in_annotation``, ``overlay_left_out``.
+        note: flags, joined by ``"; "``: ``constant``, ``burned_in_annotation``, ``overlay_left_out``,
+            ``several_windows`` (the first was taken).
     """
 
     pixels: Pixels
@@ -59,7 +61,10 @@ class Decoded:
     note: str
 
 
-def decode(data: bytes, name: str, *, frame: int | None = None, target: Target | None = None) -> Decoded:
+def decode(
+    data: bytes, name: str, *, frame: int | None = None, target: Target | None = None,
+    ct_window: tuple[float, float] | None = None,
+) -> Decoded:
     """Decode an image file: JPEG, PNG, TIFF, BMP, GIF or DICOM.
 
     Transparent parts are laid on white; EXIF and TIFF orientation is undone; colour profiles are
@@ -71,11 +76,13 @@ def decode(data: bytes, name: str, *, frame: int | None = None, target: Target |
         frame: which frame of a multi-frame DICOM, from 0.
         target: (width, height) → the (width, height) that the image will be resized to. A JPEG over
             twice as large is decoded at 1/2, 1/4 or 1/8.
+        ct_window: centre and width in Hounsfield units through which CT is shown, in place of the files'
+            own windows; all other images are then refused.
 
     Raises:
         ImageError: with one of the reasons ``empty``, ``not_image``, ``not_dicom``, ``unsupported``,
             ``truncated``, ``corrupt``, ``too_small``, ``too_large``, ``multi_page``, ``no_pixels``,
-            ``no_codec``, ``nonfinite``.
+            ``no_codec``, ``nonfinite``, ``not_ct``.
 
     Examples:
         >>> decode(b"<html>Not found</html>", "cell.jpg")
@@ -83,7 +90,9 @@ def decode(data: bytes, name: str, *, frame: int | None = None, target: Target |
             ...
         hundredfold.errors.ImageError: the bytes are no image (JPEG, PNG, TIFF, BMP, GIF, DICOM).
     """
-    kind, opener = _opener(data, name, frame)
+    kind, opener = _opener(data, name, frame, ct_window)
+    if ct_window is not None and kind != "DICOM":
+        raise ImageError("not_ct", f"a window in Hounsfield units was asked for, and a {kind} is in none")
     with _refusing(kind):
         opened = opener(data)
         check_size(opened.width, opened.height)
@@ -123,11 +132,13 @@ def quiet_decoders() -> Iterator[None]:
         yield
 
 
-def _opener(data: bytes, name: str, frame: int | None) -> tuple[str, Callable[[bytes], Opened]]:
+def _opener(
+    data: bytes, name: str, frame: int | None, ct_window: tuple[float, float] | None = None
+) -> tuple[str, Callable[[bytes], Opened]]:
     if not data:
         raise ImageError("empty", "the file has no bytes")
     if looks_like_dicom(data):  # first, because its preamble may pose as a TIFF or an executable
-        return "DICOM", lambda given: open_dicom(given, frame)
+        return "DICOM", lambda given: open_dicom(given, frame, ct_window)
     for kind, magic, opener in FORMATS:
         if data.startswith(magic):
             return kind, opener

@@ -1,4 +1,4 @@
-"""The file of an image: its fingerprint, its bytes, and which frame of it is meant."""
+"""The file of an image: its fingerprint, its bytes, whether it is DICOM, and which frame of it is meant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from hundredfold.data.image import MAX_BYTES
 from hundredfold.errors import ImageError
 
-__all__ = ["frame_of", "read", "stamp"]
+__all__ = ["frame_of", "looks_like_dicom", "read", "stamp"]
 
 
 def stamp(path: str) -> str:
@@ -48,3 +48,18 @@ def frame_of(name: str, path: str) -> int | None:
     """
     _, mark, number = name.rpartition("#")
     return int(number) if mark and number.isdecimal() and not path.endswith(f"#{number}") else None
+
+
+def looks_like_dicom(data: bytes) -> bool:
+    """Whether the bytes are DICOM, with its preamble or beginning with a group 2 or 8 element.
+
+    Examples:
+        >>> looks_like_dicom(bytes(128) + b"DICM"), looks_like_dicom(b"<html>")
+        (True, False)
+    """
+    if data[128:132] == b"DICM":
+        return True
+    if len(data) < 8 or data[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+        return False
+    explicit = data[4:6].isalpha() and data[4:6].isupper()
+    return data[3 if data[0] else 2] == 0 and (explicit or int.from_bytes(data[4:8], "little") <= 64)

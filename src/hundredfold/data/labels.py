@@ -100,15 +100,24 @@ class LabelSet:
         """The table with these labels.
 
         ``label`` becomes this set's, missing where the set has none; ``group``, ``site`` and
-        ``split`` become this set's where it has them and stay the table's elsewhere. Exact
-        duplicates with different labels lose their labels (see ``withdraw_contradictions``).
+        ``split`` become this set's where it has them and stay the table's elsewhere. A group of the
+        table of which this set calls some images otherwise follows them, so that a patient stays one
+        group. Exact duplicates with different labels lose their labels (see ``withdraw_contradictions``).
         """
         mine = self.frame.set_index("image").reindex(table.ids)
         columns = {
             name: pd.Series(mine[name].to_numpy(), dtype="str") for name in LABEL_COLUMNS
         }
+        columns["group"] = columns["group"].fillna(_renamed(table.frame["group"], columns["group"]))
         kept = {name: columns[name].fillna(table.frame[name]) for name in LABEL_COLUMNS[1:]}
         return withdraw_contradictions(table.assign(label=columns["label"], **kept))
+
+
+def _renamed(before: pd.Series, after: pd.Series) -> pd.Series:
+    """For each image the one new name that others of its old group have, if there is one."""
+    pairs = pd.DataFrame({"before": before, "after": after}).dropna().drop_duplicates()
+    names = pairs.drop_duplicates("before", keep=False).set_index("before")["after"]
+    return before.map(names).astype("str")
 
 
 def _tidied(rows: pd.DataFrame, where: Path) -> pd.DataFrame:

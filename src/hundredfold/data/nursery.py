@@ -23,6 +23,7 @@ import cv2
 
 from hundredfold.data.channel import FORK, NUMBER, Limits, receive, send
 from hundredfold.data.decode import quiet_decoders
+from hundredfold.data.header import header
 from hundredfold.data.image import Pixels
 from hundredfold.data.prepare import prepare, size_of
 from hundredfold.errors import ImageError
@@ -30,7 +31,7 @@ from hundredfold.errors import ImageError
 __all__ = ["Task", "serve", "work"]
 
 Task: TypeAlias = Callable[..., tuple[dict[str, Any], Pixels | None]]
-TASKS: Mapping[str, Task] = {"prepare": prepare, "size_of": size_of}
+TASKS: Mapping[str, Task] = {"prepare": prepare, "size_of": size_of, "header": header}
 
 
 def serve(control: socket.socket) -> None:

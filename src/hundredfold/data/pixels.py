@@ -23,7 +23,7 @@ from hundredfold.data.resize import Fit
 from hundredfold.data.sandbox import answers
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
-from hundredfold.data.value_range import ValueRange
+from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.errors import ImageError, InputError
 from hundredfold.lock import alone
 from hundredfold.progress import bar
@@ -31,7 +31,7 @@ from hundredfold.rundir import atomic_write, write_json
 
 __all__ = ["PixelStore", "Pool", "ValueRange", "fill"]
 
-VERSION = 1  # of what the pixels depend on: raise it when decoding or resizing changes
+VERSION = 2  # of what the pixels depend on: raise it when decoding or resizing changes
 LARGEST_OWN_SIZE = 256
 SMALLEST_SIZE = 16
 MEASURED = 2_000
@@ -44,7 +44,8 @@ Pool: TypeAlias = Callable[[ImageTable], NDArray[np.bool_]]
 
 def fill(
     table: ImageTable, folder: Path, *, size: int | None, fit: Fit, value_range: ValueRange | None = None,
-    pool: Pool | None = None, tell: Callable[[int, int], None] | None = None,
+    window: CtWindow | None = None, pool: Pool | None = None,
+    tell: Callable[[int, int], None] | None = None,
 ) -> tuple[ImageTable, PixelStore]:
     """Decode every image of ``table`` once, check it, and keep it as a square of ``size`` px.
 
@@ -62,6 +63,7 @@ def fill(
         fit: ``pad``, ``crop`` or ``squash``.
         value_range: that of an earlier data set (``predict``); else deep images get the .1–99.9
             percentile of those that ``pool`` names.
+        window: centre and width in Hounsfield units through which all images, CT, are shown.
         pool: called once with the filled table; by default the images that are not on the test side.
         tell: called with how many images were decoded, and how many needed no decoding.
 
@@ -74,7 +76,7 @@ def fill(
         InputError: the disk is too small.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    head, waiting = _head(size, fit, value_range), _waiting(table)
+    head, waiting = _head(size, fit, value_range, window), _waiting(table)
     with alone(folder / ".fill.lock", "the pixel store"):  # another run may share it
         kept = Kept.found(folder, head)
         todo = kept.lacking(waiting)
@@ -137,7 +139,10 @@ class _Filling:
 
     def _decode(self, journal: Journal) -> None:
         limits = None if self.value_range is None else list(asdict(self.value_range).values())
-        settings = {"do": "prepare", "size": journal.size, "fit": self.head["fit"], "value_range": limits}
+        settings = {
+            "do": "prepare", "size": journal.size, "fit": self.head["fit"], "value_range": limits,
+            "ct_window": self.head.get("window"),
+        }
 
         def task(image: Waiting) -> dict[str, Any]:
             return {**settings, **_place(image), "known": image.stamp}
@@ -175,7 +180,8 @@ class _Filling:
         limits = None if value_range is None else list(asdict(value_range).values())
         write_json(folder / "pixels.json", {
             "schema_version": VERSION, "count": count, "images": len(records), "size": size,
-            "fit": self.head["fit"], "value_range": limits, "pool": pooled, "head": self._lasting_head(),
+            "fit": self.head["fit"], "value_range": limits, "window": self.head.get("window"), "pool": pooled,
+            "head": self._lasting_head(),
         })
         journal.remove()
 
@@ -260,11 +266,14 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def _head(size: int | None, fit: Fit, value_range: ValueRange | None) -> dict[str, Any]:
+def _head(
+    size: int | None, fit: Fit, value_range: ValueRange | None, window: CtWindow | None
+) -> dict[str, Any]:
     """The settings that the pixels depend on: a store with others is of no use."""
     return {
         "version": VERSION, "size": size, "fit": fit,
         "value_range": None if value_range is None else list(asdict(value_range).values()),
+        **({} if window is None else {"window": list(window)}),
     }
 
 

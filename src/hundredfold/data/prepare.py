@@ -23,7 +23,8 @@ __all__ = ["prepare", "size_of"]
 
 
 def prepare(
-    path: str, *, frame: int | None, known: str, size: int, fit: Fit, value_range: tuple[float, float] | None
+    path: str, *, frame: int | None, known: str, size: int, fit: Fit, value_range: tuple[float, float] | None,
+    ct_window: tuple[float, float] | None = None,
 ) -> tuple[dict[str, Any], Pixels]:
     """Read, decode and resize one image.
 
@@ -34,6 +35,7 @@ def prepare(
         size: side of the square in px.
         fit: ``pad``, ``crop`` or ``squash``.
         value_range: black and white of deep images; ``None`` leaves them as they are.
+        ct_window: centre and width in Hounsfield units through which CT is shown.
 
     Returns:
         What the table keeps of it (width, height, sha256, note), and its square ``uint8`` [s,s,3], or
@@ -45,7 +47,9 @@ def prepare(
     content = read(path)
     if stamp(path) != known:
         raise ImageError("changed", "the file was changed after the images were listed")
-    decoded = decode(content, path, frame=frame, target=partial(scaled_size, size=size, fit=fit))
+    decoded = decode(
+        content, path, frame=frame, target=partial(scaled_size, size=size, fit=fit), ct_window=ct_window
+    )
     pixels = decoded.pixels.astype(np.float32) if decoded.deep else decoded.pixels
     square = to_square(pixels, size, fit)
     if decoded.deep and value_range is not None:

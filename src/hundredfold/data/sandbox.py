@@ -220,8 +220,9 @@ class _Crew:
         todo, status = [*worker.todo], worker.end()
         if todo:
             self.tries[todo[0]] += 1
-            if self.tries[todo[0]] == TRIES:
-                self.done[todo.pop(0)] = _why(status, self.limits)
+            why = _why(status, self.limits)
+            if why.reason == "too_slow" or self.tries[todo[0]] == TRIES:
+                self.done[todo.pop(0)] = why
         self.again = sorted([*self.again, *todo])
         self._hire()
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from hundredfold.data.file import looks_like_dicom
 from hundredfold.data.labels import LABEL_COLUMNS, LabelSet
+from hundredfold.data.naming import Naming
 from hundredfold.data.rows import TABLE_SUFFIXES, existing, read_rows
+from hundredfold.data.sandbox import answers
 from hundredfold.data.table import ImageTable
-from hundredfold.errors import InputError, TableError
+from hundredfold.errors import ImageError, InputError, TableError
 
 __all__ = ["Found", "find", "find_images"]
 
@@ -32,7 +37,8 @@ HELPER_NAMES = frozenset(
     {"thumbs.db", "desktop.ini", "dicomdir", "license", "readme", "makefile", "__macosx"}
 )
 NEVER_DICOM = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
-DEFLATED = "1.2.840.10008.1.2.1.99"
+NO_GROUPS = Naming()
+NO_HEADER: Mapping[str, Any] = {"frames": 1, "group": None, "named": False}
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,14 @@ class Found:
     Args:
         table: the images; those already known to be unusable have a ``problem``.
         ignored: kind of file → how many were passed over.
+        named: how many files hold their patient's name or number in their own name.
+        grouped: how many files told of their patient or study.
     """
 
     table: ImageTable
     ignored: Mapping[str, int] = field(default_factory=dict)
+    named: int = 0
+    grouped: int = 0
 
 
 def find_images(source: Path) -> ImageTable:
@@ -53,7 +63,7 @@ def find_images(source: Path) -> ImageTable:
     return find(source).table
 
 
-def find(source: Path) -> Found:
+def find(source: Path, naming: Naming = NO_GROUPS) -> Found:
     """List the images of a folder or a table, sorted by id, without decoding them.
 
     A folder is searched with all its sub-folders. Passed over: hidden files, files that are no
@@ -61,20 +71,22 @@ def find(source: Path) -> Found:
     folder, and run directories. A table (CSV or Parquet) has the column ``image``, a path relative
     to the table's folder, and may have ``label``, ``group``, ``site``, ``split``, and ``path``, where the
     file lies if ``image`` is only its name; an image that it lists but that is not there gets the
-    problem ``no_file``. Each frame of a multi-frame
-    DICOM file is an image of its own, ``path#n``, and the file their group.
+    problem ``no_file``. Each frame of a multi-frame DICOM file is an image of its own, ``path#n``. The
+    group of a DICOM file is its patient or study, hashed, and where that is not asked for or known, the
+    group of frames is their file.
 
     Args:
         source: the folder or the table.
+        naming: whether DICOM files tell who is whose, and what their numbers are hashed with.
 
     Raises:
         InputError: there is no such path, it is neither a folder nor a table, or it has no images.
         TableError: the table cannot be read, or gives one image two paths.
     """
     if existing(source, "a folder of images, or a table that lists them").is_dir():
-        found = _in_folder(source)
+        found = _in_folder(source, naming)
     elif source.suffix.lower() in TABLE_SUFFIXES:
-        found = Found(_in_table(source))
+        found = _in_table(source, naming)
     else:
         raise InputError(
             "expected a folder of images or a CSV or Parquet table that lists them, found another file",
@@ -87,7 +99,7 @@ def find(source: Path) -> Found:
     return found
 
 
-def _in_folder(folder: Path) -> Found:
+def _in_folder(folder: Path, naming: Naming) -> Found:
     ignored: Counter[str] = Counter()
     root = os.path.realpath(folder)
     # An id stays what it is wherever the folder lies, so it never starts from the working directory.
@@ -102,7 +114,7 @@ def _in_folder(folder: Path) -> Found:
         "problem": [None if fine else "bad_name" for fine in good],
         "note": [None if fine else "the file's name is not UTF-8; rename it" for fine in good],
     }
-    return Found(_with_frames(pd.DataFrame(columns)), dict(ignored))
+    return replace(_with_frames(pd.DataFrame(columns), naming), ignored=dict(ignored))
 
 
 def _walk(root: str, ignored: Counter[str]) -> Iterator[str]:
@@ -161,7 +173,7 @@ def _spelt(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _in_table(path: Path) -> ImageTable:
+def _in_table(path: Path, naming: Naming) -> Found:
     rows = read_rows(path, required=("image",), optional=("path", *LABEL_COLUMNS)).dropna(subset="image")
     base, named = path.absolute().parent, "path" in rows
     places = rows["path"].fillna(rows["image"]) if named else rows["image"]
@@ -179,41 +191,51 @@ def _in_table(path: Path) -> ImageTable:
     nothing = pd.Series(None, index=listed.index, dtype=object)
     listed["problem"] = nothing.mask(absent, "no_file")
     listed["note"] = nothing.mask(absent, "the table lists it, but there is no such file")
-    table = _with_frames(listed)
-    if not len(table) or not rows.columns.intersection(list(LABEL_COLUMNS)).size:
-        return table
-    return LabelSet.of(rows, table, where=path).apply(table)
+    found = _with_frames(listed, naming)
+    if not len(found.table) or not rows.columns.intersection(list(LABEL_COLUMNS)).size:
+        return found
+    return replace(found, table=LabelSet.of(rows, found.table, where=path).apply(found.table))
 
 
-def _with_frames(files: pd.DataFrame) -> ImageTable:
-    """One row a frame where a file is a DICOM with several."""
-    readable = files["problem"].isna()
-    counts = [_frames(path) if good else 1 for path, good in zip(files["path"], readable, strict=True)]
-    if max(counts, default=1) == 1:
-        return ImageTable.of(files)
-    frames = files.loc[files.index.repeat(counts)].assign(
-        number=[number if count > 1 else -1 for count in counts for number in range(count)]
-    )
-    several = frames["number"] >= 0
-    frames["group"] = frames["id"].where(several)
-    frames["id"] = frames["id"].where(~several, frames["id"] + "#" + frames["number"].astype("str"))
-    return ImageTable.of(frames.drop(columns="number").sort_values("id"))
+def _with_frames(files: pd.DataFrame, naming: Naming) -> Found:
+    """One row a frame where a file is a DICOM with several, and the groups that DICOM files tell of."""
+    suspects = [
+        place for place, (path, problem) in enumerate(zip(files["path"], files["problem"], strict=True))
+        if pd.isna(problem) and _may_be_dicom(path)
+    ]
+    counts, groups, named = np.ones(len(files), dtype=int), np.full(len(files), None, dtype=object), 0
+    for place, facts in zip(suspects, _headers(files.iloc[suspects], naming), strict=True):
+        counts[place], groups[place] = facts["frames"], facts["group"]
+        named += facts["named"]
+    frames = files.assign(group=groups)
+    if (counts > 1).any():
+        frames = frames.loc[files.index.repeat(counts)]
+        several = np.repeat(counts > 1, counts)
+        number = pd.Series([str(number) for count in counts for number in range(count)], frames.index)
+        frames["group"] = frames["group"].fillna(frames["id"].where(several))
+        frames["id"] = frames["id"].where(~several, frames["id"] + "#" + number)
+        frames = frames.sort_values("id")
+    return Found(ImageTable.of(frames), named=named, grouped=int((groups != None).sum()))  # noqa: E711 - elementwise
 
 
-def _frames(path: str) -> int:
-    """How many frames a DICOM file says it has; 1 for all else, damaged files included."""
+def _headers(files: pd.DataFrame, naming: Naming) -> Iterator[Mapping[str, Any]]:
+    """What each file's header says; a file that ends its decoder will do so again, and get its reason."""
+    def task(file: tuple[str, str]) -> dict[str, Any]:
+        name, path = file
+        return {
+            "do": "header", "path": str(Path(path).absolute()), "name": name, "group_by": naming.group_by,
+            "key": naming.key.hex(),
+        }
+
+    for answer in answers(list(zip(files["id"], files["path"], strict=True)), task):
+        yield NO_HEADER if isinstance(answer, ImageError) else answer[0]
+
+
+def _may_be_dicom(path: str) -> bool:
     if _suffix(path) in NEVER_DICOM:
-        return 1
-    with Path(path).open("rb") as file:
-        if file.read(132)[128:] != b"DICM":
-            return 1
-    from pydicom import dcmread
-    from pydicom.filereader import read_file_meta_info
-
+        return False
     try:
-        if read_file_meta_info(path).get("TransferSyntaxUID") == DEFLATED:
-            return 1  # only inflating all of it would tell, and that may be a bomb
-        header = dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"])
-        return max(1, int(header.get("NumberOfFrames") or 1))
-    except Exception:  # noqa: BLE001 - damaged in any way: the decoder will say what is wrong with it
-        return 1
+        with Path(path).open("rb") as file:
+            return looks_like_dicom(file.read(132))
+    except OSError:
+        return False

@@ -143,7 +143,8 @@ def _check_classes(
             f"cannot be both in train and in test ({len(whole)} such class{'es' * (len(whole) > 1)})",
             where=f"group {group!r}",
             remedy="Add images of the class from another group, remove its rows from the labels, or give a "
-            "column 'split'.",
+            "column 'split'. Where the groups come from DICOM files that carry one number for all: "
+            "--dicom-groups study, or a column 'group'.",
         )
 
 

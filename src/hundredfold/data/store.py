@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from hundredfold.data.journal import HEADER_BYTES
 from hundredfold.data.resize import Fit
-from hundredfold.data.value_range import ValueRange
+from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.errors import InputError, RunMissingError, TableError
 
 __all__ = ["PixelStore", "ValueRange", "stored_facts"]
@@ -38,6 +38,8 @@ class PixelStore:
         size: side of an image in px.
         fit: how images that are not square were made so.
         value_range: what deep images were scaled by; ``None`` where there were none.
+        window: centre and width in Hounsfield units through which they were shown; ``None`` where each was
+            shown through its own.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class PixelStore:
     size: int
     fit: Fit
     value_range: ValueRange | None
+    window: CtWindow | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -62,12 +65,22 @@ class PixelStore:
             )
         limits = facts["value_range"]
         value_range = None if limits is None else ValueRange(*limits)
-        store = cls(folder, facts["count"], facts["size"], facts["fit"], value_range)
+        window = tuple(facts["window"]) if facts.get("window") else None
+        store = cls(folder, facts["count"], facts["size"], facts["fit"], value_range, window)
         store.check()
         return store
 
     def __len__(self) -> int:
         return self.count
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How the pixels were made of the files, as JSON holds it: ``fit``, ``value_range``, ``window``."""
+        limits = self.value_range
+        return {
+            "fit": self.fit, "value_range": None if limits is None else [limits.low, limits.high],
+            "window": None if self.window is None else list(self.window),
+        }
 
     @cached_property
     def ids(self) -> NDArray[np.object_]:

@@ -1,21 +1,24 @@
-"""The range that deep (16-bit, float) images are scaled by: one pair of values for a data set."""
+"""What grey values become black and white: one range of deep images for a data set, one window of CT."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hundredfold.data.image import Pixels
 
-__all__ = ["ValueRange"]
+__all__ = ["CtWindow", "ValueRange"]
 
 LOOKED_AT = 2_000
 SAMPLES = 4_000_000
 PERCENTILES = (0.1, 99.9)
+
+#: centre and width in Hounsfield units.
+CtWindow: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True)

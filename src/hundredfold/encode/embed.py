@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,6 +45,7 @@ class Embeddings:
         images: the rows of ``ids``, in that order.
         seen: SHA-256 of the pixels of the images that the encoder was trained on.
         pixel_size: side in px of the stored images that were encoded; new images are stored alike.
+        pixels: how those were made of the images' files: ``PixelStore.recipe``.
 
     Raises:
         ModelFileError: ids, vectors and images do not belong together.
@@ -55,6 +57,7 @@ class Embeddings:
     images: ImageTable
     seen: frozenset[str] = frozenset()
     pixel_size: int | None = None
+    pixels: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.vectors) == len(self.images) or any(self.ids != self.images.ids):
@@ -91,7 +94,8 @@ class Embeddings:
             )
         seen = (folder / "seen.txt").read_text(encoding="utf-8").split()
         return cls(
-            images.ids, shards.read_all(), facts["encoder"], images, frozenset(seen), facts["pixel_size"]
+            images.ids, shards.read_all(), facts["encoder"], images, frozenset(seen), facts["pixel_size"],
+            facts.get("pixels", {}),
         )
 
     def write(self, folder: Path) -> None:
@@ -103,7 +107,7 @@ class Embeddings:
         shards = _begin(folder, self.images, self.encoder, self.seen, resume=False)
         for number in range(shards.count):
             shards.write(number, self.vectors[shards.rows(number)])
-        _finish(shards, self.images, self.encoder, self.pixel_size)
+        _finish(shards, self.images, self.encoder, self.pixel_size, self.pixels)
 
 
 @steady_process()
@@ -147,7 +151,7 @@ def embed(
                 progress.advance(len(some))
             _check_finite(vectors, encoder.name)
             shards.write(number, vectors)
-    _finish(shards, images, facts, store.size)
+    _finish(shards, images, facts, store.size, store.recipe)
     return Embeddings.read(folder)
 
 
@@ -178,20 +182,23 @@ def _begin(
 
 
 def _finish(
-    shards: Shards, images: ImageTable, encoder: dict[str, Any], pixel_size: int | None
+    shards: Shards, images: ImageTable, encoder: dict[str, Any], pixel_size: int | None,
+    pixels: Mapping[str, Any],
 ) -> None:
     images.write(shards.folder / "images.parquet")
     write_json(shards.folder / DONE, {
         "schema_version": 1, "images": len(images), "dimension": shards.dimension, "shard": shards.size,
-        "pixel_size": pixel_size, "images_sha256": shards.digest, "encoder": encoder,
+        "pixel_size": pixel_size, "pixels": dict(pixels), "images_sha256": shards.digest, "encoder": encoder,
     })
 
 
 def _check_pixels(encoder: EncoderLike, store: PixelStore) -> None:
     ranges = {encoder.value_range, store.value_range} - {None}
-    if len(ranges) > 1:
+    learned = encoder.value_range is not None or encoder.window is not None
+    if len(ranges) > 1 or (learned and encoder.window != store.window):
         raise SettingsError(
-            f"the encoder expects pixels scaled by {encoder.value_range}, found {store.value_range}",
+            f"the encoder expects pixels scaled by {encoder.value_range}, CT through the window "
+            f"{encoder.window}; found {store.value_range}, {store.window}",
             where=store.folder,
             remedy="Embed the folder of images instead of the run: it is then scaled as the encoder expects.",
         )

@@ -19,7 +19,7 @@ from hundredfold.backbones.backbone import Backbone, rebuild_backbone
 from hundredfold.backbones.folding import folded
 from hundredfold.backbones.weights import read_weights
 from hundredfold.data.resize import Fit
-from hundredfold.data.value_range import ValueRange
+from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.encode.opening import load_encoder, open_encoder
 from hundredfold.encode.protocol import (
     ENCODER_FILE,
@@ -62,6 +62,7 @@ class Encoder:
         fit: how images that are not square were made so: pad, crop or squash.
         provenance: how it was made; JSON can hold it.
         seen: SHA-256 of the pixels of every training image; no leak goes unnoticed.
+        window: the window in Hounsfield units through which the CT of the training set was shown.
         symmetry: average the vectors over an image and its mirror image, or its 8 turned and mirrored ones.
 
     Raises:
@@ -80,6 +81,7 @@ class Encoder:
     def __init__(
         self, backbone: Backbone, *, size: int, value_range: ValueRange | None, fit: Fit,
         provenance: Mapping[str, Any], seen: frozenset[str], symmetry: Symmetry = "none",
+        window: CtWindow | None = None,
     ) -> None:
         if symmetry not in SYMMETRIES:
             raise SettingsError(
@@ -87,6 +89,7 @@ class Encoder:
             )
         self.backbone, self.size, self.value_range, self.fit = backbone, size, value_range, fit
         self.provenance, self.seen, self.symmetry = dict(provenance), frozenset(seen), symmetry
+        self.window = window
 
     @property
     def name(self) -> str:
@@ -122,6 +125,7 @@ class Encoder:
             "mean": list(self.backbone.mean), "std": list(self.backbone.std),
             "size": self.size, "fit": self.fit, "symmetry": self.symmetry,
             "value_range": None if limits is None else [limits.low, limits.high],
+            **({} if self.window is None else {"window": list(self.window)}),
         }
 
     def to(self, device: str | torch.device) -> Self:
@@ -203,7 +207,7 @@ class Encoder:
         return cls(
             backbone, size=facts["size"], value_range=None if limits is None else ValueRange(*limits),
             fit=facts["fit"], provenance=facts["provenance"], seen=frozenset(facts["seen"]),
-            symmetry=facts["symmetry"],
+            symmetry=facts["symmetry"], window=tuple(facts["window"]) if facts.get("window") else None,
         )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hundredfold.data.resize import Fit
 from hundredfold.data.resize import resize as resize_image
-from hundredfold.data.value_range import ValueRange
+from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.errors import InputError, ModelFileError, SettingsError
 from hundredfold.rundir import write_json
 
@@ -26,8 +26,8 @@ ENCODER_FILE = "encoder.json"
 class EncoderLike(Protocol):
     """Square uint8 images [b,h,w,3] → vectors float32 [b,d].
 
-    ``hash`` is that of everything the vectors depend on, and of the images seen; ``value_range`` and
-    ``fit`` say how the pixels it expects were made; ``seen`` holds the sha256 of the images it was
+    ``hash`` is that of everything the vectors depend on, and of the images seen; ``value_range``, ``window``
+    and ``fit`` say how the pixels it expects were made; ``seen`` holds the sha256 of the images it was
     trained on.
     """
 
@@ -52,6 +52,10 @@ class EncoderLike(Protocol):
         """The range that deep images are scaled by, if the encoder was trained on such."""
 
     @property
+    def window(self) -> CtWindow | None:
+        """The window through which CT is shown, if the encoder was trained on such."""
+
+    @property
     def seen(self) -> frozenset[str]:
         """SHA-256 of the pixels of every image it was trained on."""
 
@@ -69,7 +73,7 @@ class EncoderLike(Protocol):
 class ConcatenatedEncoder:
     """Several encoders of the same images, their vectors side by side.
 
-    ``fit`` is that of the first part; ``value_range`` that of the parts that have one.
+    ``fit`` is that of the first part; ``value_range`` and ``window`` those of the parts that have one.
 
     Args:
         parts: at least one encoder.
@@ -86,10 +90,11 @@ class ConcatenatedEncoder:
 
     def __init__(self, parts: Sequence[EncoderLike]) -> None:
         ranges = {part.value_range for part in parts} - {None}
-        if not parts or len(ranges) > 1:
+        windows = {part.window for part in parts} - {None}
+        if not parts or len(ranges) > 1 or len(windows) > 1:
             raise SettingsError(
                 "encoders can be joined only if their pixels are scaled alike; found "
-                + (", ".join(f"{part.name}: {part.value_range}" for part in parts) or "none"),
+                + (", ".join(f"{part.name}: {part.value_range or part.window}" for part in parts) or "none"),
                 remedy="Join encoders that were trained on the same images.",
             )
         self.parts = tuple(parts)
@@ -98,6 +103,7 @@ class ConcatenatedEncoder:
         self.hash = digest("concatenated", *(part.hash for part in parts))
         self.fit: Fit = parts[0].fit
         self.value_range = ranges.pop() if ranges else None
+        self.window = windows.pop() if windows else None
         self.seen = frozenset[str]().union(*(part.seen for part in parts))
 
     @property

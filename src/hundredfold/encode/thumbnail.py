@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hundredfold.data.resize import Fit
-from hundredfold.data.value_range import ValueRange
+from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.encode.protocol import ENCODER_FILE, digest, resize
 from hundredfold.rundir import write_json
 
@@ -33,6 +33,7 @@ class ThumbnailEncoder:
     name = "thumbnail"
     fit: Fit = "pad"
     value_range: ValueRange | None = None
+    window: CtWindow | None = None
     seen: frozenset[str] = frozenset()
 
     def __init__(self, *, side: int = 16, bins: int = 32) -> None:

@@ -19,7 +19,6 @@ from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from hundredfold.data.table import ImageTable
-from hundredfold.data.value_range import ValueRange
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.opening import load_encoder
 from hundredfold.encode.protocol import EncoderLike
@@ -46,7 +45,7 @@ class Predictor:
     Attributes:
         encoder: pixels → vectors.
         pipeline: vectors → classes; a fitted scikit-learn pipeline.
-        facts: classifier, classes, pixel_size, fit, value_range, how many labels of which classes it
+        facts: classifier, classes, pixel_size, fit, value_range, window, how many labels of which classes it
             learned from …; what ``predictor.json`` says.
     """
 
@@ -107,8 +106,8 @@ class Predictor:
             "held_out": int(table.usable.frame["split"].isin(["test", "audit"]).sum()),
             "encoder": encoder.facts,
             "pixel_size": embeddings.pixel_size,
-            "fit": encoder.fit,
-            "value_range": None if encoder.value_range is None else _ends(encoder.value_range),
+            # An encoder that learned nothing knows no range: the images that were embedded have it.
+            **(embeddings.pixels or _expected(encoder)),
         })
 
     def predict(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
@@ -175,8 +174,13 @@ def _rows(embeddings: Embeddings, table: ImageTable) -> NDArray[np.int64]:
     return rows
 
 
-def _ends(value_range: ValueRange) -> list[float]:
-    return [value_range.low, value_range.high]
+def _expected(encoder: EncoderLike) -> dict[str, Any]:
+    """The pixels that an encoder expects, as ``PixelStore.recipe`` says it."""
+    limits, window = encoder.value_range, encoder.window
+    return {
+        "fit": encoder.fit, "value_range": None if limits is None else [limits.low, limits.high],
+        "window": None if window is None else list(window),
+    }
 
 
 def _digest(facts: Mapping[str, Any]) -> str:

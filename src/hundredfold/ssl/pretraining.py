@@ -223,6 +223,7 @@ def _encoder(
         size=encoder_size(facts["image_size"], pool.pixels.size),
         value_range=pool.pixels.value_range,
         fit=pool.pixels.fit,
+        window=pool.pixels.window,
         provenance={"method": "DINO", **facts, "step": step},
         seen=pool.seen(),
         symmetry=encoder_symmetry(settings),

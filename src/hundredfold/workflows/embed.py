@@ -92,7 +92,9 @@ def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder
 
     pixels = run / "embeddings" / name / "pixels"
     found = find_images(settings.images)
-    table, store = fill(found, pixels, size=None, fit=encoder.fit, value_range=encoder.value_range)
+    table, store = fill(
+        found, pixels, size=None, fit=encoder.fit, value_range=encoder.value_range, window=encoder.window
+    )
     with atomic_write(run / "rejects.csv") as path:
         table.rejects.to_csv(path, index=False)
     if len(table.usable) == 0:

@@ -61,10 +61,13 @@ def predict(settings: PredictSettings) -> Path:
 
 def _pixels(found: ImageTable, folder: Path, predictor: Predictor) -> tuple[ImageTable, PixelStore]:
     from hundredfold.data.pixels import fill
+    from hundredfold.data.value_range import ValueRange
 
-    known = predictor.encoder.value_range
+    facts = predictor.facts
+    known = ValueRange(*facts["value_range"]) if facts["value_range"] else None
+    window = (facts["window"][0], facts["window"][1]) if facts.get("window") else None
     table, store = fill(
-        found, folder, size=predictor.facts["pixel_size"], fit=predictor.encoder.fit, value_range=known
+        found, folder, size=facts["pixel_size"], fit=facts["fit"], value_range=known, window=window
     )
     if known is None and store.value_range is not None:
         say("Warning: these images are deeper than those the predictor learned from; they were scaled by "

@@ -87,6 +87,7 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
     size = noted.get("image_size") or settings.image_size or default_image_size(pixels.size, device_type())
     initial = Encoder(
         backbone, size=encoder_size(size, pixels.size), value_range=pixels.value_range, fit=pixels.fit,
+        window=pixels.window,
         provenance={"method": "none", "weights": backbone.source}, seen=frozenset(),
         symmetry=encoder_symmetry(settings),
     )

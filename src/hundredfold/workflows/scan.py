@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from hundredfold.config import ScanSettings, verb
@@ -14,6 +14,8 @@ from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from hundredfold.data.labels import LabelSet
+    from hundredfold.data.naming import Naming
+    from hundredfold.data.source import Found
     from hundredfold.data.store import PixelStore
     from hundredfold.data.table import ImageTable
 
@@ -35,6 +37,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
         TooManyRejectsError: more images are unusable than ``max_bad`` allows.
         RunExistsError: OUT was scanned before and ``resume`` is not set.
     """
+    from hundredfold.data.naming import Naming
     from hundredfold.data.source import find
 
     if RunDirectory.is_run(settings.images):
@@ -45,7 +48,8 @@ def scan(settings: ScanSettings) -> RunDirectory:
     if settings.resume and RunDirectory.is_run(settings.out) and _is_whole(RunDirectory.open(settings.out)):
         say(f"{settings.out} was scanned before.")
         return RunDirectory.open(settings.out)
-    found = find(settings.images)
+    naming = Naming.of(settings.dicom_groups, settings.group_key)
+    found = find(settings.images, naming)
     table, labels = _labelled(found.table, settings)
     _split(table, settings)  # what is wrong with classes and groups shows before an image is decoded
     run = RunDirectory.create(settings.out)
@@ -55,7 +59,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
         _check_rejects(filled, run, settings)
         done = _split(filled, settings, complain=True)
         _write(run, done, store, settings)
-        _tell(run, done, settings, found.ignored, labels)
+        _tell(run, [*_dicom_lines(found, naming), *_lines(done, settings, found, labels)])
     return run
 
 
@@ -101,7 +105,7 @@ def _fill(table: ImageTable, run: RunDirectory, settings: ScanSettings) -> tuple
 
     def filled() -> tuple[ImageTable, PixelStore]:
         return fill(
-            table, folder, size=settings.pixel_size, fit=settings.fit, tell=tell,
+            table, folder, size=settings.pixel_size, fit=settings.fit, window=settings.ct_window, tell=tell,
             # Only now are all pixels known, and with them the copies that belong to the test side.
             pool=lambda known: (
                 known.frame["problem"].isna() & (_split(known, settings).frame["split"] == "train")
@@ -158,16 +162,32 @@ def _write(run: RunDirectory, table: ImageTable, store: PixelStore, settings: Sc
     )
 
 
-def _tell(
-    run: RunDirectory, table: ImageTable, settings: ScanSettings, ignored: Mapping[str, int],
-    labels: LabelSet | None,
-) -> None:
+def _dicom_lines(found: Found, naming: Naming) -> Iterator[str]:
+    """What DICOM files told of patients, in numbers."""
+    if found.grouped:
+        yield (
+            f"DICOM: {found.grouped:,} files are grouped by {naming.group_by}, their numbers hashed with "
+            f"{naming.told}. Groups in the labels go first."
+        )
+    if found.named:
+        yield (
+            f"Warning: the names of {found.named:,} files hold the name or number of their patient, and a "
+            "run keeps the names of files. Rename them before you pass it on."
+        )
+
+
+def _lines(
+    table: ImageTable, settings: ScanSettings, found: Found, labels: LabelSet | None
+) -> list[str]:
     from hundredfold.data.summary import sentences
 
-    lines = sentences(
-        table, settings.images, ignored=ignored, unmatched=labels.unmatched if labels else (),
+    return sentences(
+        table, settings.images, ignored=found.ignored, unmatched=labels.unmatched if labels else (),
         look_alikes=labels.look_alikes if labels else (),
     )
+
+
+def _tell(run: RunDirectory, lines: Iterable[str]) -> None:
     for line in lines:
         say(line)
         run.log(line)
