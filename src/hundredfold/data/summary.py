@@ -15,6 +15,15 @@ from hundredfold.data.table import ImageTable
 __all__ = ["facts", "sentences"]
 
 NAMES = 3
+#: flag of a usable image → what is said of those that have it.
+REMARKS = {
+    "burned_in_annotation": "Warning: {} with writing burnt in, by their own account ({}). It may name the "
+    "patient, and an encoder may learn it in place of the disease; look at them before you go on.",
+    "overlay_left_out": "Warning: {} with an overlay, which is left out ({}).",
+    "several_windows": "Warning: {} with several windows, of which the first was taken ({}). --window shows "
+    "all CT through one.",
+    "constant": "Warning: {} with one and the same value everywhere ({}).",
+}
 
 
 def facts(table: ImageTable) -> dict[str, Any]:
@@ -65,7 +74,7 @@ def sentences(
     lines = [f"Images: {len(table):,} found in {source}{_passed_over(ignored or {})}."]
     lines += _left_out(table)
     lines += _labels(table, counted, list(unmatched), list(look_alikes))
-    lines += [_groups(counted), _duplicates(counted)]
+    lines += [*_remarks(table), _groups(counted), _duplicates(counted)]
     return lines + _split(table, counted)
 
 
@@ -82,6 +91,16 @@ def _left_out(table: ImageTable) -> list[str]:
     lines = [f"Left out: {len(rejects):,} of them ({percent}), each with its reason in rejects.csv."]
     for reason, names in rejects.groupby("reason")["image"]:
         lines.append(f"  {reason}: {len(names):,} ({_some(names)})")
+    return lines
+
+
+def _remarks(table: ImageTable) -> list[str]:
+    usable = table.usable.frame
+    lines = []
+    for flag, sentence in REMARKS.items():
+        names = usable["id"][usable["note"].str.contains(flag, regex=False, na=False)]
+        if len(names):
+            lines.append(sentence.format(f"{len(names):,} image{'s' * (len(names) > 1)}", _some(names)))
     return lines
 
 

@@ -30,6 +30,10 @@ FEW = (
 )
 ABSENT = "nothing can be said of them, and the balanced accuracy leaves them out."
 PARTIAL = "These results cannot be set beside published ones."
+WRITING = (
+    "It may name patients, also in the examples on this page, and classifiers may have read it in place of "
+    "the disease."
+)
 SMALL = "each counts as much as a large class in the balanced accuracy, so a few images move it."
 SMALL_TRAINING = "they had too few labelled training images; every number is without them."
 TURNS = (
@@ -53,7 +57,7 @@ class Caution:
 
 def cautions(material: Material, at: Headline | None) -> list[Caution]:
     """What to keep in mind, the gravest first."""
-    found = [*_leaks(material), *_alarms(material), *_partial(material)]
+    found = [*_leaks(material), *_alarms(material), *_partial(material), *_writing(material)]
     tested = _test_images(material)
     if len(tested):
         found += [*_groups(material), *_test_set(tested)]
@@ -110,6 +114,15 @@ def _shortcuts(material: Material, at: Headline | None) -> list[Caution]:
     if way < HALF:
         return []
     return [Caution(f"Colour, brightness, size and source alone reach {share(alone.value)}.", SHORTCUTS)]
+
+
+def _writing(material: Material) -> list[Caution]:
+    """Images that say of themselves that writing is part of the picture."""
+    if material.images is None:
+        return []
+    number = int(material.images.usable.frame["note"].str.contains("burned_in_annotation", na=False).sum())
+    title = f"Writing is burnt into {number:,} image{'s' * (number > 1)}."
+    return [Caution(title, WRITING)] if number else []
 
 
 def _test_images(material: Material) -> pd.Series:
