@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from pyarrow import parquet
 
 from hundredfold.errors import InputError, TableError
 from hundredfold.rundir import atomic_write
@@ -147,11 +148,14 @@ def _header(text: str, separator: str) -> list[str]:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors or OSErrors
+        # What pandas noted of types and index is not needed, and an index that was set is a column again.
+        frame: pd.DataFrame = parquet.read_table(path).replace_schema_metadata(None).to_pandas()
+    except (OSError, ValueError, LookupError, TypeError, NotImplementedError) as error:
         raise TableError(
-            f"cannot read the table: {str(error).splitlines()[0]}", where=path, remedy="Is it a Parquet file?"
+            f"cannot read the table: {(str(error).splitlines() or ['it is damaged'])[0]}", where=path,
+            remedy="Is it a Parquet file?",
         ) from error
+    return frame
 
 
 def _check_columns(
