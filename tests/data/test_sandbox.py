@@ -216,6 +216,34 @@ def test_processes_go_when_ours_is_killed_and_a_plain_script_can_use_them(tmp_pa
     pytest.fail("the nursery outlived the process that started it")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which sockets there are")
+def test_a_process_forked_from_ours_keeps_no_decoder_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the workers of a data loader are, which hold every socket that ours holds."""
+    monkeypatch.setattr(sandbox._Nursery, "_here", None)
+    task = {"do": "size_of", "path": str(jpeg(tmp_path / "a.jpg")), "frame": None}
+    found = answers([0] * 50, lambda _: task)
+    assert isinstance(next(found), tuple)
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    other = subprocess.Popen(command, pass_fds=sockets())
+    try:
+        found.close()
+        nursery = sandbox._Nursery._here
+        assert nursery is not None
+        nursery.close()
+        assert nursery.process.poll() == 0
+    finally:
+        other.kill()
+        other.wait()
+
+
+def sockets() -> list[int]:
+    """The open sockets of this process."""
+    found = [fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    return [int(fd.name) for fd in found if str(fd.readlink()).startswith("socket:")]
+
+
 @pytest.mark.parametrize("message", [
     b"no message of ours", HEAD.pack(2, 4) + b"{}abcd", HEAD.pack(1, 0) + b"{", HEAD.pack(3, 2**31) + b"{}",
     HEAD.pack(37, 8) + b'{"shape": [1], "dtype": "|O"}        ' + bytes(8),

@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from PIL import Image
+from pydicom import dcmread, dcmwrite
+from pydicom.data import get_testdata_file
 
 from hundredfold.config import ScanSettings
 from hundredfold.data.labels import LabelSet
@@ -286,6 +289,24 @@ def test_a_run_is_no_folder_of_images(drawn: Path, tmp_path: Path) -> None:
     scan(drawn / "images", out=tmp_path / "run")
     with pytest.raises(SettingsError, match="found a run directory"):
         scan(tmp_path / "run", out=tmp_path / "other")
+
+
+def test_overlays_and_burnt_in_writing_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Case 29."""
+    (tmp_path / "in").mkdir()
+    shutil.copy(str(get_testdata_file("examples_overlay.dcm", download=False)), tmp_path / "in" / "a.dcm")
+    dataset = dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
+    dataset.BurnedInAnnotation = "YES"
+    dcmwrite(tmp_path / "in" / "b.dcm", dataset)
+    Image.new("L", (20, 20), 7).save(tmp_path / "in" / "c.png")
+    scan(tmp_path / "in", out=tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "Warning: 1 image with writing burnt in, by their own account (b.dcm)." in said
+    assert "Warning: 1 image with an overlay, which is left out (a.dcm)." in said
+    assert "Warning: 1 image with several windows, of which the first was taken (a.dcm)." in said
+    assert "Warning: 1 image with one and the same value everywhere (c.png)." in said
 
 
 def test_real_ultrasound(shared: Path, tmp_path: Path) -> None:

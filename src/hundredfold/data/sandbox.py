@@ -123,10 +123,12 @@ class _Nursery:
             ) from None
 
     def close(self) -> None:
-        """End it, if it is ours."""
-        self.control.close()
+        """End it, if it is ours; a process forked from ours may hold the socket, so closing is not enough."""
         if self.owner == os.getpid():
+            with suppress(OSError):
+                self.control.shutdown(socket.SHUT_RDWR)
             self.process.wait()
+        self.control.close()
 
 
 @dataclass
@@ -147,6 +149,8 @@ class _Worker:
 
     def end(self) -> int:
         """Stop it, at once if it is at work, and tell how it ended."""
+        with suppress(OSError):
+            self.channel.shutdown(socket.SHUT_RDWR)
         self.channel.close()
         if self.todo:
             with suppress(ProcessLookupError):
