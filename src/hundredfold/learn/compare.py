@@ -80,8 +80,8 @@ def compare(
     drawn = Resamples.draw(group, 1, count, seed)
     spread = _spread(answers, names, drawn, seed) if known else {}
     unseen = 1 - flawless_accuracy(class_trials(answers.truth, drawn))
-    rows = [_row(answers, pair, spread, names, unseen) for pair in pairs]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    compared = [_row(answers, pair, spread, names, unseen) for pair in pairs]
+    table = pd.DataFrame(compared, columns=list(COLUMNS))
     return table.assign(
         n_per_class=n_per_class, p_holm=holm(table["p"]), family=len(pairs), n_test=len(answers.ids)
     )

@@ -23,6 +23,6 @@ from hundredfold.metrics.tradeoff import GRID, Tradeoff, tradeoff
 __all__ = [
     "GRID", "MIN_GROUPS", "TINY", "WITHOUT_TINY", "Estimate", "Measure", "OperatingPoint", "Patients",
     "Resamples", "Tradeoff", "auroc", "balanced_accuracy", "class_trials", "confusion", "flawless_accuracy",
-    "group_codes", "interval_width", "macro_f1", "measure", "operating_points", "predictive_values", "recalls",
-    "resampled_accuracy", "threshold", "tradeoff",
+    "group_codes", "interval_width", "macro_f1", "measure", "operating_points", "predictive_values",
+    "recalls", "resampled_accuracy", "threshold", "tradeoff",
 ]
