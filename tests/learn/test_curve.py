@@ -21,7 +21,7 @@ from hundredfold.config import CurveChoices
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import LeakError, RunMissingError, SettingsError, SplitError, TableError
-from hundredfold.learn import draws, study
+from hundredfold.learn import draws, processes
 from hundredfold.learn.budgets import draw_labels
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.curve import COLUMNS, LearningCurve, learning_curve
@@ -208,7 +208,7 @@ def test_the_order_of_the_table_does_not_matter(world: World) -> None:
 def test_processes_give_what_one_process_gives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     given = choices(budgets=(1, 5))
     alone = learning_curve(world[1], world[0], given, jobs=1)
-    monkeypatch.setattr(study, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(processes, "WORTH_A_PROCESS", 0)
     together = learning_curve(world[1], world[0], given, jobs=2)
     pd.testing.assert_frame_equal(alone.frame, together.frame)
 

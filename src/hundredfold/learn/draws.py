@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -15,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import has_fit_parameter
 
 from hundredfold.learn.classifiers import judge, make_classifier
+from hundredfold.learn.processes import in_processes
 from hundredfold.learn.transforms import feature_transform
 from hundredfold.rundir import atomic_write
 
@@ -142,7 +144,7 @@ def outcomes(
     tasks: Sequence[Task], vectors: Mapping[str, tuple[Vectors, Vectors]],
     labels: NDArray[np.int64], classes: int, *, groups: NDArray[np.int64], preset: str, jobs: int,
 ) -> Iterator[tuple[str, Outcome]]:
-    """Solve the tasks on ``jobs`` processes of one thread each; yields keys and outcomes as they come.
+    """Solve the tasks, see :func:`in_processes`; yields keys and outcomes as they come.
 
     Args:
         tasks: the draws, each solved once.
@@ -153,26 +155,21 @@ def outcomes(
         preset: whose settings.
         jobs: processes; 1 works in this one.
     """
-    from joblib import Parallel, delayed, parallel_config
-
-    more = {"groups": groups, "preset": preset}
+    tests = {name: test.shape for name, (_, test) in vectors.items()}  # [n, d]
+    numbers = sum((len(task.rows) + tests[task.encoder][0]) * tests[task.encoder][1] for task in tasks)
+    solve_one = partial(_solve_task, labels=labels, classes=classes, groups=groups, preset=preset)
     # The largest first: else one process would end alone with it.
     ordered = sorted(tasks, key=lambda task: -len(task.rows))
-    jobs = max(1, min(jobs, len(ordered)))
-    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1 if jobs > 1 else None):
-        yield from Parallel(return_as="generator_unordered")(
-            delayed(_solve_task)(task, vectors[task.encoder], labels, classes, more)
-            for task in ordered
-        )
+    work = ((task.key, partial(solve_one, task, vectors[task.encoder])) for task in ordered)
+    yield from in_processes(work, count=len(tasks), numbers=numbers, jobs=jobs)
 
 
 def _solve_task(
-    task: Task, sides: tuple[Vectors, Vectors], labels: NDArray[np.int64], classes: int,
-    more: Mapping[str, Any],
-) -> tuple[str, Outcome]:
+    task: Task, sides: tuple[Vectors, Vectors], *, labels: NDArray[np.int64], classes: int,
+    groups: NDArray[np.int64], preset: str,
+) -> Outcome:
+    # Whole arrays come here, and are cut here: the processes share them, each once for all tasks.
     (train, test), rows = sides, task.rows
-    outcome = solve(
-        train[rows], labels[rows], test, task.classifiers, classes, groups=more["groups"][rows],
-        preset=more["preset"],
+    return solve(
+        train[rows], labels[rows], test, task.classifiers, classes, groups=groups[rows], preset=preset
     )
-    return task.key, outcome

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hundredfold.learn.draws import Outcome, solve
-from hundredfold.learn.study import WORTH_A_PROCESS, Vectors
+from hundredfold.learn.processes import in_processes
+from hundredfold.learn.study import Vectors
 from hundredfold.learn.trial import Trial
 from hundredfold.progress import bar
 
@@ -48,23 +50,17 @@ def refitted(
         jobs: processes of one thread each, where the work is worth starting them.
         title: of the bar.
     """
-    from joblib import Parallel, delayed, parallel_config
+    def fit(one: Refit) -> partial[Outcome]:
+        return partial(
+            solve, train[one.encoder][one.rows], trial.train_codes[one.rows], one.asked, classifiers,
+            len(trial.classes), groups=trial.train_groups[one.rows], preset=preset,
+        )
 
     numbers = sum((len(one.rows) + len(one.asked)) * one.asked.shape[1] for one in refits)
-    jobs = max(1, min(jobs, len(refits))) if numbers > WORTH_A_PROCESS else 1
-    found = []
-    with (
-        bar(title, len(refits), "fits") as progress,
-        parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1 if jobs > 1 else None),
-    ):
-        work = (
-            delayed(solve)(
-                train[one.encoder][one.rows], trial.train_codes[one.rows], one.asked, classifiers,
-                len(trial.classes), groups=trial.train_groups[one.rows], preset=preset,
-            )
-            for one in refits
-        )
-        for outcome in Parallel(return_as="generator")(work):
-            found.append(outcome)
+    work = ((place, fit(one)) for place, one in enumerate(refits))
+    found = {}
+    with bar(title, len(refits), "fits") as progress:
+        for place, outcome in in_processes(work, count=len(refits), numbers=numbers, jobs=jobs):
+            found[place] = outcome
             progress.advance()
-    return found
+    return [found[place] for place in range(len(refits))]

@@ -25,8 +25,6 @@ __all__ = ["NETWORK", "Answer", "Cell", "Study", "cores"]
 #: The classifier that is trained end to end on the images themselves.
 NETWORK = "network"
 
-WORTH_A_PROCESS = 10_000_000  # numbers to transform; below, starting processes takes longer than the work
-
 Vectors: TypeAlias = NDArray[np.float32]
 
 
@@ -150,11 +148,9 @@ class Study:
         self, todo: list[Task], vectors: Mapping[str, tuple[Vectors, Vectors]], jobs: int
     ) -> Iterator[tuple[str, Outcome]]:
         trial, on_vectors = self.trial, [task for task in todo if task.classifiers != (NETWORK,)]
-        asked = len(trial.test)
-        numbers = sum((len(task.rows) + asked) * vectors[task.encoder][0].shape[1] for task in on_vectors)
         yield from outcomes(
             on_vectors, vectors, trial.train_codes, len(trial.classes), groups=trial.train_groups,
-            preset=self.choices.preset, jobs=jobs if numbers > WORTH_A_PROCESS else 1,
+            preset=self.choices.preset, jobs=jobs,
         )
         for task in todo:
             if task.classifiers == (NETWORK,) and self.networks is not None:
