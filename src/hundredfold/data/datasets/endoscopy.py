@@ -26,10 +26,9 @@ from hundredfold.data.datasets.base import (
     parts_of,
     with_part,
 )
-from hundredfold.data.datasets.lists import WHERE, PublishedSplit
+from hundredfold.data.datasets.lists import WHERE, PublishedSplit, check_labels, name_of
 from hundredfold.data.rows import read_rows
 from hundredfold.data.table import ImageTable
-from hundredfold.errors import LabelConflictError
 
 __all__ = ["COUNTS", "ENDOSCOPY", "read_endoscopy"]
 
@@ -69,13 +68,14 @@ def read_endoscopy(
     others = _unlabelled(images) if choices.unlabelled else labelled[:0]
     table = ImageTable.of(pd.concat([labelled, others]))
     listed = _listed(root / "image-labels.csv")
-    _check_labels(labelled, listed)
+    told = labelled["id"].map(lambda name: listed.get(name_of(name), (None, ""))[0])
+    check_labels(labelled, told, by="image-labels.csv")
     lists = PublishedSplit.read(choices, "endo")
     table, split = _split(table, choices, lists)
     parts = parts_of(counts, labelled["label"])
     if choices.unlabelled:
         parts = with_part(parts, "unlabelled", unlabelled, len(others))
-    there = set(labelled["id"].map(_stem))
+    there = set(labelled["id"].map(name_of))
     notes = ("Which image is whose was not published: frames of one examination may be on both sides.",)
     missing = tuple(place for name, (_, place) in listed.items() if name not in there)
     return Reading(table, parts, "endoscopy", split, missing, notes)
@@ -111,17 +111,6 @@ def _listed(path: Path) -> dict[str, tuple[str, str]]:
     }
 
 
-def _check_labels(labelled: pd.DataFrame, listed: Mapping[str, tuple[str, str]]) -> None:
-    told = labelled["id"].map(lambda name: listed.get(_stem(name), (None, ""))[0])
-    wrong = told.notna() & (told != labelled["label"])
-    if wrong.any():
-        first = labelled[wrong].iloc[0]
-        raise LabelConflictError(
-            f"image-labels.csv calls {wrong.sum():,} images otherwise than their folder, the first "
-            f"{told[wrong].iloc[0]!r}", where=first["id"], remedy="Unpack the data set anew.",
-        )
-
-
 def _split(
     table: ImageTable, choices: DatasetChoices, lists: PublishedSplit | None
 ) -> tuple[ImageTable, str]:
@@ -140,10 +129,6 @@ def _split(
         "The published training list, and all other labelled images as the test set. The published test list "
         f"is not taken: {leaking} are also training images."
     )
-
-
-def _stem(name: str) -> str:
-    return Path(name).stem
 
 
 ENDOSCOPY = DataSet(

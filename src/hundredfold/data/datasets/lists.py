@@ -20,7 +20,7 @@ from hundredfold.data.rows import existing, read_rows
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import InputError, LabelConflictError, LeakError, SettingsError
 
-__all__ = ["WHERE", "PublishedSplit", "name_of"]
+__all__ = ["WHERE", "PublishedSplit", "check_labels", "name_of"]
 
 WHERE = "github.com/IPMI-ICNS-UKE/sparsam, folder splits"
 #: In front of the ids of test images that are training images, too.
@@ -35,6 +35,31 @@ def name_of(path: str) -> str:
         'ISIC_0032348'
     """
     return PurePosixPath(path).stem
+
+
+def check_labels(labelled: pd.DataFrame, told: pd.Series, *, by: str) -> None:
+    """Make sure that a second source calls the images as their folders do.
+
+    Args:
+        labelled: the columns ``id`` and ``label``.
+        told: the labels by the second source, in the same order; missing where it has none.
+        by: that source, for the message.
+
+    Raises:
+        LabelConflictError: it calls an image otherwise.
+
+    Examples:
+        >>> images = pd.DataFrame({"id": ["a.jpg", "b.jpg"], "label": ["cecum", "polyps"]})
+        >>> check_labels(images, pd.Series(["cecum", None]), by="labels.csv")
+    """
+    wrong = told.notna() & (told != labelled["label"])
+    if wrong.any():
+        first = labelled[wrong].iloc[0]
+        raise LabelConflictError(
+            f"{wrong.sum():,} of {len(labelled):,} images are called otherwise by {by}, the first "
+            f"{told[wrong].iloc[0]!r}, here {first['label']!r}", where=first["id"],
+            remedy="Unpack the data set anew.",
+        )
 
 
 @dataclass(frozen=True)
@@ -123,13 +148,7 @@ class PublishedSplit:
                 f"none of the {len(listed):,} images of the lists is here; the first is {next(iter(listed))}",
                 remedy="Are the lists those of this data set?",
             )
-        wrong = told.notna() & (told != labelled["label"])
-        if wrong.any():
-            first = labelled[wrong].iloc[0]
-            raise LabelConflictError(
-                f"{wrong.sum():,} images are called otherwise by the lists: {told[wrong].iloc[0]!r}, here "
-                f"{first['label']!r}", where=first["id"], remedy="Unpack the data set anew.",
-            )
+        check_labels(labelled, told, by="the lists")
 
 
 def _check_leak(table: ImageTable, copies: int) -> None:
