@@ -8,23 +8,26 @@ import unicodedata
 import numpy as np
 
 __all__ = [
-    "compact", "features_words", "in_lines", "interval", "method_words", "probability", "share", "shown",
+    "compact", "encoder_label", "features_words", "in_lines", "interval", "method_label", "method_words",
+    "probability", "share", "shown",
 ]
 
-FEATURES = {
-    "pretrained": "the pre-trained features",
-    "initial": "the features before pre-training",
-    "thumbnail": "raw thumbnails with colour histograms",
-    "shortcut": "brightness, colour, size and source alone",
+#: name → how a sentence calls the features of an encoder, and how a table or figure does
+ENCODERS = {
+    "pretrained": ("the pre-trained features", "pre‑trained"),
+    "initial": ("the features before pre-training", "before pre‑training"),
+    "thumbnail": ("raw thumbnails with colour histograms", "thumbnails + colour"),
+    "shortcut": ("brightness, colour, size and source alone", "shortcuts alone"),
 }
+#: name → how a sentence calls a classifier, and how a table or figure does
 METHODS = {
-    "svm": "the SVM",
-    "knn": "the k-nearest-neighbour classifier",
-    "logistic": "logistic regression",
-    "lda": "linear discriminant analysis",
-    "prototype": "the nearest class mean",
-    "last_layer": "the trained last layer",
-    "network": "the network trained end to end",
+    "svm": ("the SVM", "SVM"),
+    "knn": ("the k-nearest-neighbour classifier", "k nearest neighbours"),
+    "logistic": ("logistic regression", "logistic regression"),
+    "lda": ("linear discriminant analysis", "linear discriminant"),
+    "prototype": ("the nearest class mean", "nearest class mean"),
+    "last_layer": ("the trained last layer", "last layer"),
+    "network": ("the network trained end to end", "network, end to end"),
 }
 
 
@@ -35,7 +38,17 @@ def features_words(name: str) -> str:
         >>> features_words("initial"), features_words("timm-resnet18")
         ('the features before pre-training', 'the features of timm-resnet18')
     """
-    return FEATURES.get(name, f"the features of {shown(name)}")
+    return ENCODERS[name][0] if name in ENCODERS else f"the features of {shown(name)}"
+
+
+def encoder_label(name: str) -> str:
+    """How a table or figure calls an encoder.
+
+    Examples:
+        >>> encoder_label("thumbnail"), encoder_label("timm-resnet18")
+        ('thumbnails + colour', 'timm-resnet18')
+    """
+    return ENCODERS[name][1] if name in ENCODERS else shown(name)
 
 
 def method_words(name: str) -> str:
@@ -45,7 +58,17 @@ def method_words(name: str) -> str:
         >>> method_words("svm"), method_words("forest")
         ('the SVM', 'forest')
     """
-    return METHODS.get(name, shown(name))
+    return METHODS[name][0] if name in METHODS else shown(name)
+
+
+def method_label(name: str) -> str:
+    """How a table or figure calls a classifier.
+
+    Examples:
+        >>> method_label("svm"), method_label("forest")
+        ('SVM', 'forest')
+    """
+    return METHODS[name][1] if name in METHODS else shown(name)
 
 
 def shown(text: object, longest: int = 40) -> str:

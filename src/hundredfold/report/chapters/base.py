@@ -8,24 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
-__all__ = ["Cell", "Chapter", "Exhibit", "Listing", "encoder_words", "method_words"]
-
-ENCODERS = {
-    "pretrained": "pre‑trained",
-    "initial": "before pre‑training",
-    "thumbnail": "thumbnails + colour",
-    "shortcut": "shortcuts alone",
-}
-METHODS = {
-    "svm": "SVM",
-    "knn": "k nearest neighbours",
-    "logistic": "logistic regression",
-    "last_layer": "last layer",
-    "lda": "linear discriminant",
-    "prototype": "nearest class mean",
-    "network": "network, end to end",
-}
-
+__all__ = ["Cell", "Chapter", "Exhibit", "Listing"]
 
 @dataclass(frozen=True)
 class Exhibit:
@@ -88,13 +71,3 @@ class Chapter:
     sentences: Sequence[str] = ()
     items: Sequence[Exhibit | Listing] = field(default_factory=tuple)
     flowing: bool = False
-
-
-def encoder_words(name: str) -> str:
-    """How the page calls an encoder."""
-    return ENCODERS.get(name, name)
-
-
-def method_words(name: str) -> str:
-    """How the page calls a classifier."""
-    return METHODS.get(name, name)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from hundredfold.metrics import TINY
-from hundredfold.report.chapters.base import Chapter, Exhibit, Listing, encoder_words, method_words
+from hundredfold.report.chapters.base import Chapter, Exhibit, Listing
 from hundredfold.report.class_figures import class_strips, confusion_matrix, embedding_map
 from hundredfold.report.embedding_map import map_points
 from hundredfold.report.examples import errors_with_neighbours, typical_errors
@@ -22,7 +22,7 @@ from hundredfold.report.tables import (
     recall_points,
     rows_of,
 )
-from hundredfold.report.words import interval, share, shown
+from hundredfold.report.words import encoder_label, interval, method_label, share, shown
 
 __all__ = ["classes_chapter", "errors_chapter", "map_chapter"]
 
@@ -39,7 +39,7 @@ def classes_chapter(material: Material, at: Headline) -> Chapter | None:
     if recall.empty:
         return None
     labels = labels_words(at.n_per_class, capped=bool(at_point(material.curve, at)["capped"].any()))
-    where = f"{method_words(at.classifier)}, {encoder_words(at.encoder)}, {labels}"
+    where = f"{method_label(at.classifier)}, {encoder_label(at.encoder)}, {labels}"
     matrix = _confusion(confusion(material.predictions, at), where)
     draws = recall_draws(material.predictions, at)
     strips = _recall(recall, draws, material.evaluation.get("train_images_by_class"), where)
@@ -94,7 +94,7 @@ def map_chapter(material: Material, at: Headline | None) -> Chapter | None:
     classes = ", ".join(shown(label) for label in sorted(points["label"].unique()))
     exhibit = Exhibit(
         "map",
-        f"Map of the features ({encoder_words(name)})",
+        f"Map of the features ({encoder_label(name)})",
         f"{len(points):,} labelled images; near each other where their features are alike (PCA, then t-SNE). "
         "Only neighbourhoods mean something; distances between islands, and their sizes, do not.",
         f"Scatter plot of {len(points):,} images, by class: {classes}.",

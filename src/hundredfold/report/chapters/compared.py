@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing, encoder_words, method_words
+from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
 from hundredfold.report.figures import differences
 from hundredfold.report.tables import labels_words, rows_of
-from hundredfold.report.words import interval, probability, share, shown
+from hundredfold.report.words import encoder_label, interval, method_label, probability, share
 
 __all__ = ["compared_chapter"]
 
@@ -61,8 +61,8 @@ def _figure(table: pd.DataFrame, name: str) -> Exhibit:
 def _listing(table: pd.DataFrame, name: str) -> Listing:
     rows: list[list[Cell | str]] = [
         [
-            method_words(row.other_classifier),
-            encoder_words(row.other_encoder) + ("" if row.paired else " †"),
+            method_label(row.other_classifier),
+            encoder_label(row.other_encoder) + ("" if row.paired else " †"),
             share(row.other_accuracy),
             Cell(share(row.difference, 3), note=interval(row.low, row.high)),
             probability(row.p_holm).removeprefix("= ") if pd.notna(row.p_holm) else "–",
@@ -81,4 +81,4 @@ def _listing(table: pd.DataFrame, name: str) -> Listing:
 
 
 def _name(encoder: str, classifier: str) -> str:
-    return f"{method_words(shown(classifier))}, {encoder_words(shown(encoder))}"
+    return f"{method_label(classifier)}, {encoder_label(encoder)}"

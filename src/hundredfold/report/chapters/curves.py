@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from hundredfold.metrics import TINY, WITHOUT_TINY
-from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing, encoder_words, method_words
+from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
 from hundredfold.report.figures import learning_curves
 from hundredfold.report.tables import Headline, Point, curve_points, labels_words, points_of
-from hundredfold.report.words import in_lines, interval, share
+from hundredfold.report.words import encoder_label, in_lines, interval, method_label, method_words, share
 
 __all__ = ["curve_exhibit", "curves_chapter"]
 
@@ -88,16 +88,15 @@ def _levels(curve: pd.DataFrame, points: pd.DataFrame, supervised: str | None) -
 
 def _by_encoder(points: pd.DataFrame, classifier: str, levels: _Levels) -> Exhibit:
     lines = points[points["classifier"] == classifier]
-    names = {name: encoder_words(name) for name in _ordered(lines["encoder"])}
-    method = "the SVM" if classifier == "svm" else method_words(classifier)
-    title = f"Balanced accuracy with {method}"
+    names = {name: encoder_label(name) for name in _ordered(lines["encoder"])}
+    title = f"Balanced accuracy with {method_words(classifier)}"
     return _curve(lines, "encoder", names, file=_file("curve", classifier), title=title, levels=levels)
 
 
 def _by_classifier(points: pd.DataFrame, encoder: str, levels: _Levels) -> Exhibit:
     lines = points[points["encoder"] == encoder]
-    names = {name: method_words(name) for name in _ordered(lines["classifier"])}
-    title = f"The classifiers compared ({encoder_words(encoder)})"
+    names = {name: method_label(name) for name in _ordered(lines["classifier"])}
+    title = f"The classifiers compared ({encoder_label(encoder)})"
     return _curve(lines, "classifier", names, file=_file("curves", encoder), title=title, levels=levels)
 
 
@@ -137,9 +136,9 @@ def _numbers(points: pd.DataFrame, classifier: str, tested: str, larger: Larger)
     noted = "* Some classes have fewer labels and give all they have. " if lines["capped"].any() else ""
     return Listing(
         _file("curve", classifier),
-        f"Balanced accuracy, {method_words(classifier)}",
+        f"Balanced accuracy, {method_label(classifier)}",
         f"{NOTES[_band(lines)]}{brackets}{noted}{tested}",
-        ["labels per class", "labels in all", *(encoder_words(name) for name in encoders)],
+        ["labels per class", "labels in all", *(encoder_label(name) for name in encoders)],
         rows,
         lines.assign(without_tiny=without) if larger else lines,
         words=0,
@@ -151,7 +150,7 @@ def _other_metric(curve: pd.DataFrame, metric: str, at: Headline) -> Listing:
     lines = points[points["n_per_class"] == at.n_per_class]
     encoders = _ordered(lines["encoder"])
     rows: list[list[Cell | str]] = [
-        [method_words(name), *_values(points_of(lines[lines["classifier"] == name]), encoders)]
+        [method_label(name), *_values(points_of(lines[lines["classifier"] == name]), encoders)]
         for name in _ordered(lines["classifier"])
     ]
     labels = labels_words(at.n_per_class, capped=bool(lines["capped"].any()))
@@ -159,7 +158,7 @@ def _other_metric(curve: pd.DataFrame, metric: str, at: Headline) -> Listing:
         metric,
         f"{METRICS[metric]}, {labels}",
         NOTES[_band(lines)],
-        ["classifier", *(encoder_words(name) for name in encoders)],
+        ["classifier", *(encoder_label(name) for name in encoders)],
         rows,
         points,
     )

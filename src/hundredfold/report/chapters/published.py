@@ -12,14 +12,12 @@ from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
 from hundredfold.report.figures import learning_curves
 from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline, at_point, curve_points, rows_of
-from hundredfold.report.words import share
+from hundredfold.report.words import in_lines, method_label, share
 
 __all__ = ["published_chapter"]
 
-METHODS = {
-    "svm": "SVM", "logistic": "logistic r.", "knn": "kNN", "last_layer": "last layer",
-    "network": "end to end",
-}
+#: the paper's methods, in the order of its figures
+METHODS = ("svm", "logistic", "knn", "last_layer", "network")
 LEVELS = {"literature": "literature,\nall labels: ", "network": "end to end,\nall labels: "}
 TITLES = {"all": "All classes", "250+": "Classes with 250 or more labelled training images"}
 FROM = (
@@ -28,8 +26,8 @@ FROM = (
 )
 CAPTION = (
     "Drawn through, with its band: this run. Dashed, in the same colour: published; level: on all labels. "
-    "Hollow: some classes have fewer labels. The line end to end is the supervised network on the "
-    "same labels."
+    "Hollow: some classes have fewer labels. The network, end to end, is the "
+    "supervised one on the same labels."
 )
 RECALL_AT = 100
 NOTHING = (np.nan, np.nan, np.nan)
@@ -64,7 +62,7 @@ def _ours(points: pd.DataFrame, at: Headline) -> pd.DataFrame:
     """The classifiers on the headline's encoder, and the network that began at the initial weights."""
     vectors = (points["encoder"] == at.encoder) & (points["classifier"] != "network")
     network = (points["encoder"] == "initial") & (points["classifier"] == "network")
-    return points[(vectors | network) & points["classifier"].isin(list(METHODS))]
+    return points[(vectors | network) & points["classifier"].isin(METHODS)]
 
 
 def _compared(ours: pd.DataFrame, published: pd.DataFrame, variant: str) -> list[Exhibit | Listing]:
@@ -75,14 +73,15 @@ def _compared(ours: pd.DataFrame, published: pd.DataFrame, variant: str) -> list
     if ours.empty:
         return []
     shown = {LEVELS[str(name)]: float(value) for name, value in levels.items()}
+    names = {name: in_lines(method_label(name), 13) for name in METHODS}
     figure = learning_curves(
-        ours, by="classifier", names=METHODS, ylabel="balanced accuracy", published=published,
+        ours, by="classifier", names=names, ylabel="balanced accuracy", published=published,
         references={f"{words}{share(value, 3)}": value for words, value in shown.items()},
     )
     title, file = f"{TITLES[variant]}: ours and published", f"published_{variant.rstrip('+')}"
     last = both.dropna(subset="difference").groupby("classifier", sort=False).tail(1)
     told = "; ".join(
-        f"{METHODS[row.classifier]} at {row.n_per_class:,} labels per class {share(row.value)}, "
+        f"{method_label(row.classifier)} at {row.n_per_class:,} labels per class {share(row.value)}, "
         f"published {share(row.published)}" for row in rows_of(last)
     )
     alt = f"Learning curves beside published ones: {told}."
@@ -113,7 +112,7 @@ def _numbers(both: pd.DataFrame, variant: str, file: str, levels: dict[str, floa
     return Listing(
         f"{file}_numbers", f"{TITLES[variant]}: balanced accuracy by labels per class",
         f"Below each value: the published one, and ours less it. Published besides: {told}.",
-        ["labels per class", *(METHODS[name] for name in methods)], rows, both, words=0, wide=True,
+        ["labels per class", *(method_label(name) for name in methods)], rows, both, words=0, wide=True,
     )
 
 
