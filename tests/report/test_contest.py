@@ -73,6 +73,12 @@ def test_the_chosen_method_is_ahead_by_so_much_with_so_much_certainty() -> None:
     assert "p-values corrected for 2 comparisons (Holm)" in words
 
 
+def test_a_network_is_said_to_have_no_part_in_the_choice() -> None:
+    words = "; the network, trained end to end, took no part in that. On the test images"
+    assert words not in told(material_of(CLEAR, CHOICE))
+    assert words in told(material_of({**CLEAR, ("initial", "network"): 0.5}, CHOICE))
+
+
 def test_a_choice_that_is_behind_on_the_test_images_is_told_so() -> None:
     wrong = {**CHOICE, "classifier": "svm"}
     words = told(material_of(CLEAR, wrong))

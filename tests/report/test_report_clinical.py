@@ -293,3 +293,16 @@ def test_balanced_accuracy_without_classes_of_few_test_images_stands_beside(tmp_
     assert isinstance(halves, Listing)
     assert "In brackets" in halves.caption
     assert "[" in str(halves.rows[0][-1])
+
+
+def test_what_the_network_has_no_part_in_is_said(clinical_run: RunDirectory) -> None:
+    given = gather(clinical_run)
+    assert given.curve is not None
+    assert given.thresholds is not None
+    assert not any("The network" in one for one in chapter_of(given).sentences)
+    trained = pd.concat([given.curve, given.curve.assign(classifier="network")])
+    asked = replace(given, curve=trained)
+    told = "The network trained end to end has no thresholds and is not judged without a site's labels: "
+    assert any(one.startswith(told) for one in chapter_of(asked).sentences)
+    unasked = replace(asked, thresholds=None, strata=None)
+    assert not any("The network" in one for one in chapter_of(unasked).sentences)

@@ -56,7 +56,7 @@ def best_sentences(material: Material, table: pd.DataFrame) -> list[str]:
     if choice and (choice["encoder"], choice["classifier"]) == (first["encoder"], first["classifier"]):
         told = (
             f"Best by cross-validation on the training labels, without the test images: {name}"
-            f"{_reached(choice)}. "
+            f"{_reached(choice)}{_no_part(table)}. "
             f"On the test images it reaches {share(first['accuracy'])} with {budget}"
         )
     else:
@@ -75,6 +75,12 @@ def _choice(material: Material) -> Mapping[str, Any]:
 def _reached(choice: Mapping[str, Any]) -> str:
     value = (choice.get("accuracy") or {}).get(f"{choice['encoder']}/{choice['classifier']}")
     return "" if value is None else f" ({share(float(value))} there)"
+
+
+def _no_part(table: pd.DataFrame) -> str:
+    """That the network was not among those to choose from: it would be trained five times more a draw."""
+    there = (table["other_classifier"].astype(str) == "network").any()
+    return "; the network, trained end to end, took no part in that" if there else ""
 
 
 def _methods(predictions: pd.DataFrame, n_per_class: int) -> list[Method]:

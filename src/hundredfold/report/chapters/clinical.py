@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing, encoder_words, method_words
-from hundredfold.report.chapters.strata import strata_listings
+from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
+from hundredfold.report.chapters.strata import OTHERS, strata_listings
 from hundredfold.report.clinical_figures import MOST_PANELS, tradeoff_panels
 from hundredfold.report.judged import (
     VALUES,
@@ -20,7 +20,7 @@ from hundredfold.report.judged import (
 )
 from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline, at_point, labels_words, listed, rows_of
-from hundredfold.report.words import interval, share, shown
+from hundredfold.report.words import encoder_label, interval, method_label, share, shown
 
 __all__ = ["clinical_chapter"]
 
@@ -35,6 +35,7 @@ AS_TESTED = (
     "patients. State yours: hundredfold report RUN --prevalence CLASS=SHARE."
 )
 FEW = "A value without an interval comes from fewer than 10 groups (patients, slides; else images): too few."
+NETWORK = "network"
 CURVES = {"roc": "ROC curves", "pr": "Precision–recall curves"}
 AVERAGED = {
     "roc": "the mean sensitivity of the draws at each false positive rate, the other classes in the mix of "
@@ -49,7 +50,7 @@ def clinical_chapter(material: Material, at: Headline) -> Chapter | None:
     if found is None or material.curve is None or len(np.unique(found.truth)) < 2:
         return None
     labels = labels_words(at.n_per_class, capped=bool(at_point(material.curve, at)["capped"].any()))
-    where = f"{method_words(at.classifier)}, {encoder_words(at.encoder)}, {labels}"
+    where = f"{method_label(at.classifier)}, {encoder_label(at.encoder)}, {labels}"
     own = operating_table(found, chosen=False)
     chosen = None if found.thresholds is None else operating_table(found, chosen=True)
     items: list[Exhibit | Listing] = [_operating(own, where, "operating", "The classifier's own decision")]
@@ -60,7 +61,8 @@ def clinical_chapter(material: Material, at: Headline) -> Chapter | None:
     patients, mixed = _patients(found)
     items += patients
     items += strata_listings(material.strata, at)
-    sentences = [MEANINGS, *_prevalence(found, material), *_chosen(found), *mixed, *_widths(found)]
+    sentences = [MEANINGS, *_prevalence(found, material), *_chosen(found), *_untold(material)]
+    sentences += [*mixed, *_widths(found)]
     if own[[f"{name}_low" for name in VALUES]].isna().any(axis=None):
         sentences.append(FEW)
     return Chapter("clinical", "In clinical terms", sentences, items)
@@ -90,6 +92,20 @@ def _chosen(found: Judged) -> list[str]:
     known = np.isfinite(found.thresholds.sum(axis=0))
     missing = [name for name, told_of in zip(found.classes, known, strict=True) if not told_of]
     return [told, *([f"Too few labels to choose a threshold: {listed(missing)}."] if missing else [])]
+
+
+def _untold(material: Material) -> list[str]:
+    """What the network has no part in, though it was asked for."""
+    if material.curve is None or not (material.curve["classifier"] == NETWORK).any():
+        return []
+    thresholds, strata = material.thresholds is not None, material.strata
+    apart = strata is not None and bool((strata["labels"] == OTHERS).any())
+    parts = [
+        *(["has no thresholds"] if thresholds else []),
+        *(["is not judged without a site's labels"] if apart else []),
+    ]
+    told = f"The network trained end to end {' and '.join(parts)}: it would have to be trained anew for each."
+    return [told] if parts else []
 
 
 def _widths(found: Judged) -> list[str]:

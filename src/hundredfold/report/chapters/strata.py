@@ -11,7 +11,7 @@ from hundredfold.report.chapters.base import Cell, Listing
 from hundredfold.report.tables import Headline, at_point
 from hundredfold.report.words import interval, share, shown
 
-__all__ = ["strata_listings"]
+__all__ = ["OTHERS", "strata_listings"]
 
 MOST_COLUMNS = 6
 OWN, OTHERS = "as in the curve", "of the other sites"
