@@ -224,13 +224,13 @@ def test_the_chapter_answers_whether_it_learned() -> None:
 
     better = told([0.5, np.nan, 0.62], [20.0, np.nan, 31.0])
     assert better.startswith("It learned: the nearest")
-    assert "balanced accuracy of 0.62, at the start 0.50" in better
+    assert "balanced accuracy of .62, at the start .50" in better
     assert "from 20.0 to 31.0: they tell more apart than at the start" in better
     assert told([0.5, 0.6, 0.3], [20.0, 9.0, 1.1]).startswith("It lost what it knew")
     assert "the features have collapsed" in told([0.5, 0.6, 0.3], [20.0, 9.0, 1.1])
     open_ = told([0.5, 0.6, 0.59], [20.0, 9.0, 10.0])
     assert open_.startswith("Whether it learned cannot be told")
-    assert "(100 images; a difference below 0.10 may be chance)" in open_
+    assert "(100 images; a difference below .10 may be chance)" in open_
 
 
 def test_a_run_of_an_older_version_still_gives_its_chapter(whole_run: RunDirectory) -> None:

@@ -170,7 +170,7 @@ def test_shares_are_written_as_in_journals() -> None:
     assert [share(v) for v in (0, 0.004, 0.995, 1, -0.001, -0.25, np.nan)] == [
         ".00",
         ".00",
-        "1.00" if f"{0.995:.2f}" == "1.00" else ".99",
+        ".995" if f"{0.995:.2f}" == "1.00" else ".99",
         "1.00",
         ".00",
         "−.25",

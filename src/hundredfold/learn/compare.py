@@ -21,7 +21,7 @@ from hundredfold.metrics import (
     resampled_accuracy,
 )
 
-__all__ = ["COLUMNS", "Method", "against", "compare", "holm", "p_value", "resampled_curve"]
+__all__ = ["COLUMNS", "Method", "against", "compare", "holm", "p_value", "resampled_curve", "smallest_p"]
 
 COLUMNS = (
     "encoder", "classifier", "other_encoder", "other_classifier", "n_per_class", "accuracy",
@@ -76,7 +76,7 @@ def compare(
     group = answers.codes(groups)
     known = len(np.unique(group)) >= MIN_GROUPS
     names = {encoder: (draws or {}).get(encoder, "") for encoder, _ in answers.predicted}
-    count = max(RESAMPLES, RESAMPLES_EACH * len(pairs))
+    count = _resamples(len(pairs))
     drawn = Resamples.draw(group, 1, count, seed)
     spread = _spread(answers, names, drawn, seed) if known else {}
     unseen = 1 - flawless_accuracy(class_trials(answers.truth, drawn))
@@ -145,6 +145,20 @@ def p_value(differences: ArrayLike) -> float:
     found = found[~np.isnan(found)]
     rarer = min(int((found <= 0).sum()), int((found >= 0).sum()))
     return min(1.0, 2 * (rarer + 1) / (len(found) + 1)) if len(found) else float("nan")
+
+
+def smallest_p(family: int) -> float:
+    """The least corrected p-value that a comparison in a family of so many can have: no resample across 0.
+
+    Examples:
+        >>> round(smallest_p(11), 3), round(smallest_p(1), 3)
+        (0.02, 0.002)
+    """
+    return min(1.0, family * 2 / (_resamples(family) + 1))
+
+
+def _resamples(family: int) -> int:
+    return max(RESAMPLES, RESAMPLES_EACH * family)
 
 
 def holm(p: ArrayLike) -> Floats:

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from hundredfold.metrics import TINY
 from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn
-from hundredfold.report.words import share, shown
+from hundredfold.report.words import in_lines, share
 
 __all__ = ["MOST_PANELS", "tradeoff_panels"]
 
@@ -63,7 +63,8 @@ def _panel(axes: Axes, curve: pd.DataFrame, points: pd.DataFrame, kind: str) -> 
     area = f"{'AUC' if kind == 'roc' else 'AP'} {share(first['area'])}"
     if np.isfinite(first["area_low"]):
         area += f" ({share(first['area_low'])}–{share(first['area_high'])})"
-    axes.set_title(f"{shown(first['class'], 18)} ({first['n_test']:,}{few})\n{area}", fontsize=7.5, color=INK)
+    name = in_lines(first["class"], 18)
+    axes.set_title(f"{name} ({first['n_test']:,}{few})\n{area}", fontsize=7.5, color=INK)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.04)
     for axis in (axes.xaxis, axes.yaxis):

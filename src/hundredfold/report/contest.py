@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from hundredfold.learn.compare import Method, against, compare
+from hundredfold.learn.compare import Method, against, compare, smallest_p
 from hundredfold.metrics import MIN_GROUPS
 from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline, labels_words
@@ -117,9 +117,10 @@ def _lead(ahead: pd.DataFrame) -> str:
 
 
 def _gap(row: pd.Series) -> str:
+    p = probability(row["p_holm"], smallest_p(int(row["family"])))
     return (
         f"{share(abs(row['difference']))} ({_named(_other(row))}; 95\u00a0%\u00a0interval of the difference "
-        f"{interval(row['low'], row['high'])}, p\u00a0{probability(row['p_holm'])})"
+        f"{interval(row['low'], row['high'])}, p\u00a0{p})"
     )
 
 

@@ -34,7 +34,7 @@ ORDER = ("pretrained", "initial", "thumbnail")
 def finding(
     material: Material, at: Headline | None, compared: pd.DataFrame | None = None
 ) -> list[str]:
-    """What was found: one sentence each; without a learning curve, how far the run came.
+    """What was found, a paragraph a question; without a learning curve, how far the run came.
 
     Args:
         material: what the run holds.
@@ -44,13 +44,16 @@ def finding(
     if at is None or material.curve is None:
         return _before_the_curve(material)
     points = points_of(curve_points(material.curve))
-    told = [_result(_point(points, at)), *_other_budgets(points, at), *_references(material, points, at)]
-    if compared is not None:
-        told += best_sentences(material, compared)
-    told += outlook_sentences(material, at)
-    if material.predictions is not None:
-        told += _weakest(material.curve, material.predictions, at)
-    return told
+    beside = _references(material, points, at)
+    answers = [
+        [_result(_point(points, at))],
+        [*_other_budgets(points, at), *beside[:1]],
+        beside[1:],
+        [] if compared is None else best_sentences(material, compared),
+        outlook_sentences(material, at),
+        [] if material.predictions is None else _weakest(material.curve, material.predictions, at),
+    ]
+    return [" ".join(sentences) for sentences in answers if sentences]
 
 
 def _before_the_curve(material: Material) -> list[str]:

@@ -21,6 +21,7 @@ KNN = (
     "a kNN follows no power law while most of its labels are neighbours, and its intervals held 89 % of the "
     "hidden points of real curves, not 95 %"
 )
+ASSURANCE = "in a range so wide that it held 99\u00a0% of the hidden ends of real curves"
 
 
 def outlook(material: Material, at: Headline) -> Forecast | Refusal | None:
@@ -44,7 +45,7 @@ def outlook_sentences(material: Material, at: Headline) -> list[str]:
     found = outlook(material, at)
     told = "" if found is None else found.sentence
     if isinstance(found, Forecast):
-        told = f"Forecast from the learning curve: {told}"
+        told = f"Forecast from the learning curve, {ASSURANCE}: {told}"
     return [sentence for sentence in (_reads(material, at), told) if sentence]
 
 
@@ -63,10 +64,10 @@ def _reads(material: Material, at: Headline) -> str:
             f"{counts[rarest]:,} of the rarest class ({part})."
         )
     reads, alone = expected_reads(list(counts.values()), n), reads_of_class(counts[rarest], total, n)
-    return (
-        f"Read at random, {labels} of every class cost about {_rounded(reads)} reads; those of the rarest "
-        f"class alone ({part}) about {_rounded(alone)}."
-    )
+    told = f"Read at random, {labels} of every class cost about {_rounded(reads)} reads"
+    if _rounded(reads) == _rounded(alone):
+        return f"{told}, all of them for the rarest class ({part})."
+    return f"{told}; those of the rarest class alone ({part}) about {_rounded(alone)}."
 
 
 def _per_cent(part: float) -> str:

@@ -88,13 +88,22 @@ def shown(text: object, longest: int = 40) -> str:
 def share(value: float, digits: int = 2) -> str:
     """A share without its leading zero, as medical journals print it.
 
+    One that is not 1 is not rounded to it: it gets up to two more digits, and is cut off there.
+
     Examples:
         >>> share(0.8149), share(1.0), share(-0.052), share(float("nan"))
         ('.81', '1.00', '−.05', '–')
+        >>> share(0.9961), share(0.99996)
+        ('.996', '.9999')
     """
     if value is None or not np.isfinite(value):
         return "–"
     text = f"{abs(value):.{digits}f}"
+    for more in (digits + 1, digits + 2):
+        if float(text) == 1 > abs(value):
+            text = f"{abs(value):.{more}f}"
+    if float(text) == 1 > abs(value):
+        text = "0." + "9" * (digits + 2)
     sign = "−" if value < 0 and float(text) else ""
     return sign + (text[1:] if text.startswith("0.") else text)
 
@@ -109,16 +118,23 @@ def interval(low: float, high: float) -> str:
     return f"{share(low)}–{share(high)}" if np.isfinite(low) and np.isfinite(high) else ""
 
 
-def probability(p: float) -> str:
+def probability(p: float, smallest: float = 0.0) -> str:
     """A p-value as journals print it, with its sign.
+
+    Args:
+        p: the p-value.
+        smallest: the least that could have been found: so many resamples cannot tell a smaller one.
 
     Examples:
         >>> probability(0.0312), probability(0.0004), probability(0.4)
         ('= .031', '< .001', '= .40')
+        >>> probability(0.02, smallest=0.02)
+        '≤ .020'
     """
     if p < 0.001:
         return "< .001"
-    return f"= {share(p, 3 if p < 0.095 else 2)}"
+    sign = "≤" if p <= smallest * (1 + 1e-9) else "="
+    return f"{sign} {share(p, 3 if p < 0.095 else 2)}"
 
 
 def compact(count: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from hundredfold.learn.compare import smallest_p
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
 from hundredfold.report.figures import differences
 from hundredfold.report.tables import labels_words, rows_of
@@ -25,8 +26,8 @@ def compared_chapter(compared: pd.DataFrame | None) -> Chapter | None:
     many = f"{len(table)} comparison{'s' if len(table) > 1 else ''}"
     sentences = [
         (
-            f"{name}, {share(first['accuracy'])}, beside every other method at {budget}: balanced accuracy "
-            f"on the same {first['n_test']:,} test images."
+            f"With {budget}, {name} has a balanced accuracy of {share(first['accuracy'])}; here it is beside "
+            f"every other method, on the same {first['n_test']:,} test images."
         ),
         (
             "A difference is that of two methods on the same images and draws of labels, resampled together; "
@@ -49,9 +50,9 @@ def _figure(table: pd.DataFrame, name: str) -> Exhibit:
     )
     return Exhibit(
         "compared",
-        f"Difference to {name}",
-        "Right of the line the method named above is better. Bars: 95 % intervals. Filled: told from chance "
-        "after the correction; hollow: not.",
+        "How far it is ahead",
+        f"{_capital(name)}, less the method named at the left: right of the line the former is better. Bars: "
+        "95 % intervals. Filled: told from chance after the correction; hollow: not.",
         f"Differences in balanced accuracy of {name} to other methods: {told}.",
         differences(table.assign(name=names)),
         table,
@@ -59,20 +60,22 @@ def _figure(table: pd.DataFrame, name: str) -> Exhibit:
 
 
 def _listing(table: pd.DataFrame, name: str) -> Listing:
+    smallest = smallest_p(len(table))
+    least = "" if table["p_holm"].min() > smallest else "; ≤: so many resamples can tell no smaller one"
     rows: list[list[Cell | str]] = [
         [
             method_label(row.other_classifier),
             encoder_label(row.other_encoder) + ("" if row.paired else " †"),
             share(row.other_accuracy),
             Cell(share(row.difference, 3), note=interval(row.low, row.high)),
-            probability(row.p_holm).removeprefix("= ") if pd.notna(row.p_holm) else "–",
+            probability(row.p_holm, smallest).removeprefix("= ") if pd.notna(row.p_holm) else "–",
         ]
         for row in rows_of(table)
     ]
     return Listing(
         "compared",
-        f"How far {name} is ahead",
-        "Below each difference: its 95 % interval. p: corrected.",
+        "The same in numbers",
+        f"Difference: {name}, less this method; below, its 95 % interval. p: corrected{least}.",
         ["classifier", "features", "reaches", "difference", "p"],
         rows,
         table,
@@ -80,5 +83,9 @@ def _listing(table: pd.DataFrame, name: str) -> Listing:
     )
 
 
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 def _name(encoder: str, classifier: str) -> str:
-    return f"{method_label(classifier)}, {encoder_label(encoder)}"
+    return f"{method_label(classifier)} ({encoder_label(encoder)})"

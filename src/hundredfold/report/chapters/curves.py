@@ -65,7 +65,6 @@ def curves_chapter(curve: pd.DataFrame, at: Headline, facts: Mapping[str, Any]) 
         "Balanced accuracy: the share of a class's images that are found, averaged over the classes.",
         f"A classifier that guesses reaches {share(chance)}.",
         "Each point is the mean over draws of the labelled images; the test set is always the same.",
-        "Hollow points: some classes have fewer labels than asked for, and give all they have.",
         *([f"Intervals: {resampled}."] if resampled else []),
     )
     return Chapter("curves", "Accuracy against the number of labels", sentences, items)
@@ -117,6 +116,8 @@ def _curve(
     read = lines["n_read"].notna().all()
     above = "what a reader reads, in random order, until each class has them" if read else "labels in all"
     caption = f"{BANDS[_band(lines)]} Below: labels per class; above: {above}."
+    if lines["capped"].any():
+        caption += " Hollow: some classes have fewer labels, and give all they have."
     if levels.reach:
         caption += " Dashed: the supervised network, trained end to end on all labels."
     return Exhibit(file, title, caption, f"Learning curves: {'; '.join(told)}.", figure, lines)

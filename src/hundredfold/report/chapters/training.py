@@ -12,7 +12,7 @@ from hundredfold.report.chapters.base import Chapter, Exhibit, Listing
 from hundredfold.report.figures import over_steps
 from hundredfold.report.material import Material
 from hundredfold.report.sheets import view_sheet, views_of
-from hundredfold.report.words import shown
+from hundredfold.report.words import share, shown
 from hundredfold.views.multicrop import MultiCrop
 
 __all__ = ["learned", "training_chapter"]
@@ -71,8 +71,8 @@ def learned(metrics: pd.DataFrame | None) -> list[str]:
         )
         told.append(
             f"{verdict}: the nearest labelled training images name an image's class with a balanced accuracy "
-            f"of {end:.2f}, at the start {start:.2f} ({count:,} images; a difference below {chance:.2f} may "
-            "be chance)."
+            f"of {share(end)}, at the start {share(start)} ({count:,} images; a difference below "
+            f"{share(chance)} may be chance)."
         )
     if (rank := _start_and_end(metrics, "rankme")) is not None:
         start, end = rank
