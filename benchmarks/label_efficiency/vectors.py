@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,9 +25,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pretrain"))
-from accuracy_scores import reestimate_batchnorm
 
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainChoices
@@ -42,6 +38,7 @@ from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.learn.budgets import draw_labels
 from hundredfold.progress import bar, say
 from hundredfold.rundir import RunDirectory
+from hundredfold.ssl.adapt import take_statistics
 from hundredfold.ssl.device import default_image_size
 from hundredfold.ssl.pretraining import encoder_size, encoder_symmetry
 
@@ -134,9 +131,7 @@ def adapted(encoder: Encoder, store: PixelStore, side: ImageTable) -> Encoder:
     other.__dict__.pop("_lean", None)  # made of the statistics before
     order = sorted(np.random.default_rng(SEED).permutation(side.ids), key=known.__contains__)[:ADAPTED]
     parts = np.array_split(store.rows(np.array(order)), max(1, len(order) // BATCH))
-    reestimate_batchnorm(
-        other.backbone, (torch.from_numpy(resize(store[part], encoder.size)) for part in parts)
-    )
+    take_statistics(other.backbone, (resize(store[part], encoder.size) for part in parts))
     return other
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 import hundredfold
-from hundredfold.backbones.backbone import Backbone, create_backbone
+from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainSettings
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder
 from hundredfold.encode.protocol import resize
 from hundredfold.rundir import RunDirectory
+from hundredfold.ssl.adapt import take_statistics
 from hundredfold.ssl.device import default_image_size
 from hundredfold.ssl.pretraining import encoder_size, encoder_symmetry
 
@@ -59,7 +59,7 @@ def encoder_of(weights: Path, way: str, split: RunDirectory, backbone_name: str,
     if ours:
         size = encoder_size(size, store.size)
     if way == WAYS[2]:
-        reestimate_batchnorm(backbone, _plain(store, pool, size))
+        take_statistics(backbone, _plain(store, pool, size))
     settings = PretrainSettings(images=Path(), out=Path())
     return Encoder(
         backbone, size=size, value_range=store.value_range, fit=store.fit, provenance={"way": way},
@@ -80,21 +80,7 @@ def score(encoder: Path, split: RunDirectory, labels: Path, out: Path) -> list[f
     return [round(float(value), 5) for value in rows["value"]]
 
 
-@torch.no_grad()
-def reestimate_batchnorm(backbone: Backbone, batches: Iterator[torch.Tensor]) -> None:
-    """Replace BatchNorm's running statistics by those of ``batches``, each counting the same."""
-    layers = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    backbone.eval()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a plain average over the batches
-        layer.train()
-    for batch in batches:
-        backbone(backbone.normalise(batch))
-    backbone.eval()
-
-
-def _plain(store: PixelStore, pool: ImageTable, size: int) -> Iterator[Tensor]:
+def _plain(store: PixelStore, pool: ImageTable, size: int) -> Iterator[NDArray[np.uint8]]:
     chosen = np.random.default_rng(0).permutation(pool.ids)[:ESTIMATED]
     for part in np.array_split(store.rows(chosen), max(1, len(chosen) // BATCH)):
-        yield torch.from_numpy(resize(store[part], size))
+        yield resize(store[part], size)

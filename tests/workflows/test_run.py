@@ -15,8 +15,10 @@ import hundredfold
 from hundredfold.cli import main
 from hundredfold.data.smear import draw_smear
 from hundredfold.encode.embed import Embeddings
-from hundredfold.encode.encoder import Encoder
+from hundredfold.encode.opening import load_encoder
 from hundredfold.errors import RunExistsError, SettingsError
+from hundredfold.learn.shortcuts import SHORTCUT
+from hundredfold.report.words import encoder_label
 from hundredfold.workflows.run import ENCODERS
 
 SMALL: dict[str, Any] = {
@@ -63,9 +65,9 @@ def test_the_empty_file_is_rejected_and_the_run_goes_on(finished: hundredfold.Ru
     assert rejects[["image", "reason"]].to_numpy().tolist() == [["note.jpg", "empty"]]
 
 
-def test_three_encoders_saw_the_same_images(finished: hundredfold.RunDirectory) -> None:
+def test_all_encoders_saw_the_same_images(finished: hundredfold.RunDirectory) -> None:
     ids = [Embeddings.read(finished / "embeddings" / name).ids.tolist() for name in ENCODERS]
-    assert ids[0] == ids[1] == ids[2]
+    assert all(one == ids[0] for one in ids)
     assert len(ids[0]) == 90
 
 
@@ -77,10 +79,11 @@ def test_pre_training_changed_the_encoder(finished: hundredfold.RunDirectory) ->
 
 def test_pre_training_saw_no_test_image(finished: hundredfold.RunDirectory) -> None:
     images = pd.read_parquet(finished / "images.parquet").dropna(subset="sha256")
-    seen = Encoder.load(finished / "encoder").seen
-    assert seen
-    assert seen <= set(images["sha256"])
-    assert not seen & set(images.loc[images["split"] == "test", "sha256"])
+    for folder in ("encoder", "adapted"):
+        seen = load_encoder(finished / folder).seen
+        assert seen
+        assert seen <= set(images["sha256"])
+        assert not seen & set(images.loc[images["split"] == "test", "sha256"])
 
 
 def test_no_slide_is_on_both_sides(finished: hundredfold.RunDirectory) -> None:
@@ -92,7 +95,7 @@ def test_no_slide_is_on_both_sides(finished: hundredfold.RunDirectory) -> None:
 def test_the_curve_holds_every_combination(finished: hundredfold.RunDirectory) -> None:
     curve = pd.read_csv(finished / "curve.csv")
     accuracy = curve[curve["metric"] == "balanced_accuracy"]
-    assert set(accuracy["encoder"]) == set(ENCODERS)
+    assert set(accuracy["encoder"]) == {*ENCODERS, SHORTCUT}
     assert set(accuracy["classifier"]) == {"svm", "knn"}
     assert set(accuracy["n_per_class"]) == {1, 4}
     assert accuracy["value"].between(0, 1).all()
@@ -101,7 +104,7 @@ def test_the_curve_holds_every_combination(finished: hundredfold.RunDirectory) -
 def test_the_report_is_one_file_that_asks_for_nothing(finished: hundredfold.RunDirectory) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"""\bsrc=["'](?!data:)|<link\b|@import|url\(["']?http""", page)
-    assert "pretrained" in page
+    assert all(encoder_label(name) in page for name in ENCODERS)
 
 
 def test_a_finished_run_is_refused_without_resume_and_stays_as_it_is(

@@ -28,7 +28,7 @@ from hundredfold.report.words import features_words, interval, method_words, sha
 
 __all__ = ["finding"]
 
-ORDER = ("pretrained", "initial", "thumbnail")
+ORDER = ("pretrained", "adapted", "initial", "thumbnail")
 
 
 def finding(

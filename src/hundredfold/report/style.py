@@ -45,7 +45,10 @@ P = ParamSpec("P")
 
 #: Okabe and Ito's colours, told apart with any colour vision, without the yellow that paper swallows.
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5A5A5A")
-NAMED = {"pretrained": CYCLE[0], "initial": CYCLE[1], "thumbnail": CYCLE[6], "shortcut": CYCLE[4]}
+NAMED = {
+    "pretrained": CYCLE[0], "adapted": CYCLE[2], "initial": CYCLE[1], "thumbnail": CYCLE[6],
+    "shortcut": CYCLE[4],
+}
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 INK, MUTED, RULE = "#1F2328", "#5F6670", "#D5D9DE"
 WIDTH = 5.0  # inches; text of 8–9 pt then reads on a phone (370 px) and in half a page

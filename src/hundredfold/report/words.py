@@ -15,6 +15,7 @@ __all__ = [
 #: name → how a sentence calls the features of an encoder, and how a table or figure does
 ENCODERS = {
     "pretrained": ("the pre-trained features", "pre‑trained"),
+    "adapted": ("the features before pre-training, adapted to these images", "adapted"),
     "initial": ("the features before pre-training", "before pre‑training"),
     "thumbnail": ("raw thumbnails with colour histograms", "thumbnails + colour"),
     "shortcut": ("brightness, colour, size and source alone", "shortcuts alone"),

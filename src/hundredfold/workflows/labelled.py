@@ -23,8 +23,8 @@ __all__ = [
 ]
 
 #: The place of a run's embeddings in their order; the first that there are are those to fit on.
-ORDER = {"pretrained": 0, "initial": 1, "thumbnail": 3}
-OTHERS = 2
+ORDER = {"pretrained": 0, "adapted": 1, "initial": 2, "thumbnail": 4}
+OTHERS = 3
 
 
 def read_embeddings(path: Path) -> dict[str, Embeddings]:
@@ -164,7 +164,8 @@ def _specs(path: Path) -> tuple[list[str], str]:
     run = _run_of(path)
     if run is None:
         return [], "auto"
-    specs = [str(folder) for folder in (*encoder_folders(run), run / "initial") if folder.is_dir()]
+    own = (*encoder_folders(run), run / "adapted", run / "initial")
+    specs = [str(folder) for folder in own if folder.is_dir()]
     noted = noted_settings(run).get("embed", {})
     if "encoder" in noted:  # a run that was embedded by the verb; `run` embeds with its own encoders
         specs.append(noted["encoder"])

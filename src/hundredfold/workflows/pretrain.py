@@ -22,7 +22,8 @@ def pretrain(settings: PretrainSettings) -> RunDirectory:
     """Pre-train a backbone with DINO on unlabelled images; test and audit images are left out.
 
     IMAGES is scanned into OUT first, unless OUT (or IMAGES) is a run that was scanned already. Writes
-    ``encoder/`` (the teacher) and ``initial/`` (the backbone before), ``metrics.jsonl`` and ``checkpoints/``.
+    ``encoder/`` (the teacher), ``initial/`` (the backbone before) and ``adapted/`` (the same with BatchNorm's
+    statistics of these images beside its own), ``metrics.jsonl`` and ``checkpoints/``.
     Under ``torchrun`` the processes share each batch, and the first one does all else (docs/devices.md).
 
     Raises:
@@ -76,6 +77,7 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
     from hundredfold.data.store import PixelStore
     from hundredfold.data.table import TableFile
     from hundredfold.encode.encoder import Encoder
+    from hundredfold.ssl.adapt import adapted_encoder
     from hundredfold.ssl.device import default_image_size, device_type
     from hundredfold.ssl.pool import Pool
     from hundredfold.ssl.pretraining import encoder_size, encoder_symmetry, pretrain_encoder
@@ -93,6 +95,8 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
     )
     if is_first():
         initial.save(run / "initial")
+        if (adapted := adapted_encoder(initial, pool, seed=settings.seed)) is not None:
+            adapted.save(run / "adapted")
     encoder = pretrain_encoder(
         backbone, pool, settings, run, seed=settings.seed, resume=settings.resume
     )

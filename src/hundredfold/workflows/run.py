@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["ENCODERS", "carry_out", "check_choices", "run"]
 
 #: What a run that pre-trains compares: encoder → its folder in the run, or none for one that learned nothing.
-ENCODERS: Mapping[str, str | None] = {"pretrained": "encoder", "initial": "initial", "thumbnail": None}
+ENCODERS: Mapping[str, str | None] = {
+    "pretrained": "encoder", "adapted": "adapted", "initial": "initial", "thumbnail": None,
+}
 
 #: Settings of the other stages, too, that a resume may change.
 FREE = PRETRAIN_FREE | {"resume", "out", "max_bad", "embed_batch"}
@@ -42,7 +44,7 @@ FREE = PRETRAIN_FREE | {"resume", "out", "max_bad", "embed_batch"}
 def run(settings: RunSettings) -> RunDirectory:
     """Go from a folder of images and a table of labels to a report and a predictor.
 
-    Scans, pre-trains, embeds with three encoders (pre-trained, initial, thumbnail), draws the
+    Scans, pre-trains, embeds with four encoders (pre-trained, adapted, initial, thumbnail), draws the
     learning curves, fits a predictor and writes the report. With ``encoder`` nothing is pre-trained, and
     that encoder is compared with thumbnails. With ``resume`` each finished stage is kept and the first
     unfinished one is continued.
@@ -181,7 +183,8 @@ def _encoders(settings: RunSettings, directory: RunDirectory) -> Iterator[tuple[
 
     if settings.encoder is None:
         for name, folder in ENCODERS.items():
-            yield name, open_encoder(str(directory / folder) if folder else name)
+            if folder is None or (directory / folder).is_dir():  # without BatchNorm nothing is adapted
+                yield name, open_encoder(str(directory / folder) if folder else name)
         return
     encoder = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
     named = {encoder_name(settings.encoder, encoder.facts.get("provenance", {})): encoder}

@@ -17,7 +17,7 @@ from hundredfold.report.words import encoder_label, in_lines, interval, method_l
 __all__ = ["curve_exhibit", "curves_chapter"]
 
 METRICS = {"macro_f1": "Macro F1", "auroc": "Area under the ROC curve"}
-ORDER = ("pretrained", "initial", "thumbnail", "shortcut", "svm", "knn", "logistic")
+ORDER = ("pretrained", "adapted", "initial", "thumbnail", "shortcut", "svm", "knn", "logistic")
 BANDS = {
     "interval": "Bands: 95 % bootstrap intervals.",
     "range": "Bands: the range over the draws of labels; an interval could not be computed.",
