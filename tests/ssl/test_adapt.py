@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from hundredfold.backbones.backbone import create_backbone
+from hundredfold.data.store import ValueRange
 from hundredfold.encode.encoder import Encoder
 from hundredfold.encode.opening import load_encoder
 from hundredfold.encode.protocol import ConcatenatedEncoder
 from hundredfold.ssl.adapt import adapted_encoder, take_statistics
 from hundredfold.ssl.pool import Pool
+
+#: What the second half has for itself.
+OWN = {"hash", "provenance", "seen_count"}
 
 
 def encoder(name: str) -> Encoder:
@@ -81,6 +85,18 @@ def test_the_images_looked_at_are_told_and_the_network_given_stays_as_it_was(
     assert adapted.parts[1].hash != initial.hash
     assert adapted.seen == pool.seen()
     assert adapted_encoder(initial, pool, seed=0).hash == adapted.hash  # type: ignore[union-attr]
+
+
+def test_what_is_done_to_the_pixels_is_the_same_for_both_halves(pool: Pool) -> None:
+    given = Encoder(
+        create_backbone("resnet10t", weights="none"), size=32, value_range=ValueRange(0.0, 4095.0),
+        fit="crop", provenance={}, seen=frozenset(), symmetry="mirror", window=(40.0, 400.0),
+    )
+    made = adapted_encoder(given, pool, seed=0)
+    assert made is not None
+    first, second = ({k: v for k, v in part.facts.items() if k not in OWN} for part in made.parts)
+    assert first == second
+    assert {"window", "value_range", "fit", "symmetry", "size", "mean", "std"} <= first.keys()
 
 
 def test_it_is_read_as_it_was_written(adapted: ConcatenatedEncoder, tmp_path: Path) -> None:

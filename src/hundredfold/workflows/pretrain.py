@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hundredfold.config import PretrainSettings, ScanSettings, verb
 from hundredfold.errors import InputError
@@ -77,6 +77,7 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
     from hundredfold.data.store import PixelStore
     from hundredfold.data.table import TableFile
     from hundredfold.encode.encoder import Encoder
+    from hundredfold.encode.opening import load_encoder
     from hundredfold.ssl.adapt import adapted_encoder
     from hundredfold.ssl.device import default_image_size, device_type
     from hundredfold.ssl.pool import Pool
@@ -95,11 +96,12 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
     )
     if is_first():
         initial.save(run / "initial")
-        if (adapted := adapted_encoder(initial, pool, seed=settings.seed)) is not None:
-            adapted.save(run / "adapted")
     encoder = pretrain_encoder(
         backbone, pool, settings, run, seed=settings.seed, resume=settings.resume
     )
     if is_first():
         encoder.save(run / "encoder")
+        start = cast("Encoder", load_encoder(run / "initial"))  # the backbone above is trained by now
+        if (adapted := adapted_encoder(start, pool, seed=settings.seed)) is not None:
+            adapted.save(run / "adapted")
     say(f"Encoder: {run / 'encoder'}")
