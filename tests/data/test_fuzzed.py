@@ -60,3 +60,11 @@ def test_a_column_that_was_an_index_is_a_column(tmp_path: Path) -> None:
     frame = pd.DataFrame({"image": ["a.png"], "label": ["cat"]})
     frame.set_index("image").to_parquet(tmp_path / "labels.parquet")
     assert read_rows(tmp_path / "labels.parquet", required=("image", "label")).equals(frame.astype("str"))
+
+
+@pytest.mark.parametrize("content", [b'""', b'""\n""\n', b"x" * 200_000 + b",y\n1,2\n", b'"', b","])
+def test_a_table_without_a_header_that_can_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
+    """pandas counts an empty name in quotes as a column, and Python's csv module the line as none."""
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(TableError):
+        read_rows(tmp_path / "labels.csv", required=("image", "label"))

@@ -37,8 +37,8 @@ def send(channel: socket.socket, facts: Mapping[str, Any], pixels: Pixels | None
     shape = {} if pixels is None else {"shape": pixels.shape, "dtype": pixels.dtype.str}
     text = json.dumps({**facts, **shape}).encode()
     body = b"" if pixels is None else np.ascontiguousarray(pixels).data.cast("B")
-    channel.sendall(HEAD.pack(len(text), len(body)) + text)
-    channel.sendall(body)
+    # In one piece: each further one would wake the other end once more.
+    channel.sendall(b"".join((HEAD.pack(len(text), len(body)), text, body)))
 
 
 def receive(channel: socket.socket) -> tuple[dict[str, Any], Pixels | None]:
@@ -48,13 +48,16 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], Pixels | None]:
         ConnectionError: the other end is closed, or what came is no such message.
     """
     length, size = HEAD.unpack(_exactly(channel, HEAD.size))
-    facts = json.loads(_exactly(channel, min(length, LARGEST)))
+    if max(length, size) > LARGEST:
+        raise ConnectionError("the message is damaged")
+    data = _exactly(channel, length + size)
+    facts = json.loads(data[:length])
     if not size:
         return facts, None
     shape, dtype = facts.pop("shape"), np.dtype(facts.pop("dtype"))
-    if size > LARGEST or dtype.hasobject or size != int(np.prod(shape)) * dtype.itemsize:
+    if dtype.hasobject or size != int(np.prod(shape)) * dtype.itemsize:
         raise ConnectionError("the message is damaged")
-    return facts, np.frombuffer(_exactly(channel, size), dtype).reshape(shape)
+    return facts, np.frombuffer(data, dtype, offset=length).reshape(shape)
 
 
 def _exactly(channel: socket.socket, size: int) -> bytearray:

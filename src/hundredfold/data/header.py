@@ -92,7 +92,7 @@ def _text(found: Dataset, keyword: str) -> str:
 
 
 def _names(found: Dataset, name: str) -> bool:
-    """Whether a name of a file holds a part of the patient's name, or the number."""
+    """Whether a name of a file holds a part of the patient's name, or the number; "anonymous" is neither."""
     plain = name.casefold()
     parts = re.findall(r"\w+", f"{_text(found, 'PatientName')} {_text(found, 'PatientID')}".casefold())
-    return any(len(part) >= TELLING and part in plain for part in parts)
+    return any(len(part) >= TELLING and part in plain and not part.startswith("anon") for part in parts)

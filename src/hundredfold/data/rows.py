@@ -116,7 +116,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
                 f"cannot read the table: {cause}", where=path,
                 remedy="Put names that hold a separator or a line end in double quotes.",
             ) from None
-    frame.columns = _header(text, separator)  # pandas renames the second of two equal names
+    header = _header(text, separator)
+    if len(header) != len(frame.columns):
+        raise TableError(
+            "expected names of columns in the first line, found none that can be read", where=path,
+            remedy="Begin the table with a line like image,label.",
+        )
+    frame.columns = header  # pandas renames the second of two equal names
     return frame
 
 
@@ -143,7 +149,10 @@ def _separator(text: str) -> str:
 
 def _header(text: str, separator: str) -> list[str]:
     records = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    return next((record for record in records if any(record)), [])
+    try:
+        return next((record for record in records if any(record)), [])
+    except csv.Error:  # a name of over 128 kB
+        return []
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

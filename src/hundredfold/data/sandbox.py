@@ -33,7 +33,9 @@ T = TypeVar("T")
 Answer: TypeAlias = tuple[dict[str, Any], Pixels | None] | ImageError
 
 #: Images that wait at a worker, so that it never waits for us; and finished ones that wait for their turn.
-AHEAD, FINISHED = 3, 8
+AHEAD, FINISHED = 8, 16
+#: Bytes of finished pixels that may lie between a worker and us; a system may grant less.
+BUFFER = 1 << 22
 DEFAULT = Limits()
 #: A worker may have been killed for another's memory: an image has two tries.
 TRIES = 2
@@ -103,6 +105,7 @@ class _Nursery:
     def fork(self, limits: Limits) -> tuple[int, socket.socket]:
         """A new worker: its process number, and the socket to speak to it."""
         ours, theirs = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         with theirs:
             return self._ask(FORK.pack(*limits), [theirs.fileno()]), ours
 
