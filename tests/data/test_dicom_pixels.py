@@ -222,7 +222,8 @@ def test_the_window_travels_to_the_predictor(tmp_path: Path) -> None:
         rows.append((f"{number:02d}.dcm", "ab"[number % 2]))
     pd.DataFrame(rows, columns=["image", "label"]).to_csv(tmp_path / "labels.csv", index=False)
     labels = tmp_path / "labels.csv"
-    run = scan(tmp_path / "in", labels=labels, out=tmp_path / "run", window="lung", fit="crop")
+    made = {"window": "lung", "fit": "crop", "near_copies": False}  # they differ in one flat part only
+    run = scan(tmp_path / "in", labels=labels, out=tmp_path / "run", **made)
     assert PixelStore.open(run.pixels).window == (-600, 1500)
     embed(tmp_path / "run", encoder="thumbnail", out=tmp_path / "run")
     predictor = fit(tmp_path / "run", labels=tmp_path / "labels.csv", out=tmp_path / "run", classifier="knn")

@@ -77,6 +77,11 @@ class ScanChoices(PixelChoices, LeakChoices):
         "patient has the same group in every run [default: the environment variable "
         "HUNDREDFOLD_GROUP_KEY, or a key of chance that is kept nowhere].",
     )
+    near_copies: bool = Field(
+        True,
+        description="Look for near-copies (saved again, turned, mirrored, cut a little, brighter), of up to "
+        "100,000 images; they stay on one side of the split.",
+    )
     test_size: float = Field(
         1 / 3, gt=0, lt=1,
         description="Share of the labelled images (of each class) held out as the test set.",

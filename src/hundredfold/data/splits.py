@@ -12,7 +12,7 @@ from hundredfold.data.dealing import Classes, deal
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import LeakError, SplitError
 
-__all__ = ["check_disjoint", "draw_splits", "split_sizes"]
+__all__ = ["check_disjoint", "draw_splits", "pieces_of", "split_sizes"]
 
 HELD_OUT = ("test", "audit")
 
@@ -20,7 +20,7 @@ HELD_OUT = ("test", "audit")
 def draw_splits(table: ImageTable, *, test_size: float, seed: int) -> ImageTable:
     """Fill ``split`` where it is missing: a stratified, group-aware share is the test set.
 
-    What belongs together stays on one side: images of one group, and exact duplicates. Of every
+    What belongs together stays on one side: images of one group, exact duplicates and near-copies. Of every
     class about ``test_size`` of its labelled images are held out; a class that comes in one piece
     only (one image) stays in train. Splits that are given are never changed, and images that
     belong to them follow. Unlabelled images are ``train`` unless they belong to the other side.
@@ -43,7 +43,7 @@ def draw_splits(table: ImageTable, *, test_size: float, seed: int) -> ImageTable
     frame = table.frame
     good = frame["problem"].isna()
     told = good & frame["label"].notna()
-    pieces = _pieces(frame)
+    pieces = pieces_of(table)
     split = _follow(frame["split"], pieces, good)
     undecided = (told & split.isna()).to_numpy(dtype=bool)
     if undecided.any():
@@ -92,14 +92,21 @@ def split_sizes(table: ImageTable) -> pd.DataFrame:
     return sizes.reindex(columns=["train", "test", "audit"], fill_value=0).astype(int)
 
 
-def _pieces(frame: pd.DataFrame) -> NDArray[np.int64]:
-    """The number of the piece each row belongs to: linked by a group, equal pixels, or both."""
+def pieces_of(table: ImageTable) -> NDArray[np.int64]:
+    """The number of the piece that each image belongs to: linked by a group, equal pixels or near-copies.
+
+    Examples:
+        >>> columns = {"id": list("abcd"), "group": ["p", "p", None, None], "cluster": [None, "b", "b", None]}
+        >>> pieces_of(ImageTable.of(columns)).tolist()
+        [0, 0, 0, 1]
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    frame = table.frame
     rows, nodes = [], []
     count = len(frame)
-    for column in ("group", "sha256"):
+    for column in ("group", "sha256", "cluster"):
         codes, values = pd.factorize(frame[column].where(frame["problem"].isna()))
         rows.append(np.flatnonzero(codes >= 0))
         nodes.append(codes[codes >= 0] + count)
@@ -131,7 +138,8 @@ def _check_classes(
     frame = table.frame[undecided].assign(piece=pieces[undecided])
     by_class = frame.groupby("label")
     # One image and its copies are one sample, not a patient who holds a class.
-    samples = frame["sha256"].fillna(frame["id"]).groupby(frame["label"]).nunique()
+    known = frame["cluster"].fillna(frame["sha256"]).fillna(frame["id"])
+    samples = known.groupby(frame["label"]).nunique()
     whole = by_class["group"].count().gt(0) & by_class["piece"].nunique().eq(1) & samples.gt(1)
     decided = table.frame[told.to_numpy(dtype=bool) & ~undecided]["label"].unique()
     whole = whole[whole & ~whole.index.isin(decided)]

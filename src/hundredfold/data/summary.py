@@ -42,13 +42,15 @@ def facts(table: ImageTable) -> dict[str, Any]:
         "grouped": int(usable.frame["group"].notna().sum()),
         "duplicates": len(copies),
         "duplicate_clusters": int(copies["cluster"].nunique()),
+        "near_copies": int(usable.frame["cluster"].notna().sum()),
+        "near_copies_astride": _astride(usable.frame),
         "contradictions": int(usable.frame["note"].str.contains(CONTRADICTION, regex=False, na=False).sum()),
     }
 
 
 def sentences(
     table: ImageTable, source: Path, *, ignored: Mapping[str, int] | None = None,
-    unmatched: Iterable[str] = (), look_alikes: Iterable[tuple[str, ...]] = (),
+    unmatched: Iterable[str] = (), look_alikes: Iterable[tuple[str, ...]] = (), near_copies: bool = False,
 ) -> list[str]:
     """The lines a scan ends with.
 
@@ -58,6 +60,7 @@ def sentences(
         ignored: kind of file → how many were passed over.
         unmatched: rows of the labels that name no image.
         look_alikes: labels that may be meant as one.
+        near_copies: whether they were looked for.
 
     Examples:
         >>> table = ImageTable.of({"id": ["a", "b", "c"], "split": "train", "problem": [None, None, "empty"]})
@@ -67,7 +70,8 @@ def sentences(
           empty: 1 (c)
         Labels: none.
         Groups: none known.
-        Duplicates: no two images have the same pixels (near-copies are not looked for).
+        Duplicates: no two images have the same pixels.
+        Near-copies: not looked for.
         Split: all 2 images are for training.
     """
     counted = facts(table)
@@ -75,7 +79,14 @@ def sentences(
     lines += _left_out(table)
     lines += _labels(table, counted, list(unmatched), list(look_alikes))
     lines += [*_remarks(table), _groups(counted), _duplicates(counted)]
-    return lines + _split(table, counted)
+    return [*lines, *_near_copies(counted, sought=near_copies), *_split(table, counted)]
+
+
+def _astride(frame: pd.DataFrame) -> int:
+    """Images held out that have a near-copy on the training side: where the split was given."""
+    known = frame[frame["cluster"].notna()]
+    training = set(known.loc[known["split"] == "train", "cluster"])
+    return int((known["split"].isin(["test", "audit"]) & known["cluster"].isin(training)).sum())
 
 
 def _passed_over(ignored: Mapping[str, int]) -> str:
@@ -148,13 +159,27 @@ def _groups(counted: Mapping[str, Any]) -> str:
 
 def _duplicates(counted: Mapping[str, Any]) -> str:
     if not counted["duplicates"]:
-        return "Duplicates: no two images have the same pixels (near-copies are not looked for)."
+        return "Duplicates: no two images have the same pixels."
     torn = counted["contradictions"]
     lost = f" {torn:,} of them had more than one label and count as unlabelled." if torn else ""
     return (
         f"Duplicates: {counted['duplicates']:,} images have exact copies "
         f"({counted['duplicate_clusters']:,} different ones); copies stay on one side.{lost}"
     )
+
+
+def _near_copies(counted: Mapping[str, Any], *, sought: bool) -> list[str]:
+    if not sought:
+        return ["Near-copies: not looked for."]
+    if not (found := counted["near_copies"]):
+        return ["Near-copies: none found."]
+    lines = [f"Near-copies: {found:,} images show what another shows (near_copies.csv); they stay together."]
+    if astride := counted["near_copies_astride"]:
+        lines.append(
+            f"  Warning: by the given split {astride:,} of the images held out have one on the training "
+            "side, so results will be too good."
+        )
+    return lines
 
 
 def _split(table: ImageTable, counted: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,12 @@ from hundredfold.rundir import atomic_write
 
 __all__ = ["COLUMNS", "SPLITS", "ImageTable", "TableFile"]
 
-COLUMNS = ("id", "path", "label", "group", "site", "split", "width", "height", "sha256", "problem", "note")
+COLUMNS = (
+    "id", "path", "label", "group", "site", "split", "width", "height", "sha256", "cluster", "problem",
+    "note",
+)
+#: What tables of version 0.1 do not have.
+LATER = ("cluster",)
 NUMBERS = ("width", "height")
 SPLITS = ("train", "test", "audit")
 #: Rows of a file that are in memory at a time.
@@ -31,7 +36,8 @@ class ImageTable:
     ``id`` is the path relative to the folder of images, with ``/`` (a DICOM frame is ``path#n``);
     ``path`` the file; ``label``, ``group`` (patient or slide), ``site`` and ``split`` (``train``,
     ``test``, ``audit``) may be missing; ``width``, ``height`` in px and ``sha256`` of the decoded
-    pixels are missing until the image was decoded; ``problem`` is the reason code of an image that
+    pixels are missing until the image was decoded; ``cluster`` is the first of an image's near-copies,
+    missing where it has none; ``problem`` is the reason code of an image that
     cannot be used, with the sentence in ``note``; ``note`` of a usable image joins flags by ``"; "``.
 
     Args:
@@ -203,7 +209,7 @@ def _column(given: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _known(frame: pd.DataFrame) -> pd.DataFrame:
-    if missing := [name for name in COLUMNS if name not in frame]:
+    if missing := [name for name in COLUMNS if name not in frame and name not in LATER]:
         raise ValueError(f"no column {', '.join(missing)}")
     return frame
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hundredfold.config import CurveChoices
+from hundredfold.data.splits import pieces_of
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import SettingsError
 from hundredfold.learn.budgets import group_folds
@@ -89,9 +90,8 @@ def sides_of(table: ImageTable, choices: CurveChoices, *, seed: int) -> Sides:
     small = tuple(sorted(str(name) for name, size in sizes.items() if size < choices.min_class_size))
     labelled = labelled.select(~labelled.frame["label"].isin(small))
     codes = labelled.frame["label"].astype("category").cat.codes.to_numpy(dtype=np.int64)
-    part = group_folds(
-        labelled.ids, codes, labelled.frame["group"].tolist(), folds=choices.outer_splits, seed=seed
-    )
+    pieces = pieces_of(labelled).tolist()
+    part = group_folds(labelled.ids, codes, pieces, folds=choices.outer_splits, seed=seed)
     splits = [np.where(part == number, "test", "train") for number in range(choices.outer_splits)]
     trials = tuple(
         Trial.of(labelled.assign(split=split), allow_leak=choices.allow_leak) for split in splits

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hundredfold.data.splits import check_disjoint
+from hundredfold.data.splits import check_disjoint, pieces_of
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import LeakError, SplitError, TableError
 from hundredfold.learn.reads import expected_reads
-from hundredfold.metrics import MIN_GROUPS, group_codes
+from hundredfold.metrics import MIN_GROUPS
 
 __all__ = ["Trial"]
 
@@ -101,8 +101,8 @@ class Trial:
 
     @cached_property
     def test_groups(self) -> NDArray[np.int64]:
-        """The group number of each test image; one without a group is its own."""
-        return group_codes(self.test.frame["group"].tolist(), len(self.test))
+        """The group number of each test image; one without a group or copies is its own."""
+        return pieces_of(self.test)
 
     def groups_among(self, rows: NDArray[np.int64]) -> int | None:
         """How many groups some rows of the training side come from; ``None`` if groups are not known."""
@@ -111,8 +111,8 @@ class Trial:
 
     @cached_property
     def train_groups(self) -> NDArray[np.int64]:
-        """The group number of each image of the training side; one without a group is its own."""
-        return group_codes(self.train.frame["group"].tolist(), len(self.train))
+        """The group number of each image of the training side; one without a group or copies is its own."""
+        return pieces_of(self.train)
 
     @property
     def largest_class(self) -> int:

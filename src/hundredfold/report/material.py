@@ -40,6 +40,7 @@ class Material:
         scores: the file of the scores at the headline's budget, which is large.
         thresholds, strata: what ``curve`` found for clinicians.
         prevalence: class → share, as the reader of the report stated it.
+        near_copies: pairs of images, as ``scan`` wrote them.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Material:
     thresholds: pd.DataFrame | None = None
     strata: pd.DataFrame | None = None
     prevalence: Mapping[str, float] = field(default_factory=dict)
+    near_copies: pd.DataFrame | None = None
 
     @property
     def evaluation(self) -> Mapping[str, Any]:
@@ -100,6 +102,7 @@ def gather(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> 
         thresholds=_names(run / "thresholds.csv", "encoder", "classifier", "class"),
         strata=_names(run / "strata.csv", "encoder", "classifier", "class", "by", "stratum"),
         prevalence=prevalence or {},
+        near_copies=pd.read_csv(path) if (path := run / "near_copies.csv").exists() else None,
     )
 
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from hundredfold.data.store import PixelStore
 from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn
-from hundredfold.report.words import in_lines
+from hundredfold.report.tables import rows_of
+from hundredfold.report.words import in_lines, shown
 from hundredfold.views.multicrop import MultiCrop, image_key
 
-__all__ = ["class_sheet", "error_sheet", "view_sheet", "views_of"]
+__all__ = ["class_sheet", "error_sheet", "pair_sheet", "view_sheet", "views_of"]
 
 Pixels = NDArray[np.uint8]
 TILE = 128  # px a picture; in a sheet of 5 inches that is over 150 px an inch
@@ -79,6 +80,27 @@ def error_sheet(table: pd.DataFrame, store: PixelStore) -> Figure:
             sheet.below(row, column, in_lines(name, 17), colour)
     sheet.above(0, "test image", INK)
     sheet.above(1, "nearest labelled training images →", MUTED, at_left=True)
+    return sheet.figure
+
+
+@drawn
+def pair_sheet(pairs: pd.DataFrame, store: PixelStore) -> Figure:
+    """Three pairs a row, the first of each laid as its near-copy lies; below them likeness and labels.
+
+    Args:
+        pairs: rows of ``near_copies.csv``.
+        store: holds their pixels.
+    """
+    tiles, words = [], []
+    for pair in rows_of(pairs):
+        first, second = store[store.rows([pair.first, pair.second])]
+        turned = np.rot90(first, pair.turns)
+        tiles += [turned[:, ::-1] if pair.mirrored else turned, second]
+        words += [shown(pair.first_label or "no label", 17), shown(pair.second_label or "no label", 17)]
+    sheet = _Sheet.of([tiles[start : start + 6] for start in range(0, len(tiles), 6)], gap=0.17)
+    for place, word in enumerate(words):
+        partner = words[place + 1 if place % 2 == 0 else place - 1]
+        sheet.below(place // 6, place % 6, word, MUTED if word == partner else CYCLE[1])
     return sheet.figure
 
 

@@ -38,7 +38,9 @@ __all__ = [
 ]
 
 METRIC = "balanced_accuracy"
-EXACT_COPIES = "images that are an exact copy of another (near-copies are not looked for)"
+EXACT_COPIES = "images that are an exact copy of another"
+
+NEAR_COPIES = "images with a copy or near-copy"
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def counts(images: ImageTable, rejects: pd.DataFrame | None) -> pd.DataFrame:
         ("groups on the test side", int(usable.loc[tested, "group"].nunique())),
         ("images without a group", int((~grouped).sum())),
         (EXACT_COPIES, len(clusters) - clusters["cluster"].nunique()),
+        (NEAR_COPIES, int(usable["cluster"].notna().sum())),
     ]
     flags = usable["note"].dropna().str.split("; ").explode().value_counts()
     rows += [(f"images noted as {shown(flag)}", int(number)) for flag, number in flags.items()]

@@ -13,6 +13,8 @@ from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hundredfold.data.labels import LabelSet
     from hundredfold.data.naming import Naming
     from hundredfold.data.source import Found
@@ -38,6 +40,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
         RunExistsError: OUT was scanned before and ``resume`` is not set.
     """
     from hundredfold.data.naming import Naming
+    from hundredfold.data.near_duplicates import clusters_of
     from hundredfold.data.source import find
 
     if RunDirectory.is_run(settings.images):
@@ -57,9 +60,11 @@ def scan(settings: ScanSettings) -> RunDirectory:
         filled, store = _fill(table, run, settings)
         _write_rejects(run, filled, labels)
         _check_rejects(filled, run, settings)
-        done = _split(filled, settings, complain=True)
+        pairs = _near_copies(store, settings)
+        done = _split(filled.assign(cluster=clusters_of(pairs, filled.ids)), settings, complain=True)
         _write(run, done, store, settings)
-        _tell(run, [*_dicom_lines(found, naming), *_lines(done, settings, found, labels)])
+        _write_near_copies(run, done, pairs)
+        _tell(run, [*_dicom_lines(found, naming), *_lines(done, settings, found, labels, pairs)])
     return run
 
 
@@ -121,6 +126,23 @@ def _fill(table: ImageTable, run: RunDirectory, settings: ScanSettings) -> tuple
         return filled()
 
 
+def _near_copies(store: PixelStore, settings: ScanSettings) -> pd.DataFrame | None:
+    """The pairs in the store, ``None`` where they are not looked for."""
+    from hundredfold.data.near_duplicates import MOST_IMAGES, near_duplicates
+
+    return near_duplicates(store) if settings.near_copies and len(store) <= MOST_IMAGES else None
+
+
+def _write_near_copies(run: RunDirectory, table: ImageTable, pairs: pd.DataFrame | None) -> None:
+    """Write ``near_copies.csv``, with labels and sides."""
+    from hundredfold.data.near_duplicates import described
+    from hundredfold.data.rows import write_rows
+
+    (run / "near_copies.csv").unlink(missing_ok=True)
+    if pairs is not None:
+        write_rows(run / "near_copies.csv", described(pairs, table))
+
+
 def _write_rejects(run: RunDirectory, table: ImageTable, labels: LabelSet | None) -> None:
     import pandas as pd
 
@@ -177,13 +199,14 @@ def _dicom_lines(found: Found, naming: Naming) -> Iterator[str]:
 
 
 def _lines(
-    table: ImageTable, settings: ScanSettings, found: Found, labels: LabelSet | None
+    table: ImageTable, settings: ScanSettings, found: Found, labels: LabelSet | None,
+    near_copies: pd.DataFrame | None,
 ) -> list[str]:
     from hundredfold.data.summary import sentences
 
     return sentences(
         table, settings.images, ignored=found.ignored, unmatched=labels.unmatched if labels else (),
-        look_alikes=labels.look_alikes if labels else (),
+        look_alikes=labels.look_alikes if labels else (), near_copies=near_copies is not None,
     )
 
 

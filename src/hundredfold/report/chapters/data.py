@@ -8,7 +8,7 @@ from hundredfold.data.duplicates import exact_duplicates
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
 from hundredfold.report.examples import class_examples
 from hundredfold.report.material import Material
-from hundredfold.report.sheets import class_sheet
+from hundredfold.report.sheets import class_sheet, pair_sheet
 from hundredfold.report.tables import class_counts, counts, reject_counts, rows_of
 from hundredfold.report.words import shown
 
@@ -16,6 +16,7 @@ __all__ = ["data_chapter"]
 
 EXAMPLES_EACH = 6
 CLASSES_SHOWN = 12
+PAIRS_SHOWN = 24
 
 
 def data_chapter(material: Material) -> Chapter | None:
@@ -36,6 +37,8 @@ def data_chapter(material: Material) -> Chapter | None:
         items.append(_copies(copies))
     if (examples := _examples(material)) is not None:
         items.append(examples)
+    if (pairs := _near_copies(material)) is not None:
+        items.append(pairs)
     return Chapter("data", "The data", sentences, items)
 
 
@@ -141,6 +144,29 @@ def _examples(material: Material) -> Exhibit | None:
         f"{', '.join(shown(n) for n in names)}.",
         class_sheet(table, material.store),
         table,
+        photographic=True,
+        wide=True,
+    )
+
+
+def _near_copies(material: Material) -> Exhibit | None:
+    pairs, store = material.near_copies, material.store
+    if pairs is None or store is None or not len(pairs):
+        return None
+    known = pairs["first"].isin(list(store.ids)) & pairs["second"].isin(list(store.ids))
+    pairs = pairs[known].reset_index(drop=True)
+    torn = int((pairs["first_label"] != pairs["second_label"])[pairs["second_label"].notna()].sum())
+    images = pd.concat([pairs["first"], pairs["second"]]).nunique()
+    return Exhibit(
+        "near_copies",
+        "Copies and near-copies",
+        f"{len(pairs):,} pairs among {images:,} images show the same, whatever was done to one of them; they "
+        "are kept on one side of the split, and count as one group. "
+        f"{f'{torn:,} pairs have two labels (orange): look at them. ' if torn else ''}"
+        f"Shown: {'those first, then ' if torn else ''}the pairs that are least alike.",
+        f"{min(len(pairs), PAIRS_SHOWN)} pairs of images that show the same.",
+        pair_sheet(pairs.head(PAIRS_SHOWN), store),
+        pairs,
         photographic=True,
         wide=True,
     )

@@ -1,0 +1,267 @@
+"""Near-copies: the same picture saved again, turned, mirrored, cut a little or made brighter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeAlias
+
+import cv2
+import faiss
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hundredfold.data.resize import resize
+from hundredfold.data.store import PixelStore
+from hundredfold.data.table import ImageTable
+from hundredfold.progress import bar
+from hundredfold.rundir import write_json
+
+__all__ = ["ALIKE", "MOST_IMAGES", "clusters_of", "described", "near_duplicates"]
+
+#: Likeness from which two images are near-copies. Planted ones lie above, other images below: see
+#: ``benchmarks/near_duplicates.py``.
+ALIKE = 0.85
+#: More images are not compared.
+MOST_IMAGES = 100_000
+VERSION = 1  # of what is found: raise it when the search changes
+#: Side in px at which two images are compared, and of the thumbnails by which candidates are found.
+SIDE, COARSE = 64, 16
+#: Principal components of the thumbnails.
+COMPONENTS = 64
+#: The ways to lay a square: quarter turns, then the same mirrored.
+WAYS = 8
+#: Candidates: the nearest in each way, not below this correlation, and at most so many an image.
+NEAREST, COARSELY_ALIKE, MOST = 5, 0.85, 5
+#: Ways that fit this much less than the best are looked at as well.
+AS_GOOD = 0.05
+#: Details below this many px (standard deviation) are compared; what is coarser is alike in many images.
+DETAIL = 2.0
+#: They are compared block by block (px), where their strength is no mere noise (grey values).
+BLOCK, FAINT, FEWEST_BLOCKS = 8, 2.0, 4
+#: Least share of an image that must lie upon the other.
+OVERLAP = 0.5
+ALIGNMENT = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-3)
+FITTED_TO = 20_000
+
+Grey: TypeAlias = NDArray[np.float32]
+
+
+class Candidate(NamedTuple):
+    """Two rows of the store, and the ways to lay the first upon the second."""
+
+    first: int
+    second: int
+    ways: tuple[int, ...]
+
+
+COLUMNS = ("first", "second", "likeness", "turns", "mirrored")
+
+
+def near_duplicates(store: PixelStore) -> pd.DataFrame:
+    """Find the pairs of images that show the same, whatever was done to one of them.
+
+    Candidates are each image's nearest by the principal components of 16 px thumbnails, in all eight ways to
+    lay a square. A candidate is then laid upon the image (Evangelidis and Psarakis 2008, "Parametric image
+    alignment using enhanced correlation coefficient maximization"), and their fine details are correlated
+    block by block: cells of one kind are alike at a glance, and never in all their details. Colours are
+    not compared.
+
+    What is found is kept in the store's folder, for the next scan of the same images.
+
+    Args:
+        store: the images; all of them are compared.
+
+    Returns:
+        A row a pair: first and second (ids, in the order of the store), likeness (correlation of the
+        details, from ``ALIKE`` to 1), turns (quarter turns, anticlockwise, that lay the first upon the
+        second) and mirrored (whether it is then mirrored left to right).
+    """
+    path = store.folder / "near_duplicates.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if (kept.get("version"), kept.get("images")) != (VERSION, len(store)):
+        kept = {"version": VERSION, "images": len(store), "pairs": _pairs(store)}
+        write_json(path, kept)
+    return _table(kept["pairs"], store)
+
+
+def _pairs(store: PixelStore) -> list[tuple[int, int, int, float]]:
+    """First row, second row, way, likeness of each pair of near-copies."""
+    if len(store) < 2:
+        return []
+    tiny = np.stack([_grey(store, row, COARSE) for row in range(len(store))])
+    candidates = _candidates(tiny)
+    found = []
+    with ThreadPoolExecutor() as pool, bar("Looking for near-copies", len(candidates), "pairs") as progress:
+        judged = pool.map(lambda one: _likeness(store, one), candidates)
+        for candidate, (likeness, way) in zip(candidates, judged, strict=True):
+            if likeness >= ALIKE:
+                found.append((candidate.first, candidate.second, way, round(likeness, 4)))
+            progress.advance()
+    return sorted(found)
+
+
+def clusters_of(pairs: pd.DataFrame | None, ids: Sequence[str] | NDArray[np.object_]) -> pd.Series:
+    """The cluster of each image that belongs to a pair, called by its first id; missing for the others.
+
+    Pairs with an image that is not among the ids count for nothing.
+
+    Examples:
+        >>> pairs = pd.DataFrame({"first": ["a", "b"], "second": ["b", "c"]})
+        >>> clusters_of(pairs, ["a", "b", "c", "d"]).tolist()
+        ['a', 'a', 'a', nan]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    index = pd.Index(ids, dtype=object)
+    places = np.empty((0, 2), dtype=np.int64)
+    if pairs is not None:
+        places = np.stack([index.get_indexer(pd.Index(pairs[name])) for name in ("first", "second")], axis=1)
+        places = places[(places >= 0).all(axis=1)]
+    graph = coo_array((np.ones(len(places)), (places[:, 0], places[:, 1])), shape=(len(index), len(index)))
+    parts = pd.Series(connected_components(graph, directed=False)[1])
+    names = pd.Series(index).groupby(parts).transform("first").astype("str")
+    return names.where(parts.groupby(parts).transform("size") > 1)
+
+
+def described(pairs: pd.DataFrame, table: ImageTable) -> pd.DataFrame:
+    """The pairs of a table with labels and sides: those of two labels first, then the least alike."""
+    frame = table.frame.set_index("id")[["label", "split"]]
+    known = pairs["first"].isin(frame.index) & pairs["second"].isin(frame.index)
+    pairs = pairs[known]
+    for name in ("first", "second"):
+        for fact in ("label", "split"):
+            pairs = pairs.assign(**{f"{name}_{fact}": frame[fact].reindex(pairs[name]).to_numpy()})
+    both = pairs["first_label"].notna() & pairs["second_label"].notna()
+    torn = both & (pairs["first_label"] != pairs["second_label"])
+    order = pairs.assign(torn=~torn).sort_values(["torn", "likeness"], kind="stable").index
+    return pairs.loc[order].reset_index(drop=True)
+
+
+def _table(found: Sequence[tuple[int, int, int, float]], store: PixelStore) -> pd.DataFrame:
+    ids = store.ids
+    rows = [(ids[a], ids[b], like, way % 4, way >= 4) for a, b, way, like in found]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _grey(store: PixelStore, row: int, side: int) -> Grey:
+    grey = cv2.cvtColor(store.array[row], cv2.COLOR_RGB2GRAY)
+    return resize(grey, side, side).astype(np.float32)
+
+
+def _laid(images: Grey, way: int) -> Grey:
+    """Square images [..., s, s] laid in one of the eight ways."""
+    turned = np.rot90(images, way % 4, axes=(-2, -1))
+    return np.ascontiguousarray(turned[..., ::-1] if way >= 4 else turned)
+
+
+def _candidates(tiny: Grey) -> list[Candidate]:
+    """The pairs to be looked at closely."""
+    plain = _units(tiny)
+    axes = _axes(plain)
+    known = _length_one(plain @ axes)
+    likeness: dict[tuple[int, int], dict[int, float]] = {}
+    for way in range(WAYS):
+        asked = _length_one(_units(_laid(tiny, way)) @ axes)
+        most = min(NEAREST + 1, len(known))
+        values, rows = faiss.knn(asked, known, most, metric=faiss.METRIC_INNER_PRODUCT)
+        for a, b, value in _above(values, rows):
+            # That a lies upon b turned this way means that b lies upon a turned back.
+            back = way if a < b else _inverse(way)
+            likeness.setdefault((min(a, b), max(a, b)), {})[back] = value
+    return _fewest(likeness, len(tiny))
+
+
+def _inverse(way: int) -> int:
+    """The way that undoes one: a mirrored way undoes itself."""
+    return way if way >= 4 else -way % 4
+
+
+def _above(values: NDArray[np.float32], rows: NDArray[np.int64]) -> Iterator[tuple[int, int, float]]:
+    asked, place = np.nonzero(values >= COARSELY_ALIKE)
+    for a, b, value in zip(asked, rows[asked, place], values[asked, place], strict=True):
+        if a != b:
+            yield int(a), int(b), float(value)
+
+
+def _fewest(likeness: Mapping[tuple[int, int], Mapping[int, float]], images: int) -> list[Candidate]:
+    """The pairs most alike, at most ``MOST`` for one of their images; of round things several ways fit."""
+    taken = np.zeros(images, dtype=np.int64)
+    kept = []
+    for (a, b), ways in sorted(likeness.items(), key=lambda one: (-max(one[1].values()), one[0])):
+        if min(taken[a], taken[b]) < MOST:
+            taken[[a, b]] += 1
+            fitting = max(ways.values()) - AS_GOOD
+            kept.append(Candidate(a, b, tuple(way for way, value in ways.items() if value >= fitting)))
+    return kept
+
+
+def _units(images: Grey) -> NDArray[np.float32]:
+    """Images [n,s,s] as vectors [n,s²] of mean 0 and length 1: brightness and contrast are taken out."""
+    flat = images.reshape(len(images), -1)
+    return _length_one(flat - flat.mean(axis=1, keepdims=True))
+
+
+def _length_one(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    return np.ascontiguousarray(vectors / lengths, dtype=np.float32)
+
+
+def _axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The directions of most energy [d,COMPONENTS]."""
+    some = vectors[:: max(1, len(vectors) // FITTED_TO)].astype(np.float64)
+    return np.asarray(np.linalg.eigh(some.T @ some)[1][:, -COMPONENTS:], dtype=np.float32)
+
+
+def _likeness(store: PixelStore, candidate: Candidate) -> tuple[float, int]:
+    """Correlation of the details of two images, as they lie or after one was laid upon the other; the way."""
+    first, still = (_grey(store, row, SIDE) for row in candidate[:2])
+    laid = {way: _laid(first, way) for way in candidate.ways}
+    everywhere = np.ones(still.shape, dtype=bool)
+    straight = {way: _correlation(moved, still, everywhere) for way, moved in laid.items()}
+    way = max(straight, key=straight.__getitem__)
+    if straight[way] < ALIKE:
+        straight[way] = max(straight[way], _aligned(laid[way], still))
+    return straight[way], way
+
+
+def _aligned(moved: Grey, still: Grey) -> float:
+    whole = np.ones(moved.shape, np.uint8)
+    try:
+        warp = cv2.findTransformECC(
+            still, moved, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, ALIGNMENT, whole, 5
+        )[1]
+    except cv2.error:  # it found no way to lay one upon the other
+        return 0.0
+    back = cv2.WARP_INVERSE_MAP
+    inside = cv2.warpAffine(whole, warp, still.shape, flags=cv2.INTER_NEAREST | back)
+    inside = cv2.erode(inside, np.ones((5, 5), np.uint8), borderValue=0)
+    if inside.mean() < OVERLAP:
+        return 0.0
+    laid = cv2.warpAffine(
+        moved, warp, still.shape, flags=cv2.INTER_CUBIC | back, borderMode=cv2.BORDER_REFLECT
+    )
+    return _correlation(np.asarray(laid, np.float32), still, np.asarray(inside) > 0)
+
+
+def _correlation(a: Grey, b: Grey, inside: NDArray[np.bool_]) -> float:
+    """The lower quartile over small blocks of the correlation of details; 0 where hardly a block has any.
+
+    Copies agree everywhere; images that share a dark frame or writing, or round things of one size, agree in
+    the blocks at their edges.
+    """
+    x, y = (_blocks(image - cv2.GaussianBlur(image, (0, 0), DETAIL)) for image in (a, b))
+    own, other, both = (x * x).mean(axis=1), (y * y).mean(axis=1), (x * y).mean(axis=1)
+    told = (np.maximum(own, other) >= FAINT**2) & _blocks(inside).all(axis=1)
+    if told.sum() < FEWEST_BLOCKS:
+        return 0.0
+    return float(np.quantile(both[told] / np.sqrt(np.maximum(own * other, 1e-6)[told]), 0.25))
+
+
+def _blocks(image: NDArray[Any]) -> NDArray[Any]:
+    """An image [s,s] in squares of ``BLOCK`` px [n,BLOCK²]."""
+    count = SIDE // BLOCK
+    return image.reshape(count, BLOCK, count, BLOCK).swapaxes(1, 2).reshape(count * count, -1)
