@@ -77,6 +77,11 @@ class ScanChoices(PixelChoices, LeakChoices):
         "patient has the same group in every run [default: the environment variable "
         "HUNDREDFOLD_GROUP_KEY, or a key of chance that is kept nowhere].",
     )
+    group_pattern: str | None = Field(
+        None,
+        description="Regular expression whose brackets, in an image's path below IMAGES, hold the patient or "
+        "slide, where the labels name no group: '(patient_[0-9]+)'.",
+    )
     near_copies: bool = Field(
         True,
         description="Look for near-copies (saved again, turned, mirrored, cut a little, brighter), of up to "

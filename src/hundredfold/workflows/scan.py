@@ -34,11 +34,13 @@ def scan(settings: ScanSettings) -> RunDirectory:
     Raises:
         InputError: there is no such path, or no image.
         TableError: the labels cannot be read; LabelConflictError: one image has two labels.
+        SettingsError: ``group_pattern`` matches no image.
         SplitError: one class only, or one group holds a whole class.
         LeakError: a given split has a group on both sides, and ``allow_leak`` is not set.
         TooManyRejectsError: more images are unusable than ``max_bad`` allows.
         RunExistsError: OUT was scanned before and ``resume`` is not set.
     """
+    from hundredfold.data.groups import groups_by_pattern
     from hundredfold.data.naming import Naming
     from hundredfold.data.near_duplicates import clusters_of
     from hundredfold.data.source import find
@@ -53,7 +55,10 @@ def scan(settings: ScanSettings) -> RunDirectory:
         return RunDirectory.open(settings.out)
     naming = Naming.of(settings.dicom_groups, settings.group_key)
     found = find(settings.images, naming)
-    table, labels = _labelled(found.table, settings)
+    grouped = found.table
+    if settings.group_pattern is not None:
+        grouped = groups_by_pattern(grouped, settings.group_pattern)
+    table, labels = _labelled(grouped, settings)
     _split(table, settings)  # what is wrong with classes and groups shows before an image is decoded
     run = RunDirectory.create(settings.out)
     with run.stage("scan", settings=settings, resume=settings.resume):
