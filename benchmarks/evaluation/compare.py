@@ -30,11 +30,12 @@ from sklearn.svm import SVC
 
 from hundredfold.config import CurveChoices
 from hundredfold.encode.embed import Embeddings
+from hundredfold.files import write_json
 from hundredfold.learn.classifiers import judge, make_classifier
 from hundredfold.learn.curve import learning_curve
 from hundredfold.learn.transforms import feature_transform
 from hundredfold.progress import say
-from hundredfold.rundir import software, write_json
+from hundredfold.rundir import software
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 BUDGETS = (1, 5, 10, 25, 50, 100, 250, 500, 1000)

@@ -35,8 +35,9 @@ from time_to_accuracy import BACKBONE, Contest, weights_of
 import hundredfold
 from hundredfold.encode.encoder import open_encoder
 from hundredfold.encode.protocol import EncoderLike
+from hundredfold.files import write_json
 from hundredfold.progress import say
-from hundredfold.rundir import RunDirectory, software, write_json
+from hundredfold.rundir import RunDirectory, software
 from hundredfold.workflows.embed import embed_run
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"

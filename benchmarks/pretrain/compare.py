@@ -35,8 +35,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainSettings
 from hundredfold.data.smear import draw_smear
+from hundredfold.files import write_json
 from hundredfold.progress import say
-from hundredfold.rundir import software, write_json
+from hundredfold.rundir import software
 from hundredfold.ssl.dino import DINO
 
 HERE = Path(__file__).resolve().parent

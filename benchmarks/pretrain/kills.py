@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from hundredfold.data.smear import draw_smear
-from hundredfold.rundir import hash_file, software, write_json
+from hundredfold.files import hash_file, write_json
+from hundredfold.rundir import software
 
 HERE = Path(__file__).resolve().parent
 OPTIONS = [

@@ -12,7 +12,8 @@ from hundredfold.data.pixels import fill
 from hundredfold.data.smear import draw_smear
 from hundredfold.data.source import find_images
 from hundredfold.data.table import ImageTable
-from hundredfold.rundir import RunDirectory, write_json
+from hundredfold.files import write_json
+from hundredfold.rundir import RunDirectory
 
 DRAWN = 200
 

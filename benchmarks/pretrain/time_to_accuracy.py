@@ -35,8 +35,9 @@ from compare import RESULTS, peers
 import hundredfold
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.data.table import ImageTable
+from hundredfold.files import write_json
 from hundredfold.progress import say
-from hundredfold.rundir import RunDirectory, software, write_json
+from hundredfold.rundir import RunDirectory, software
 
 BACKBONE = "efficientnet_lite0"
 RUNS = {"lightly-train": (60,), "hundredfold": (5, 10, 15, 30, 60)}  # minutes

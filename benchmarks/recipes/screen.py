@@ -46,9 +46,10 @@ from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import embed
 from hundredfold.encode.opening import load_encoder
+from hundredfold.files import write_json
 from hundredfold.learn.curve import learning_curve
 from hundredfold.progress import say
-from hundredfold.rundir import RunDirectory, software, write_json
+from hundredfold.rundir import RunDirectory, software
 from hundredfold.ssl.defaults import Circumstances, fit_settings
 from hundredfold.ssl.device import device_type
 

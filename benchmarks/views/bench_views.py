@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import v2
 
+from hundredfold.files import write_json
 from hundredfold.progress import say
-from hundredfold.rundir import software, write_json
+from hundredfold.rundir import software
 from hundredfold.views.modalities import MODALITIES
 from hundredfold.views.multicrop import MultiCrop
 

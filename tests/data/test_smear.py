@@ -16,7 +16,7 @@ from hundredfold.data.smear import CELLS, draw_smear
 from hundredfold.data.source import find_images
 from hundredfold.data.splits import draw_splits, split_sizes
 from hundredfold.data.table import ImageTable
-from hundredfold.rundir import hash_folder
+from hundredfold.files import hash_folder
 
 
 @pytest.fixture(scope="module")

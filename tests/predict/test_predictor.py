@@ -16,10 +16,10 @@ from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.errors import ModelFileError, SettingsError, SplitError, TableError
+from hundredfold.files import hash_file, write_json
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.predict import predictor as module
 from hundredfold.predict.predictor import Predictor
-from hundredfold.rundir import hash_file, write_json
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 

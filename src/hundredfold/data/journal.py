@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hundredfold.data.image import Pixels
-from hundredfold.rundir import write_text
+from hundredfold.files import write_text
 
 __all__ = ["HEADER_BYTES", "Journal"]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from hundredfold.data.resize import resize
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
+from hundredfold.files import write_json
 from hundredfold.progress import bar
-from hundredfold.rundir import write_json
 
 __all__ = ["ALIKE", "MOST_IMAGES", "clusters_of", "described", "near_duplicates"]
 

@@ -25,9 +25,9 @@ from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.errors import ImageError, InputError
+from hundredfold.files import atomic_write, write_json
 from hundredfold.lock import alone
 from hundredfold.progress import bar
-from hundredfold.rundir import atomic_write, write_json
 
 __all__ = ["PixelStore", "Pool", "ValueRange", "fill"]
 

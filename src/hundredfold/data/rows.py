@@ -15,7 +15,7 @@ import pandas as pd
 from pyarrow import parquet
 
 from hundredfold.errors import InputError, TableError
-from hundredfold.rundir import atomic_write
+from hundredfold.files import atomic_write
 
 __all__ = ["TABLE_SUFFIXES", "existing", "read_rows", "write_rows"]
 

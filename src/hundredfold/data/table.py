@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from hundredfold.errors import TableError
-from hundredfold.rundir import atomic_write
+from hundredfold.files import atomic_write
 
 __all__ = ["COLUMNS", "SPLITS", "ImageTable", "TableFile"]
 

@@ -22,9 +22,9 @@ from hundredfold.errors import (
     RunMissingError,
     SettingsError,
 )
+from hundredfold.files import write_json, write_text
 from hundredfold.process import steady_process
 from hundredfold.progress import bar
-from hundredfold.rundir import write_json, write_text
 
 __all__ = ["Embeddings", "embed"]
 

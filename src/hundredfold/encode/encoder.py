@@ -31,7 +31,8 @@ from hundredfold.encode.protocol import (
 )
 from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.errors import ModelFileError, SettingsError, WeightsError
-from hundredfold.rundir import atomic_write, software, write_json
+from hundredfold.files import atomic_write, write_json
+from hundredfold.rundir import software
 
 __all__ = [
     "WEIGHTS_FILE",

@@ -15,7 +15,7 @@ from hundredfold.data.resize import Fit
 from hundredfold.data.resize import resize as resize_image
 from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.errors import InputError, ModelFileError, SettingsError
-from hundredfold.rundir import write_json
+from hundredfold.files import write_json
 
 __all__ = ["ENCODER_FILE", "ConcatenatedEncoder", "EncoderLike", "digest", "read_facts", "resize"]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.protocol import digest
 from hundredfold.errors import ModelFileError
-from hundredfold.rundir import atomic_write
+from hundredfold.files import atomic_write
 
 __all__ = ["Shards"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hundredfold.data.resize import Fit
 from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.encode.protocol import ENCODER_FILE, digest, resize
-from hundredfold.rundir import write_json
+from hundredfold.files import write_json
 
 __all__ = ["ThumbnailEncoder"]
 

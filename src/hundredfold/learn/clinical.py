@@ -9,12 +9,12 @@ from typing import Self
 
 import pandas as pd
 
+from hundredfold.files import atomic_write
 from hundredfold.learn.held_out import HeldOut
 from hundredfold.learn.scores import Said, score_table
 from hundredfold.learn.strata import by_stratum, without_site
 from hundredfold.learn.study import Cell, Study, Vectors
 from hundredfold.learn.thresholds import thresholds
-from hundredfold.rundir import atomic_write
 
 __all__ = ["Clinical"]
 

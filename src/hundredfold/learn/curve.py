@@ -17,6 +17,7 @@ from hundredfold.config import CurveChoices
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import RunMissingError, SettingsError
+from hundredfold.files import atomic_write
 from hundredfold.learn.choose import choose
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.clinical import Clinical
@@ -25,7 +26,6 @@ from hundredfold.learn.outer import Judged, sides_of
 from hundredfold.learn.study import NETWORK, Cell, Study, Vectors, cores
 from hundredfold.metrics import Measure, Resamples, measure
 from hundredfold.progress import bar
-from hundredfold.rundir import atomic_write
 
 if TYPE_CHECKING:
     from hundredfold.learn.networks import Networks

@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import has_fit_parameter
 
+from hundredfold.files import atomic_write
 from hundredfold.learn.classifiers import judge, make_classifier
 from hundredfold.learn.processes import in_processes
 from hundredfold.learn.transforms import feature_transform
-from hundredfold.rundir import atomic_write
 
 __all__ = ["Outcome", "Task", "fit_and_tell", "outcomes", "solve"]
 

@@ -23,12 +23,13 @@ from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.opening import load_encoder
 from hundredfold.encode.protocol import EncoderLike
 from hundredfold.errors import ModelFileError, TableError
+from hundredfold.files import hash_file, write_json
 from hundredfold.learn.choose import Choice
 from hundredfold.learn.classifiers import CLASSIFIERS, judge, make_pipeline
 from hundredfold.learn.draws import fit_and_tell
 from hundredfold.learn.transforms import YeoJohnson
 from hundredfold.learn.trial import Trial
-from hundredfold.rundir import hash_file, software, write_json
+from hundredfold.rundir import software
 
 __all__ = ["Predictor"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hundredfold.files import write_text
 from hundredfold.report.cautions import cautions
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit
 from hundredfold.report.chapters.classes import classes_chapter, errors_chapter, map_chapter
@@ -26,7 +27,7 @@ from hundredfold.report.material import Material, gather
 from hundredfold.report.style import embedded, save_figure, save_table
 from hundredfold.report.tables import Headline, headline
 from hundredfold.report.words import shown
-from hundredfold.rundir import RunDirectory, write_text
+from hundredfold.rundir import RunDirectory
 
 __all__ = ["headline_of", "write_report"]
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from hundredfold.rundir import atomic_write
+from hundredfold.files import atomic_write
 
 __all__ = [
     "COLUMN",

@@ -16,14 +16,8 @@ from typing import Any
 import torch
 
 from hundredfold.errors import InputError, ModelFileError, RunExistsError
-from hundredfold.rundir import (
-    CHECKPOINT_FOLDERS,
-    atomic_folder,
-    atomic_write,
-    remove_folder,
-    remove_leftovers,
-    write_json,
-)
+from hundredfold.files import atomic_folder, atomic_write, remove_folder, remove_leftovers, write_json
+from hundredfold.rundir import CHECKPOINT_FOLDERS
 
 __all__ = ["Checkpoints"]
 

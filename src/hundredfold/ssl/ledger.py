@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hundredfold.errors import TrainingError
-from hundredfold.rundir import write_text
+from hundredfold.files import write_text
 from hundredfold.ssl.logbook import Logbook, Outcome
 
 __all__ = ["Ledger"]

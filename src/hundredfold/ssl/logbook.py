@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from hundredfold.errors import SettingsError
+from hundredfold.files import write_json, write_text
 from hundredfold.progress import say
 from hundredfold.registry import Registry
-from hundredfold.rundir import write_json, write_text
 
 __all__ = ["LOGGERS", "Logbook", "Logger", "Open", "Outcome", "check_loggers"]
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import EmbedSettings, verb
 from hundredfold.errors import InputError
+from hundredfold.files import atomic_write
 from hundredfold.progress import say
-from hundredfold.rundir import RunDirectory, atomic_write
+from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from hundredfold.data.store import PixelStore
