@@ -137,16 +137,18 @@ def test_transductive_leak_and_alarms_are_cautions(whole_run: RunDirectory) -> N
     state = {
         **whole_run.state,
         "curve": {"leak": "3 groups are on both sides"},
+        "scan": {"near_copies_astride": 7},
         "pretrain": {"transductive": True, "alarms": ["the teacher's entropy is 0"]},
     }
     told = cautions(material(whole_run, state=state), None)
-    assert [caution.title for caution in told][:3] == [
+    assert [caution.title for caution in told][:4] == [
         "A leak was allowed.",
+        "7 test images have a near-copy among the training images.",
         "Pre-training saw the test images (transductive).",
         "Pre-training raised an alarm.",
     ]
     assert told[0].sentence.startswith("3 groups are on both sides. ")
-    assert told[2].sentence == "the teacher's entropy is 0"
+    assert told[3].sentence == "the teacher's entropy is 0"
 
 
 def test_without_intervals_the_range_of_the_draws_is_told_as_such(whole_run: RunDirectory) -> None:

@@ -19,6 +19,10 @@ FEW_GROUPS = 10
 HALF = 0.5
 
 LEAK = "The accuracy is then too high and must not be reported."
+ASTRIDE = (
+    "The split was given so, and the accuracy is too high. near_copies.csv names them: leave them out, or have a "
+    "split drawn."
+)
 TRANSDUCTIVE = "It saw them without their labels. For new patients expect a somewhat lower accuracy."
 NO_GROUPS = (
     "The labels name no group, so images of one patient may be on both sides of the split, and the accuracy "
@@ -75,6 +79,8 @@ def _leaks(material: Material) -> list[Caution]:
     found = []
     if leak := material.evaluation.get("leak"):
         found.append(Caution("A leak was allowed.", f"{_sentence(leak)}. {LEAK}"))
+    if astride := (material.state.get("scan") or {}).get("near_copies_astride"):
+        found.append(Caution(f"{astride:,} test images have a near-copy among the training images.", ASTRIDE))
     if material.pretraining.get("transductive") or material.state.get("transductive"):
         found.append(Caution("Pre-training saw the test images (transductive).", TRANSDUCTIVE))
     return found
