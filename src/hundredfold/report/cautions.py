@@ -20,8 +20,8 @@ HALF = 0.5
 
 LEAK = "The accuracy is then too high and must not be reported."
 ASTRIDE = (
-    "The split was given so, and the accuracy is too high. near_copies.csv names them: leave them out, or have a "
-    "split drawn."
+    "The split was given so, and the accuracy is too high. near_copies.csv names them: leave them out, or "
+    "have a split drawn."
 )
 TRANSDUCTIVE = "It saw them without their labels. For new patients expect a somewhat lower accuracy."
 NO_GROUPS = (
