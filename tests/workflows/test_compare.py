@@ -19,6 +19,9 @@ from hundredfold.rundir import RunDirectory
 SMALL: dict[str, Any] = {"budgets": (1, 5), "classifiers": ("svm", "logistic"), "repeats": 2, "bootstrap": 30}
 
 
+NAMES = ["thumbnail", "shortcut", "timm-test_resnet", "timm-test_resnet+thumbnail"]
+
+
 @pytest.fixture(scope="module")
 def smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cells whose slides are not told, so that each image is its own group."""
@@ -51,7 +54,7 @@ def compared(first: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirect
 def test_every_kind_of_encoder_is_in_one_table_and_report(compared: RunDirectory) -> None:
     frame = pd.read_csv(compared / "curve.csv")
     assert tuple(frame.columns) == COLUMNS
-    assert list(frame["encoder"].unique()) == ["thumbnail", "timm-test_resnet", "timm-test_resnet+thumbnail"]
+    assert list(frame["encoder"].unique()) == NAMES
     table = pd.read_csv(compared / "comparison.csv")
     assert table["family"].tolist() == [5] * 5
     assert table["paired"].all()
@@ -72,7 +75,7 @@ def test_the_same_encoder_from_two_runs_is_taken_once(
 ) -> None:
     found = hundredfold.compare([first, compared.path / "encoders", first], out=tmp_path / "out")
     frame = pd.read_csv(found / "curve.csv")
-    assert list(frame["encoder"].unique()) == ["thumbnail", "timm-test_resnet", "timm-test_resnet+thumbnail"]
+    assert list(frame["encoder"].unique()) == NAMES
     joined, before = (pd.read_parquet(run / "predictions.parquet").astype(str) for run in (found, compared))
     pd.testing.assert_frame_equal(joined, before)
 

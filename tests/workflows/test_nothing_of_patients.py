@@ -106,6 +106,7 @@ def test_a_whole_run_keeps_nothing_of_a_patient(tmp_path: Path, capfd: pytest.Ca
     out = tmp_path / "out"
     out.mkdir()
     given = {**SMALL, "labels": tmp_path / "labels.csv", "max_bad": 0.2, "window": "-100,2000"}
+    given["near_copies"] = False  # all are made from one file
     hundredfold.run(tmp_path / "in", out=out / "run", **given)
     hundredfold.predict(tmp_path / "in", predictor=out / "run", out=out / "predictions.csv")
     said = capfd.readouterr()
