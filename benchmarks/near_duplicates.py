@@ -38,8 +38,9 @@ from hundredfold.rundir import software
 RESULTS = Path(__file__).resolve().parent / "results"
 KINDS = ("jpeg", "turned", "mirrored", "cut", "brightness")
 EACH = 60
-#: set → of the pairs that were found and not planted, how many a person held for the same picture.
-JUDGED: dict[str, tuple[int, int]] = {}
+#: set → of the pairs that were found and not planted, how many a person held for the same picture, and how
+#: many were looked at: all, of the ultrasound set the 120 that are least alike.
+JUDGED = {"busi_ultrasound": (120, 120), "chula_rbc": (45, 70), "pbc_blood_cells": (1, 1)}
 
 
 def planted(image: Image.Image, kind: str, rng: np.random.Generator) -> Image.Image:

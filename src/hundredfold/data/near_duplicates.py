@@ -26,7 +26,7 @@ __all__ = ["ALIKE", "MOST_IMAGES", "clusters_of", "described", "near_duplicates"
 ALIKE = 0.85
 #: More images are not compared.
 MOST_IMAGES = 100_000
-VERSION = 1  # of what is found: raise it when the search changes
+VERSION = 2  # of what is found: raise it when the search changes
 #: Side in px at which two images are compared, and of the thumbnails by which candidates are found.
 SIDE, COARSE = 64, 16
 #: Principal components of the thumbnails.
@@ -35,6 +35,8 @@ COMPONENTS = 64
 WAYS = 8
 #: Candidates: the nearest in each way, not below this correlation, and at most so many an image.
 NEAREST, COARSELY_ALIKE, MOST = 5, 0.85, 5
+#: A copy may be this much brighter or darker, and its colours may differ so much more (natural logarithms).
+BRIGHTER, OTHER_COLOUR = 0.25, 0.08
 #: Ways that fit this much less than the best are looked at as well.
 AS_GOOD = 0.05
 #: Details below this many px (standard deviation) are compared; what is coarser is alike in many images.
@@ -66,8 +68,8 @@ def near_duplicates(store: PixelStore) -> pd.DataFrame:
     Candidates are each image's nearest by the principal components of 16 px thumbnails, in all eight ways to
     lay a square. A candidate is then laid upon the image (Evangelidis and Psarakis 2008, "Parametric image
     alignment using enhanced correlation coefficient maximization"), and their fine details are correlated
-    block by block: cells of one kind are alike at a glance, and never in all their details. Colours are
-    not compared.
+    block by block: cells of one kind are alike at a glance, and never in all their details. Of
+    colours only the means are compared, which stain and lamp change and a copy keeps.
 
     What is found is kept in the store's folder, for the next scan of the same images.
 
@@ -92,7 +94,8 @@ def _pairs(store: PixelStore) -> list[tuple[int, int, int, float]]:
     if len(store) < 2:
         return []
     tiny = np.stack([_grey(store, row, COARSE) for row in range(len(store))])
-    candidates = _candidates(tiny)
+    light = np.log1p([cv2.mean(pixels)[:3] for pixels in store.array])
+    candidates = [one for one in _candidates(tiny) if _lit_alike(light[one.first] - light[one.second])]
     found = []
     with ThreadPoolExecutor() as pool, bar("Looking for near-copies", len(candidates), "pairs") as progress:
         judged = pool.map(lambda one: _likeness(store, one), candidates)
@@ -173,6 +176,11 @@ def _candidates(tiny: Grey) -> list[Candidate]:
             back = way if a < b else _inverse(way)
             likeness.setdefault((min(a, b), max(a, b)), {})[back] = value
     return _fewest(likeness, len(tiny))
+
+
+def _lit_alike(difference: NDArray[np.float64]) -> bool:
+    """Whether two images are about as bright and of one colour, by the difference of the logarithms [3]."""
+    return bool(np.abs(difference).max() <= BRIGHTER and np.ptp(difference) <= OTHER_COLOUR)
 
 
 def _inverse(way: int) -> int:
