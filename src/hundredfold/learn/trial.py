@@ -218,5 +218,6 @@ def _check_sides(train: ImageTable, test: ImageTable, min_class_size: int) -> No
     if not len(test):
         raise SplitError(
             "expected labelled test images, found none",
-            remedy="Leave the column 'split' out to have a test set drawn, or mark rows of it 'test'.",
+            remedy="Leave the column 'split' out to have a test set drawn, or mark rows of it 'test'. "
+            "Near-copies of each other stay together; if they are none, scan with --no-near-copies.",
         )
