@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from hundredfold.data.near_duplicates import clusters_of, near_duplicates
+from hundredfold.data.near_duplicates import clusters_of, laid, near_duplicates
 from hundredfold.data.pixels import fill
 from hundredfold.data.source import find_images
 from hundredfold.data.store import PixelStore
@@ -83,8 +83,7 @@ def sheet(pairs: pd.DataFrame, store: PixelStore, path: Path) -> None:
     for pair in pairs.sort_values("likeness").head(120).itertuples():
         both = store[store.rows([pair.first, pair.second])]
         first, second = (cv2.resize(image, (96, 96)) for image in both)
-        turned = np.rot90(first, pair.turns)
-        rows.append(np.hstack([turned[:, ::-1] if pair.mirrored else turned, second, gap]))
+        rows.append(np.hstack([laid(first, pair.turns, mirrored=pair.mirrored), second, gap]))
     if rows:
         rows += [np.full_like(rows[0], 255)] * (-len(rows) % 8)
         grid = np.vstack([np.hstack(rows[start : start + 8]) for start in range(0, len(rows), 8)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,18 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"needs the real data sets in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def check_guard() -> Callable[[str, str], None]:
+    """Make sure that a test, named as ``file::test``, is there and is never skipped."""
+
+    def check(guard: str, what: str) -> None:
+        file, _, name = guard.partition("::")
+        tree = ast.parse((Path(__file__).parent / file).read_text(encoding="utf-8"))
+        functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert name in functions, f"{guard} is gone: {what} is unguarded"
+        marks = [ast.unparse(mark) for mark in functions[name].decorator_list]
+        assert not any("skip" in mark or "xfail" in mark for mark in marks)
+
+    return check

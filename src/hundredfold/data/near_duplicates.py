@@ -19,7 +19,7 @@ from hundredfold.data.table import ImageTable
 from hundredfold.files import write_json
 from hundredfold.progress import bar
 
-__all__ = ["ALIKE", "MOST_IMAGES", "clusters_of", "described", "near_duplicates"]
+__all__ = ["ALIKE", "MOST_IMAGES", "clusters_of", "described", "laid", "near_duplicates"]
 
 #: Likeness from which two images are near-copies. Planted ones lie above, other images below: see
 #: ``benchmarks/near_duplicates.py``.
@@ -142,6 +142,17 @@ def described(pairs: pd.DataFrame, table: ImageTable) -> pd.DataFrame:
     torn = both & (pairs["first_label"] != pairs["second_label"])
     order = pairs.assign(torn=~torn).sort_values(["torn", "likeness"], kind="stable").index
     return pairs.loc[order].reset_index(drop=True)
+
+
+def laid(pixels: NDArray[np.uint8], turns: int, *, mirrored: bool) -> NDArray[np.uint8]:
+    """The first image of a pair [h,w,c] as its near-copy lies, by the columns of :func:`near_duplicates`.
+
+    Examples:
+        >>> laid(np.array([[[1], [2]], [[3], [4]]], dtype=np.uint8), 1, mirrored=True)[..., 0].tolist()
+        [[4, 2], [3, 1]]
+    """
+    turned = np.rot90(pixels, turns)
+    return turned[:, ::-1] if mirrored else turned
 
 
 def _table(found: Sequence[tuple[int, int, int, float]], store: PixelStore) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hundredfold.data.near_duplicates import laid
 from hundredfold.data.store import PixelStore
 from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn
 from hundredfold.report.tables import rows_of
@@ -85,7 +86,7 @@ def error_sheet(table: pd.DataFrame, store: PixelStore) -> Figure:
 
 @drawn
 def pair_sheet(pairs: pd.DataFrame, store: PixelStore) -> Figure:
-    """Three pairs a row, the first of each laid as its near-copy lies; below them likeness and labels.
+    """Three pairs a row, the first of each laid as its near-copy lies; below them their labels.
 
     Args:
         pairs: rows of ``near_copies.csv``.
@@ -94,8 +95,7 @@ def pair_sheet(pairs: pd.DataFrame, store: PixelStore) -> Figure:
     tiles, words = [], []
     for pair in rows_of(pairs):
         first, second = store[store.rows([pair.first, pair.second])]
-        turned = np.rot90(first, pair.turns)
-        tiles += [turned[:, ::-1] if pair.mirrored else turned, second]
+        tiles += [laid(first, pair.turns, mirrored=pair.mirrored), second]
         words += [shown(pair.first_label or "no label", 17), shown(pair.second_label or "no label", 17)]
     sheet = _Sheet.of([tiles[start : start + 6] for start in range(0, len(tiles), 6)], gap=0.17)
     for place, word in enumerate(words):

@@ -39,7 +39,6 @@ __all__ = [
 
 METRIC = "balanced_accuracy"
 EXACT_COPIES = "images that are an exact copy of another"
-
 NEAR_COPIES = "images with a copy or near-copy"
 
 
