@@ -4,6 +4,7 @@ Labels are integers ``0 … c-1`` here (positions in a list of classes). Shapes:
 r repeats (draws of the labels), g groups (patients, slides), b bootstrap resamples.
 """
 
+from hundredfold.metrics.agreement import cohen_kappa, krippendorff_alpha
 from hundredfold.metrics.certain import class_trials, flawless_accuracy
 from hundredfold.metrics.counts import balanced_accuracy, confusion, macro_f1, recalls
 from hundredfold.metrics.measures import (
@@ -22,7 +23,7 @@ from hundredfold.metrics.tradeoff import GRID, Tradeoff, tradeoff
 
 __all__ = [
     "GRID", "MIN_GROUPS", "TINY", "WITHOUT_TINY", "Estimate", "Measure", "OperatingPoint", "Patients",
-    "Resamples", "Tradeoff", "auroc", "balanced_accuracy", "class_trials", "confusion", "flawless_accuracy",
-    "group_codes", "interval_width", "macro_f1", "measure", "operating_points", "predictive_values",
-    "recalls", "resampled_accuracy", "threshold", "tradeoff",
+    "Resamples", "Tradeoff", "auroc", "balanced_accuracy", "class_trials", "cohen_kappa", "confusion",
+    "flawless_accuracy", "group_codes", "interval_width", "krippendorff_alpha", "macro_f1", "measure",
+    "operating_points", "predictive_values", "recalls", "resampled_accuracy", "threshold", "tradeoff",
 ]

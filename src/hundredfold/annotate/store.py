@@ -1,0 +1,340 @@
+"""The record of a run's labels: events in SQLite, never changed, from which follows what stands."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+from hundredfold.annotate.events import COLUMNS, Answer, Chain, Event, Round, chain_of
+from hundredfold.errors import InputError
+
+__all__ = ["FILE", "Conflict", "Store"]
+
+#: The name of the record in a run directory.
+FILE = "annotations.sqlite"
+#: "hfan", and the version of ``events.sql``.
+APPLICATION, VERSION = 0x6866616E, 1
+KEY_BYTES = 32
+INSERT = f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names of ours
+
+SELECT = f"SELECT {', '.join(COLUMNS)} FROM events ORDER BY number"  # noqa: S608 - names of ours
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """An answer that was not taken, since the image was answered meanwhile.
+
+    Args:
+        image: its id.
+        version: number of the last event of the image.
+        now: the answer that stands; ``None`` if it was undone.
+    """
+
+    image: str
+    version: int
+    now: Event | None
+
+
+class Store:
+    """The events of one run, and the answers that stand.
+
+    One process at a time may hold a record open (the verb sees to that); its threads may share the store.
+    An answer is on the disk when a method returns: a kill or a power cut after that loses nothing.
+
+    Args:
+        connection: to a database of this schema.
+        clock: gives the time.
+
+    Examples:
+        >>> store = Store.memory()
+        >>> first, = store.answer("Anna", "first", [Answer("a.png", "label", "cat", key="1")])
+        >>> late, = store.answer("Ben", "first", [Answer("a.png", "label", "dog")])  # saw no answer
+        >>> store.labels(), type(late).__name__
+        ({'a.png': 'cat'}, 'Conflict')
+        >>> _ = store.undo("Anna")
+        >>> store.labels(), [event.kind for event in store.events()]
+        ({}, ['answer', 'conflict', 'undo'])
+    """
+
+    def __init__(self, connection: sqlite3.Connection, clock: Callable[[], datetime] | None = None) -> None:
+        self._connection = connection
+        self._clock = clock or _now
+        self._lock = threading.RLock()
+        self._versions: dict[Chain, int] = {}
+        self._answers: dict[int, Event] = {}
+        self._standing: dict[Chain, Event] = {}
+        self._classes: dict[str, dict[str, Any]] = {}
+        self._aside: set[str] = set()
+        self._checks: dict[int, str] = {}
+        self._before: dict[int, int | None] = {}
+        self._of_reader: defaultdict[str, set[int]] = defaultdict(set)
+        self._number = 0
+        for row in connection.execute(SELECT):
+            self._apply(Event(*row))
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the record at ``path``; an empty one is made where there is none.
+
+        Raises:
+            InputError: the file is no record, is damaged, or of another version.
+        """
+        try:
+            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            _prepare(connection)
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                f"the record of labels cannot be read: {error}", where=path,
+                remedy="Put back a copy of it, or move it away to begin a new one.",
+            ) from None
+        return cls(connection)
+
+    @classmethod
+    def memory(cls, clock: Callable[[], datetime] | None = None) -> Self:
+        """An empty record that is on no disk."""
+        connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        _prepare(connection)
+        return cls(connection, clock)
+
+    def close(self) -> None:
+        """Close the file; what was answered is in it already."""
+        with self._lock:
+            self._connection.close()
+
+    # what readers do
+
+    def answer(
+        self, reader: str, read: Round, answers: Sequence[Answer], *, batch: str | None = None
+    ) -> list[Event | Conflict]:
+        """Take what a reader says, all of it at once; an image that was answered meanwhile is left as it is.
+
+        Args:
+            reader: a name.
+            read: in which round.
+            answers: on different images; their ``version`` is what the reader saw.
+            batch: a name of what is done at one stroke, and undone so.
+
+        Returns:
+            For each answer the event, or why it was not taken. Both are in the record.
+
+        Raises:
+            ValueError: two answers are on one image.
+        """
+        if len({answer.image for answer in answers}) < len(answers):
+            raise ValueError("two answers at once on one image")
+        with self._writing() as write:
+            return [self._answer(write, reader, read, answer, batch) for answer in answers]
+
+    def undo(self, reader: str) -> list[Event]:
+        """Take back a reader's last answer that still stands, with its batch; what stood before comes back.
+
+        Returns:
+            The events; none if nothing of the reader's stands.
+        """
+        with self._writing() as write:
+            own = self._of_reader[reader]
+            if not own:
+                return []
+            last = self._answers[max(own)]
+            batch = [last] if last.batch is None else [
+                event for event in map(self._answers.__getitem__, sorted(own)) if event.batch == last.batch
+            ]
+            return [self._undo(write, reader, event) for event in batch]
+
+    def set_aside(self, reader: str, images: Sequence[str], batch: str | None = None) -> None:
+        """Note that images do not belong to the others of their grid, so that they come singly."""
+        with self._writing() as write:
+            for image in images:
+                write(Event(0, "", reader, "aside", image=image, batch=batch))
+
+    def describe(self, reader: str, name: str, facts: Mapping[str, Any]) -> None:
+        """Say all there is to say of the class with the id ``name``; see :class:`ClassBook`."""
+        with self._writing() as write:
+            write(Event(0, "", reader, "class", label=name, detail=json.dumps(dict(facts))))
+
+    # what stands
+
+    def version(self, chain: Chain) -> int:
+        """The number of the last event of an image, round and seat; 0 if there is none."""
+        with self._lock:
+            return self._versions.get(chain, 0)
+
+    def standing(self, chain: Chain) -> Event | None:
+        """The answer that stands."""
+        with self._lock:
+            return self._standing.get(chain)
+
+    def all_standing(self) -> dict[Chain, Event]:
+        """All answers that stand."""
+        with self._lock:
+            return dict(self._standing)
+
+    def decided(self) -> dict[str, Event]:
+        """Image → the answer that counts: the final one where readers differed, else the first."""
+        standing = self.all_standing()
+        firsts = {chain.image: event for chain, event in standing.items() if chain.round == "first"}
+        return {image: standing.get(Chain(image, "final", ""), event) for image, event in firsts.items()}
+
+    def labels(self) -> dict[str, str]:
+        """Image → id of its class, of the images that have one."""
+        return {image: event.label for image, event in self.decided().items() if event.label is not None}
+
+    def classes(self) -> dict[str, dict[str, Any]]:
+        """Id → what was last said of each class."""
+        with self._lock:
+            return {name: dict(facts) for name, facts in self._classes.items()}
+
+    def aside(self) -> frozenset[str]:
+        """The images that were taken out of a grid."""
+        with self._lock:
+            return frozenset(self._aside)
+
+    def checks(self) -> list[str]:
+        """The images whose label was given in a grid and is to be checked singly, in their order."""
+        with self._lock:
+            return list(self._checks.values())
+
+    def checked(self) -> list[tuple[Event, Event]]:
+        """The answers given in a grid that were checked singly, each with the answer that stands now."""
+        with self._lock:
+            pairs = [(self._before.get(now.number), now) for now in self._standing.values()]
+            told = [(self._answers[before], now) for before, now in pairs if before is not None]
+        return [(before, now) for before, now in told if before.check_up and now.how == "single"]
+
+    def events(self) -> Iterator[Event]:
+        """All events, in their order."""
+        with self._lock:
+            rows = self._connection.execute(SELECT).fetchall()
+        yield from (Event(*row) for row in rows)
+
+    @property
+    def key(self) -> bytes:
+        """A secret of this record, 32 bytes: names that nobody can guess are made with it."""
+        (value,) = self._connection.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()
+        return bytes.fromhex(value)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has happened yet."""
+        return not self._number
+
+    # inside
+
+    @contextmanager
+    def _writing(self) -> Iterator[Callable[[Event], Event]]:
+        """Append events, all of them or none, and on the disk at the end; only then they count."""
+        written: list[Event] = []
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield lambda event: self._write(event, written)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk may have ended it
+                    self._connection.execute("ROLLBACK")
+                raise
+            for event in written:
+                self._apply(event)
+
+    def _write(self, event: Event, written: list[Event]) -> Event:
+        number = self._number + len(written) + 1
+        stands = number if event.kind == "answer" else event.stands
+        event = replace(
+            event, number=number, stands=stands, at=self._clock().isoformat(timespec="milliseconds")
+        )
+        self._connection.execute(INSERT, event.row)
+        written.append(event)
+        return event
+
+    def _answer(
+        self, write: Callable[[Event], Event], reader: str, read: Round, answer: Answer, batch: str | None
+    ) -> Event | Conflict:
+        chain = chain_of(answer.image, read, reader)
+        version = self._versions.get(chain, 0)
+        told = [proposal for proposal in (answer.shown, answer.revealed) if proposal is not None]
+        event = Event(
+            0, "", reader, "answer", *chain, answer.says, answer.label, answer.key or None, answer.how, batch,
+            int(answer.check_up), answer.shown.text if answer.shown else None,
+            answer.revealed.text if answer.revealed else None, told[0].model if told else None,
+            version or None,
+        )
+        if answer.version == version:
+            return write(event)
+        write(replace(event, kind="conflict", detail=json.dumps({"saw": answer.version})))
+        return Conflict(answer.image, version, self._standing.get(chain))
+
+    def _undo(self, write: Callable[[Event], Event], reader: str, undone: Event) -> Event:
+        chain = undone.chain
+        before = self._before.get(undone.number)
+        return write(Event(
+            0, "", reader, "undo", *chain, batch=undone.batch, previous=self._versions[chain], stands=before
+        ))
+
+    def _apply(self, event: Event) -> None:
+        """Let an event count."""
+        self._number = event.number
+        if event.kind == "class":
+            assert event.label is not None
+            self._classes[event.label] = json.loads(event.detail or "{}")
+        elif event.kind == "aside":
+            assert event.image is not None
+            self._aside.add(event.image)
+        elif event.kind in ("answer", "undo"):
+            self._stand(event)
+
+    def _stand(self, event: Event) -> None:
+        chain = event.chain
+        before = self._standing.pop(chain, None)
+        if before is not None:
+            self._of_reader[before.reader].discard(before.number)
+            self._checks.pop(before.number, None)
+        if event.kind == "answer":
+            self._answers[event.number] = event
+            self._before[event.number] = before.number if before else None
+        self._versions[chain] = event.number
+        if event.stands is not None:
+            self._standing[chain] = now = self._answers[event.stands]
+            self._of_reader[now.reader].add(now.number)
+            if now.check_up:
+                self._checks[now.number] = chain.image
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make a connection safe, and an empty database a record.
+
+    Raises:
+        sqlite3.DatabaseError: it is another's database, or of another version.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables and (application, version) != (APPLICATION, VERSION):
+        raise sqlite3.DatabaseError(f"it is no record of version {VERSION}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # an answer is on the disk before it is acknowledged
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if not tables:
+        _make(connection)
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    schema = files("hundredfold.annotate").joinpath("events.sql").read_text(encoding="utf-8")
+    key = secrets.token_hex(KEY_BYTES)
+    connection.executescript(
+        f"BEGIN; {schema} INSERT INTO meta VALUES ('key', '{key}');"  # noqa: S608 - hexadecimal digits of ours
+        f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+    )
