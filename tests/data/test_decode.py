@@ -114,6 +114,29 @@ def test_a_jpeg_of_which_the_rest_is_zeros_is_truncated(tail: bytes) -> None:
     assert reason(whole[: len(whole) // 2] + tail) == "truncated"
 
 
+@pytest.mark.parametrize("kind", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_with_its_end_but_not_its_middle_is_truncated(kind: str, progressive: bool) -> None:
+    image = Image.fromarray(picture(200, 300)).convert(kind)
+    whole = encoded(image, "JPEG", quality=95, progressive=progressive)
+    size = len(whole)
+    decode(whole, kind)
+    assert {reason(whole[: size * part // 10] + whole[-2:]) for part in range(3, 10)} == {"truncated"}
+
+
+def test_a_jpeg_that_ran_out_of_step_is_corrupt() -> None:
+    whole = encoded(picture(200, 300), "JPEG", quality=95)
+    half = len(whole) // 2
+    assert reason(whole[:half] + whole[half : half + 400] + whole[half:]) == "corrupt"
+
+
+@pytest.mark.parametrize("padding", [b"\0\0\0", b"\x5a"])
+def test_a_jpeg_padded_by_its_camera_is_whole(padding: bytes) -> None:
+    whole = encoded(picture(200, 300), "JPEG")
+    padded = decode(whole[:-2] + padding + whole[-2:], "camera.jpg")
+    assert np.array_equal(padded.pixels, decode(whole, "camera.jpg").pixels)
+
+
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib", "rowsperstrip": 4}, {"tile": (16, 16)}])
 def test_a_tiff_cut_anywhere_is_refused(options: dict[str, object]) -> None:
     whole = tiff(picture(), photometric="rgb", **options)
@@ -352,6 +375,17 @@ def test_the_hash_is_of_the_pixels_and_not_of_the_file() -> None:
     turned = Image.Exif()
     turned[0x0112] = 3
     assert sha(plain) != sha(encoded(picture(), "JPEG", exif=turned))
+
+
+@pytest.mark.parametrize("kind", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("times", [1, 2, 3, 4, 9])
+def test_a_jpeg_has_the_pixels_that_pillow_gives(kind: str, times: int) -> None:
+    data = encoded(Image.fromarray(picture(201, 307)).convert(kind), "JPEG", quality=90)
+    expected = Image.open(io.BytesIO(data))
+    size = -(-307 // times), -(-201 // times)
+    expected.draft(None, size)
+    expected = expected.convert("L" if kind == "L" else "RGB")
+    assert np.array_equal(decode(data, kind, target=lambda *_: size).pixels, np.asarray(expected))
 
 
 def test_a_jpeg_is_decoded_at_reduced_scale_only_where_it_stays_large_enough() -> None:

@@ -167,7 +167,8 @@ def _refusing(kind: str) -> Iterator[None]:
 
 def _ends_early(error: Exception) -> bool:
     return isinstance(error, EOFError | IndexError) or any(
-        word in str(error).lower() for word in ("truncated", "failed to read", "ends before", "not enough")
+        word in str(error).lower()
+        for word in ("truncated", "failed to read", "ends before", "not enough", "premature end")
     )
 
 

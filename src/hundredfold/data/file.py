@@ -23,20 +23,29 @@ def stamp(path: str) -> str:
     return f"{state.st_size} {state.st_mtime_ns} {place}"
 
 
-def read(path: str) -> bytes:
+def read(path: str, known: str | None = None) -> bytes:
     """All bytes of a file of at most 1 GB.
 
+    Args:
+        path: of the file.
+        known: its fingerprint when it was listed, if it must be the same still.
+
     Raises:
-        ImageError: ``no_file``, ``unreadable`` or ``too_large``.
+        ImageError: ``no_file``, ``unreadable``, ``too_large`` or ``changed``.
     """
     try:
-        if Path(path).stat().st_size > MAX_BYTES:
-            raise ImageError("too_large", f"the file has over {MAX_BYTES:,} bytes")
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise ImageError("too_large", f"the file has over {MAX_BYTES:,} bytes")
+            content = file.read()
+            state = os.fstat(file.fileno())
     except FileNotFoundError:
         raise ImageError("no_file", "there is no such file") from None
     except OSError as error:
         raise ImageError("unreadable", f"the file cannot be read: {error.strerror}") from None
+    if known is not None and not known.startswith(f"{state.st_size} {state.st_mtime_ns} "):
+        raise ImageError("changed", "the file was changed after the images were listed")
+    return content
 
 
 def frame_of(name: str, path: str) -> int | None:

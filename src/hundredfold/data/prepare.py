@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 
 from hundredfold.data.decode import decode, measure
-from hundredfold.data.file import read, stamp
+from hundredfold.data.file import read
 from hundredfold.data.image import Pixels
 from hundredfold.data.resize import Fit, scaled_size, to_square
 from hundredfold.data.value_range import ValueRange
-from hundredfold.errors import ImageError
 
 __all__ = ["prepare", "size_of"]
 
@@ -44,11 +43,9 @@ def prepare(
     Raises:
         ImageError: as :func:`~hundredfold.data.decode.decode`, and ``no_file``, ``unreadable``, ``changed``.
     """
-    content = read(path)
-    if stamp(path) != known:
-        raise ImageError("changed", "the file was changed after the images were listed")
     decoded = decode(
-        content, path, frame=frame, target=partial(scaled_size, size=size, fit=fit), ct_window=ct_window
+        read(path, known), path, frame=frame, target=partial(scaled_size, size=size, fit=fit),
+        ct_window=ct_window,
     )
     pixels = decoded.pixels.astype(np.float32) if decoded.deep else decoded.pixels
     square = to_square(pixels, size, fit)

@@ -1,21 +1,24 @@
 """JPEG, PNG, BMP and GIF → pixels, whole or not at all.
 
-Pillow decodes them, because it refuses a file that ends early (libjpeg by itself, and so OpenCV,
-fills the missing part with grey). Its plug-ins are called directly, because
-:func:`PIL.Image.open` has limits of its own and only warns at the first of them.
+JPEG is decoded by libjpeg-turbo through simplejpeg, which refuses what libjpeg only warns of: OpenCV fills
+the part that is missing with grey, and so does Pillow where the file has its end but not its middle. The
+others are Pillow's. Its plug-ins are called directly, because :func:`PIL.Image.open` has limits of its own
+and only warns at the first of them.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Callable, Iterator
 
 import imagecodecs
 import numpy as np
+import simplejpeg
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
-from PIL.Image import Image
+from PIL.Image import Exif, Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -32,7 +35,10 @@ ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 JPEG_END = b"\xff\xd9"
 PNG_END = b"IEND\xaeB`\x82"
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-COMMENT, APPLICATION = 0xFE, range(0xE1, 0xEE)  # APP14 stays: it says how the colours are coded
+SCAN, COMMENT, EXIF = 0xDA, 0xFE, 0xE1
+APPLICATION = range(0xE1, 0xEE)  # APP14 stays: it says how the colours are coded
+#: What libjpeg warns of though every pixel is there.
+HARMLESS = ("JFIF revision", "Adobe color transform", "SOS parameters", "thumbnail image size")
 
 
 def open_jpeg(data: bytes) -> Opened:
@@ -46,16 +52,18 @@ def open_jpeg(data: bytes) -> Opened:
     """
     if JPEG_END not in data:
         raise ImageError("truncated", "the JPEG ends before its last marker")
-    image = JpegImageFile(io.BytesIO(data))
-    turn = _orientation(image)
+    segments = [*_jpeg_segments(data)]
+    if not segments[-1][1]:
+        raise ImageError("truncated", "the JPEG ends before its picture")
+    height, width, colours, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+    turn = _jpeg_turn(segments)
 
     def read(target: Target | None) -> Raw:
-        if target is not None:
-            size = target(*_turned(image.size, turn))
-            image.draft(None, _turned(size, turn))
-        return Raw(upright(_pixels(image), turn), identity=_jpeg_identity(data, turn))
+        least = (width, height) if target is None else _turned(target(*_turned((width, height), turn)), turn)
+        pixels = _jpeg_pixels(data, colours, min(width // least[0], height // least[1]))
+        return Raw(upright(pixels, turn), identity=_jpeg_identity(segments, turn))
 
-    return _opened(image, turn, read)
+    return Opened(*_turned((width, height), turn), read)
 
 
 def open_png(data: bytes) -> Opened:
@@ -137,12 +145,63 @@ def _deep_png(data: bytes, channels: int) -> Pixels:
     return pixels
 
 
-def _jpeg_identity(data: bytes, turn: int) -> bytes:
+def _jpeg_pixels(data: bytes, colours: str, times: int) -> Pixels:
+    """The pixels of a JPEG that may be decoded ``times`` smaller: it can be by 2, 4 or 8."""
+    scale = next(scale for scale in (8, 4, 2, 1) if scale <= max(1, times))
+    if colours in ("CMYK", "YCCK"):
+        _strictly(data, "CMYK", 8)
+        image = JpegImageFile(io.BytesIO(data))  # which knows whose ink is counted from white
+        image.draft(None, (image.width // scale, image.height // scale))
+        return _pixels(image)
+    pixels = _strictly(data, "GRAY" if colours == "Gray" else "RGB", scale)
+    return pixels[..., 0] if colours == "Gray" else pixels
+
+
+def _strictly(data: bytes, colours: str, scale: int) -> Pixels:
+    """The pixels [h,w,c] of a JPEG of which nothing is missing, at 1/``scale``."""
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+    size = {"min_height": -(-height // scale), "min_width": -(-width // scale)}
+    try:
+        return simplejpeg.decode_jpeg(data, colours, **size)
+    except ValueError as error:
+        if not _harmless(str(error), data):
+            raise
+        return simplejpeg.decode_jpeg(data, colours, **size, strict=False)
+
+
+def _harmless(warning: str, data: bytes) -> bool:
+    """Whether the pixels are right in spite of what libjpeg warns of.
+
+    Bytes that are left over before the end are mostly the trace of damage further up; some cameras pad
+    there, with one and the same byte.
+    """
+    if padding := re.search(r"(\d+) extraneous bytes before marker 0xd9", warning):
+        end = data.rfind(JPEG_END)
+        return len({*data[end - int(padding[1]) : end]}) == 1
+    return any(words in warning for words in HARMLESS)
+
+
+def _jpeg_turn(segments: list[tuple[int, bytes]]) -> int:
+    """The orientation, 1 where the metadata do not tell of it."""
+    for marker, segment in segments:
+        if marker == EXIF and segment[4:10] == b"Exif\0\0":
+            tags = Exif()
+            try:
+                tags.load(segment[4:])
+                return int(tags.get(ORIENTATION, 1))
+            except Exception:  # noqa: BLE001 - damaged EXIF raises of every kind, and says nothing of the pixels
+                return 1
+    return 1
+
+
+def _jpeg_identity(segments: list[tuple[int, bytes]], turn: int) -> bytes:
     """The bytes of a JPEG less its metadata: the same pixels, whatever the scale of decoding."""
-    return b"".join((b"jpeg", bytes([turn]), *_jpeg_segments(data)))
+    kept = (segment for marker, segment in segments if marker not in APPLICATION and marker != COMMENT)
+    return b"".join((b"jpeg", bytes([turn]), *kept))
 
 
-def _jpeg_segments(data: bytes) -> Iterator[bytes]:
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, bytes) of each segment, and last of the picture, to which all that follows belongs."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -150,9 +209,8 @@ def _jpeg_segments(data: bytes) -> Iterator[bytes]:
             position += 1
             continue
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xDA:  # start of scan: the rest is the picture
+        if marker == SCAN:
             break
-        if marker not in APPLICATION and marker != COMMENT:
-            yield data[position:end]
+        yield marker, data[position:end]
         position = end
-    yield data[position:]
+    yield SCAN, data[position:]
