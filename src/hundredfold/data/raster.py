@@ -162,11 +162,12 @@ def _strictly(data: bytes, colours: str, scale: int) -> Pixels:
     height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     size = {"min_height": -(-height // scale), "min_width": -(-width // scale)}
     try:
-        return simplejpeg.decode_jpeg(data, colours, **size)
+        pixels: Pixels = simplejpeg.decode_jpeg(data, colours, **size)
     except ValueError as error:
         if not _harmless(str(error), data):
             raise
-        return simplejpeg.decode_jpeg(data, colours, **size, strict=False)
+        pixels = simplejpeg.decode_jpeg(data, colours, **size, strict=False)
+    return pixels
 
 
 def _harmless(warning: str, data: bytes) -> bool:
