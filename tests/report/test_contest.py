@@ -79,6 +79,18 @@ def test_a_network_is_said_to_have_no_part_in_the_choice() -> None:
     assert words in told(material_of({**CLEAR, ("initial", "network"): 0.5}, CHOICE))
 
 
+def test_near_copies_are_resampled_together_where_no_groups_are_known() -> None:
+    alone = material_of(CLEAR, CHOICE)
+    first = [f"{i - i % 15 + i % 3:03d}" for i in range(IMAGES)]  # five copies each, of one class
+    copies = replace(alone, images=alone.images.assign(cluster=first))
+    apart, together = contest(alone, AT), contest(copies, AT)
+    assert (together["difference"] == apart["difference"]).all()
+    width = [table["high"] - table["low"] for table in (apart, together)]
+    assert ((width[1] - width[0]).abs() > 1e-9).all()
+    assert copies.test_pieces.nunique() == IMAGES / 5
+    assert alone.test_pieces.is_unique
+
+
 def test_a_choice_that_is_behind_on_the_test_images_is_told_so() -> None:
     wrong = {**CHOICE, "classifier": "svm"}
     words = told(material_of(CLEAR, wrong))

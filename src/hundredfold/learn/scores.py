@@ -29,9 +29,9 @@ class Said(NamedTuple):
 def score_table(trial: Trial, said: Mapping[Cell, Said]) -> pd.DataFrame:
     """One row an answer: who said it, of which image, and its score for every class.
 
-    The columns are encoder, classifier, n_per_class, repeat, id, group, label, predicted, and a
+    The columns are encoder, classifier, n_per_class, repeat, id, group, piece, label, predicted, and a
     ``score:CLASS`` for each class. ``group`` is a number that tells patients or slides apart, -1 where
-    none is known.
+    none is known; ``piece`` one that images of a group share, and near-copies.
 
     A score is the classifier's own, the higher the likelier: a probability, a share of votes or a decision
     value. It is 0 throughout for a class without training images. For 20,000 test images, 21 classes, 5
@@ -54,6 +54,7 @@ def score_table(trial: Trial, said: Mapping[Cell, Said]) -> pd.DataFrame:
         "repeat": np.repeat(np.array([name[3] for name in names], dtype=np.int32), each),
         "id": pd.Categorical.from_codes(np.tile(np.arange(each), count), ids),
         "group": np.tile(pd.factorize(trial.test.frame["group"])[0].astype(np.int32), count),
+        "piece": np.tile(trial.test_groups.astype(np.int32), count),
         "label": pd.Categorical.from_codes(np.tile(trial.test_codes, count), classes),
         "predicted": pd.Categorical.from_codes(predicted, classes),
         **{f"{SCORE}{name}": scores[:, number] for number, name in enumerate(trial.classes)},

@@ -43,9 +43,10 @@ def contest(material: Material, at: Headline | None) -> pd.DataFrame | None:
     pairs = against((mine.encoder, mine.classifier), methods)
     if not pairs:
         return None
-    groups = material.images.frame.set_index("id")["group"]
     draws = material.state.get("compare", {}).get("draws")
-    return compare(material.predictions, groups, pairs, n_per_class=mine.n_per_class, draws=draws)
+    return compare(
+        material.predictions, material.test_pieces, pairs, n_per_class=mine.n_per_class, draws=draws
+    )
 
 
 def best_sentences(material: Material, table: pd.DataFrame) -> list[str]:

@@ -127,9 +127,10 @@ def _paired(material: Material, at: Headline, other: Point) -> tuple[float, floa
     if material.predictions is None or material.images is None or other.band != "interval":
         return float("nan"), float("nan")
     pairs = [((at.encoder, at.classifier), (other.encoder, at.classifier))]
-    groups = material.images.frame.set_index("id")["group"]
     draws = material.state.get("compare", {}).get("draws")
-    table = compare(material.predictions, groups, pairs, n_per_class=at.n_per_class, draws=draws)
+    table = compare(
+        material.predictions, material.test_pieces, pairs, n_per_class=at.n_per_class, draws=draws
+    )
     return float(table["low"].iloc[0]), float(table["high"].iloc[0])
 
 

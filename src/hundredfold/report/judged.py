@@ -19,7 +19,6 @@ from hundredfold.metrics import (
     Patients,
     Resamples,
     Tradeoff,
-    group_codes,
     interval_width,
     measure,
     operating_points,
@@ -51,6 +50,7 @@ class Judged:
         predicted: ``[r, n]`` class numbers.
         scores: ``[r, n, c]``.
         patient: ``[n]`` group numbers, -1 where none is known.
+        piece: ``[n]`` numbers of what is resampled together: groups, and near-copies where none is known.
         thresholds: ``[r, c]`` from which score on an image is called the class; NaN where none could be
             chosen; ``None`` if none were asked for.
         aim: what they were to reach ("sensitivity" or "specificity"), and how much of it.
@@ -63,17 +63,17 @@ class Judged:
     predicted: NDArray[np.int64]
     scores: NDArray[np.float32]
     patient: NDArray[np.int64]
+    piece: NDArray[np.int64]
     thresholds: Floats | None
     aim: tuple[str, float] | None
     prevalence: Floats
     bootstrapped: bool = True
 
     def resamples(self, count: int = RESAMPLES, *, times: int = 1) -> Resamples | None:
-        """Resamples of the test groups and the repeats; an image without a group is its own."""
+        """Resamples of the test groups and the repeats; an image without a group or copies is its own."""
         if not self.bootstrapped:
             return None
-        groups = group_codes([None if number < 0 else number for number in self.patient], len(self.patient))
-        return Resamples.draw(groups, len(self.predicted), count, seed=0, times=times)
+        return Resamples.draw(self.piece, len(self.predicted), count, seed=0, times=times)
 
 
 def judged(material: Material, at: Headline) -> Judged | None:
@@ -96,7 +96,8 @@ def judged(material: Material, at: Headline) -> Judged | None:
     return Judged(
         classes, truth, predicted.reshape(repeats, -1),
         rows[[f"{SCORE}{name}" for name in classes]].to_numpy(np.float32).reshape(repeats, -1, len(classes)),
-        first["group"].to_numpy(np.int64), *_thresholds(material.thresholds, at, classes),
+        first["group"].to_numpy(np.int64), first["piece"].to_numpy(np.int64),
+        *_thresholds(material.thresholds, at, classes),
         prevalences(np.bincount(truth, minlength=len(classes)), classes, material.prevalence),
         bootstrapped=material.settings.get("curve", {}).get("bootstrap") != 0,
     )

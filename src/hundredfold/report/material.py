@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 import yaml
 
 from hundredfold.data.labels import LabelSet
+from hundredfold.data.splits import pieces_of
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
@@ -60,6 +62,12 @@ class Material:
     strata: pd.DataFrame | None = None
     prevalence: Mapping[str, float] = field(default_factory=dict)
     near_copies: pd.DataFrame | None = None
+
+    @cached_property
+    def test_pieces(self) -> pd.Series:
+        """Id of a test image → the number of its piece: its group, or its near-copies; else it is its own."""
+        test = ImageTable.of({"id": []}) if self.images is None else self.images.test
+        return pd.Series(pieces_of(test), index=test.ids)
 
     @property
     def evaluation(self) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from hundredfold.learn.compare import resampled_curve
 from hundredfold.learn.forecast import Forecast, Refusal, forecast
 from hundredfold.learn.reads import expected_reads, reads_of_class
-from hundredfold.metrics import MIN_GROUPS, group_codes
+from hundredfold.metrics import MIN_GROUPS
 from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline
 from hundredfold.report.words import shown
@@ -30,11 +30,10 @@ def outlook(material: Material, at: Headline) -> Forecast | Refusal | None:
         return None
     if at.classifier == "knn":
         return Refusal(KNN)
-    groups = material.images.frame.set_index("id")["group"]
-    tested = group_codes(material.images.test.frame["group"].tolist(), len(material.images.test))
-    if (count := len(np.unique(tested))) < MIN_GROUPS:
+    pieces = material.test_pieces
+    if (count := pieces.nunique()) < MIN_GROUPS:
         return Refusal(f"the test images are of {count} groups, and fewer than {MIN_GROUPS} give no interval")
-    budgets, values, samples = resampled_curve(material.predictions, groups, (at.encoder, at.classifier))
+    budgets, values, samples = resampled_curve(material.predictions, pieces, (at.encoder, at.classifier))
     over_all = material.curve[material.curve["metric"] == "balanced_accuracy"]
     capped = over_all.groupby("n_per_class")["capped"].any().reindex(budgets, fill_value=True)
     return forecast(budgets, samples, values, capped=capped.to_numpy(), labels=MORE)
