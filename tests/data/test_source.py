@@ -187,12 +187,6 @@ def test_a_folder_without_images_says_what_is_in_it(tmp_path: Path) -> None:
         find_images(tmp_path)
 
 
-def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
-    (tmp_path / "images.zip").touch()
-    with pytest.raises(InputError, match="unpack archives first"):
-        find_images(tmp_path / "images.zip")
-
-
 def test_a_table_without_the_column_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("file\na.png\n")
     with pytest.raises(TableError, match="expected the column image; found 'file'"):

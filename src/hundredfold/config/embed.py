@@ -27,7 +27,7 @@ class EmbedSettings(EmbedChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Path = Field(description="A folder or table of images, or a run directory that was scanned.")
+    images: Path = Field(description="A folder, archive or table of images, or a scanned run directory.")
     encoder: str = Field(
         description="A run, an encoder folder, timm:NAME, hf:NAME, thumbnail, or several joined by '+'."
     )

@@ -42,7 +42,7 @@ class PredictSettings(ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Path = Field(description="A folder of images, or a CSV or Parquet table that lists them.")
+    images: Path = Field(description="A folder or archive of images, or a table that lists them.")
     predictor: Path = Field(description="The predictor folder, or a run directory that holds one.")
     out: Path = Field(description="The CSV file to write.")
     embed_batch: int = Field(64, ge=1, description="Images encoded at once.")

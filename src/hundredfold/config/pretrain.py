@@ -227,7 +227,7 @@ class PretrainSettings(PretrainChoices, PixelChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Path = Field(description="A folder or table of images, or a run directory that was scanned.")
+    images: Path = Field(description="A folder, archive or table of images, or a scanned run directory.")
     labels: Path | None = Field(
         None, description="Labels, used only to hold out the test images and to watch the kNN."
     )

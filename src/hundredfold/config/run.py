@@ -43,7 +43,7 @@ class RunSettings(
     positional: ClassVar[tuple[str, ...]] = ("images",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
-    images: Path = Field(description="A folder of images, or a CSV or Parquet table that lists them.")
+    images: Path = Field(description="A folder or archive of images, or a table that lists them.")
     labels: Path = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
 
 

@@ -98,7 +98,7 @@ class ScanSettings(ScanChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Path = Field(description="A folder of images, or a CSV or Parquet table that lists them.")
+    images: Path = Field(description="A folder or archive of images, or a table that lists them.")
     labels: Path | None = Field(
         None, description="CSV or Parquet with the columns image,label[,group][,split][,site]."
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hundredfold.data.image import MAX_BYTES
+from hundredfold.data.part import Part, read_part
 from hundredfold.errors import ImageError
 
-__all__ = ["frame_of", "looks_like_dicom", "read", "stamp"]
+__all__ = ["content", "frame_of", "looks_like_dicom", "read", "stamp"]
 
 
 def stamp(path: str) -> str:
@@ -46,6 +49,51 @@ def read(path: str, known: str | None = None) -> bytes:
     if known is not None and not known.startswith(f"{state.st_size} {state.st_mtime_ns} "):
         raise ImageError("changed", "the file was changed after the images were listed")
     return content
+
+
+def content(
+    path: str, *, known: str | None = None, part: Sequence[Any] | None = None, once: bool = False
+) -> bytes:
+    """All bytes of an image's file, if they are those that were listed.
+
+    Args:
+        path: of the file, or of the one that it is a part of.
+        known: the fingerprint of that file when the images were listed; ``None`` leaves it unchecked.
+        part: which part of it, as :class:`~hundredfold.data.part.Part` has it; a check sum of its own tells
+            more than the fingerprint of a whole archive.
+        once: the file was fetched for this one reading: it is deleted.
+
+    Raises:
+        ImageError: as :func:`read`; of a part as :func:`~hundredfold.data.part.read_part`.
+    """
+    try:
+        known = None if once else known
+        return read(path, known) if part is None else _part(path, part, known)
+    finally:
+        if once:
+            Path(path).unlink(missing_ok=True)
+
+
+def _part(path: str, part: Sequence[Any], known: str | None) -> bytes:
+    which = Part(*part)
+    try:
+        data = read_part(path, which)
+    except FileNotFoundError:
+        raise ImageError("no_file", "the archive is gone") from None
+    except OSError as error:
+        raise ImageError("unreadable", f"the archive cannot be read: {error.strerror}") from None
+    except ImageError as error:
+        if error.reason in ("corrupt", "truncated"):
+            _check_unchanged(path, known)
+        raise
+    if which.crc is None:
+        _check_unchanged(path, known)
+    return data
+
+
+def _check_unchanged(path: str, known: str | None) -> None:
+    if known is not None and stamp(path) != known:
+        raise ImageError("changed", "the archive was changed after the images were listed")
 
 
 def frame_of(name: str, path: str) -> int | None:

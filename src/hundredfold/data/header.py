@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +17,39 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from hundredfold.data.dicom import DEFLATED, MAX_FRAMES, check_inflated
-from hundredfold.data.file import read
+from hundredfold.data.file import content, looks_like_dicom
 
 __all__ = ["group_of", "header"]
 
 IDS = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
 TAGS = ("NumberOfFrames", "PatientName", *IDS)
+OPTIONS: Mapping[str, Any] = {"stop_before_pixels": True, "specific_tags": list(TAGS), "force": True}
 #: Letters or digits that a file's name must share with the patient's to be told of.
 TELLING = 4
 
 
-def header(path: str, *, name: str, group_by: str, key: str) -> tuple[dict[str, Any], None]:
+def header(
+    path: str, *, name: str, group_by: str, key: str, part: Sequence[Any] | None = None,
+    known: str | None = None, once: bool = False,
+) -> tuple[dict[str, Any], None]:
     """What a DICOM file says before its pixels.
 
     Args:
-        path: of the file.
+        path: of the file, or of the one that it is a part of.
         name: what of its path is kept by a run.
         group_by: ``patient``, ``study`` or ``none``.
         key: what the numbers of patients and studies are hashed with, as hexadecimal digits.
+        part: which part of the file; this and the rest as for :func:`~hundredfold.data.file.content`.
+        known: fingerprint of the file at ``path``; whoever reads the pixels checks it.
+        once: whether it is deleted.
 
     Returns:
         ``frames``; ``group``, which may be ``None``; ``named``, whether ``name`` holds the patient's name or
         number. A damaged file has one frame and no group: its decoder will say what is wrong with it.
     """
     try:
-        found = _read(path)
+        whole = part is None and not once
+        found = _read(path) if whole else _parsed(content(path, known=known, part=part, once=once))
         frames = max(1, int(found.get("NumberOfFrames") or 1))
         facts = {
             "frames": frames if frames <= MAX_FRAMES else 1,
@@ -77,14 +86,17 @@ def group_of(patient: str, issuer: str, study: str, *, group_by: str, key: bytes
 
 
 def _read(path: str) -> Dataset:
-    options: dict[str, Any] = {"stop_before_pixels": True, "specific_tags": list(TAGS), "force": True}
     with Path(path).open("rb") as file:
         deflated = DEFLATED in file.read(2048)
-    if not deflated:
-        return dcmread(path, **options)
-    content = read(path)
-    check_inflated(content)
-    return dcmread(io.BytesIO(content), **options)
+    return _parsed(content(path)) if deflated else dcmread(path, **OPTIONS)
+
+
+def _parsed(data: bytes) -> Dataset:
+    if not looks_like_dicom(data):
+        return Dataset()
+    if DEFLATED in data[:2048]:
+        check_inflated(data)
+    return dcmread(io.BytesIO(data), **OPTIONS)
 
 
 def _text(found: Dataset, keyword: str) -> str:

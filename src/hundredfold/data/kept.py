@@ -18,6 +18,10 @@ __all__ = ["KNOWN", "Kept", "Waiting"]
 KNOWN = ("id", "stamp", "width", "height", "sha256", "problem", "note")
 
 
+#: Problems of the moment and not of the file: it is tried again, though its fingerprint is the same.
+PASSING = ("changed", "no_file", "unreadable")
+
+
 class Waiting(NamedTuple):
     """An image that is to be in the store."""
 
@@ -74,7 +78,8 @@ class Kept:
         last = self.records.drop_duplicates("id", keep="last")
         rejected = dict(zip(last["id"], last["problem"].notna(), strict=True))
         stamps = dict(zip(last["id"], last["stamp"], strict=True))
-        todo = [image for image in waiting if stamps.get(image.name) != image.stamp]
+        once = set() if self.facts.get("pool") else set(last.loc[last["problem"].isin(PASSING), "id"])
+        todo = [image for image in waiting if stamps.get(image.name) != image.stamp or image.name in once]
         if changed := [image.name for image in todo if rejected.get(image.name) is False]:
             raise self.other(f": {len(changed):,} changed since, {changed[0]} among them")
         if todo and self.facts.get("pool") is not None:

@@ -7,7 +7,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,12 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hundredfold.data.file import frame_of, stamp
+from hundredfold.data.file import frame_of
 from hundredfold.data.journal import HEADER_BYTES, Journal
 from hundredfold.data.kept import KNOWN, Kept, Waiting
 from hundredfold.data.resize import Fit
 from hundredfold.data.sandbox import answers
 from hundredfold.data.store import PixelStore
+from hundredfold.data.supply import LOCAL, Supply
 from hundredfold.data.table import ImageTable
 from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.errors import ImageError, InputError
@@ -45,7 +47,7 @@ Pool: TypeAlias = Callable[[ImageTable], NDArray[np.bool_]]
 def fill(
     table: ImageTable, folder: Path, *, size: int | None, fit: Fit, value_range: ValueRange | None = None,
     window: CtWindow | None = None, pool: Pool | None = None,
-    tell: Callable[[int, int], None] | None = None,
+    tell: Callable[[int, int], None] | None = None, supply: Supply = LOCAL,
 ) -> tuple[ImageTable, PixelStore]:
     """Decode every image of ``table`` once, check it, and keep it as a square of ``size`` px.
 
@@ -66,6 +68,7 @@ def fill(
         window: centre and width in Hounsfield units through which all images, CT, are shown.
         pool: called once with the filled table; by default the images that are not on the test side.
         tell: called with how many images were decoded, and how many needed no decoding.
+        supply: where the bytes of the images come from.
 
     Returns:
         the table with ``width``, ``height``, ``sha256``, ``problem`` and ``note``, and the store.
@@ -76,13 +79,13 @@ def fill(
         InputError: the disk is too small.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    head, waiting = _head(size, fit, value_range, window), _waiting(table)
+    head, waiting = _head(size, fit, value_range, window), _waiting(table, supply)
     with alone(folder / ".fill.lock", "the pixel store"):  # another run may share it
         kept = Kept.found(folder, head)
         todo = kept.lacking(waiting)
         pool, decoded = pool or _training_side, 0
         if begun := bool(todo or not kept.facts):
-            decoded = _Filling(table, todo, kept, head, value_range).add(pool)
+            decoded = _Filling(table, todo, kept, head, value_range, supply).add(pool)
             kept = Kept.found(folder, head)
         filled = _filled(table, kept, waiting)
     if not begun and kept.facts["pool"] not in (None, _pool_hash(filled, pool(filled))):
@@ -101,6 +104,7 @@ class _Filling:
     kept: Kept
     head: dict[str, Any]
     value_range: ValueRange | None
+    supply: Supply
 
     def add(self, pool: Pool) -> int:
         """Decode the images and add them to the store; gives how many were decoded now."""
@@ -127,7 +131,7 @@ class _Filling:
         All images of the table count, not only those to be added: one more may differ from the many.
         """
         stored, asked = self.kept.facts.get("size"), self.head["size"]
-        size = int(asked or _own_size(_waiting(self.table)))
+        size = int(asked or _own_size(_waiting(self.table, self.supply), self.supply))
         if stored is None:
             return size
         if abs(size - stored) > SIZE_TOLERANCE * stored:
@@ -144,12 +148,13 @@ class _Filling:
             "ct_window": self.head.get("window"),
         }
 
-        def task(image: Waiting) -> dict[str, Any]:
-            return {**settings, **_place(image), "known": image.stamp}
-
         done = len(journal.records)
-        with bar("Decoding", len(self.todo), start=done) as progress:
-            for answer in answers(self.todo[done:], task):
+        todo = self.todo[done:]
+        with (
+            _asking(todo, self.supply, settings) as task,
+            bar("Decoding", len(self.todo), start=done) as progress,
+        ):
+            for answer in answers(range(len(todo)), task):
                 if isinstance(answer, ImageError):
                     journal.reject(answer.reason, answer.sentence)
                 else:
@@ -165,7 +170,7 @@ class _Filling:
         count = int(records["problem"].isna().sum())
         shape, value_range, pooled = (count, size, size, 3), self.value_range, None
         if deep := journal.deep_images():
-            filled = _filled(self.table, Kept(folder, {}, records), _waiting(self.table))
+            filled = _filled(self.table, Kept(folder, {}, records), _waiting(self.table, self.supply))
             chosen = pool(filled)
             pooled = _pool_hash(filled, chosen)
             inside = [pixels for record, _, pixels in deep if chosen[self.todo[record].place]]
@@ -195,29 +200,36 @@ def _joined(kept: Kept, todo: list[Waiting], journal: Journal) -> pd.DataFrame:
     return both.astype({**texts, **dict.fromkeys(sides, "Int32")})
 
 
-def _own_size(images: list[Waiting]) -> int:
-    def task(image: Waiting) -> dict[str, Any]:
-        return {"do": "size_of", **_place(image)}
-
-    every = max(1, len(images) // MEASURED)
-    told = answers(images[::every], task)
+def _own_size(images: list[Waiting], supply: Supply) -> int:
+    some = images[:: max(1, len(images) // MEASURED)]
+    with _asking(some, supply, {"do": "size_of"}) as task:
+        told = [*answers(range(len(some)), task)]
     sides = [max(found[0].values()) for found in told if not isinstance(found, ImageError)]
     if not sides:
         return LARGEST_OWN_SIZE
     return int(np.clip(np.percentile(sides, 90), SMALLEST_SIZE, LARGEST_OWN_SIZE))
 
 
-def _place(image: Waiting) -> dict[str, Any]:
-    return {"path": str(Path(image.path).absolute()), "frame": frame_of(image.name, image.path)}
+@contextmanager
+def _asking(
+    images: list[Waiting], supply: Supply, what: dict[str, Any]
+) -> Iterator[Callable[[int], dict[str, Any]]]:
+    """What a decoder is asked about each image."""
+    def task(place: int) -> dict[str, Any]:
+        image = images[place]
+        return {**what, "known": image.stamp, "frame": frame_of(image.name, image.path), **ready(place)}
+
+    with supply.ready([image.path for image in images]) as ready:
+        yield task
 
 
-def _waiting(table: ImageTable) -> list[Waiting]:
+def _waiting(table: ImageTable, supply: Supply) -> list[Waiting]:
     """The images without a problem, with the fingerprints of their files."""
     frame = table.frame
     places = np.flatnonzero(frame["problem"].isna())
     names, paths = frame["id"].iloc[places].astype(str), frame["path"].iloc[places].astype(str)
     return [
-        Waiting(int(place), name, path, stamp(path))
+        Waiting(int(place), name, path, supply.stamp(path))
         for place, name, path in zip(places, names, paths, strict=True)
     ]
 

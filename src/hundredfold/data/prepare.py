@@ -6,6 +6,7 @@ and loads no more than it needs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,9 @@ import cv2
 import numpy as np
 
 from hundredfold.data.decode import decode, measure
-from hundredfold.data.file import read
+from hundredfold.data.file import content
 from hundredfold.data.image import Pixels
+from hundredfold.data.part import Part
 from hundredfold.data.resize import Fit, scaled_size, to_square
 from hundredfold.data.value_range import ValueRange
 
@@ -22,19 +24,23 @@ __all__ = ["prepare", "size_of"]
 
 
 def prepare(
-    path: str, *, frame: int | None, known: str, size: int, fit: Fit, value_range: tuple[float, float] | None,
-    ct_window: tuple[float, float] | None = None,
+    path: str, *, frame: int | None, size: int, fit: Fit, value_range: tuple[float, float] | None,
+    ct_window: tuple[float, float] | None = None, known: str | None = None, part: Sequence[Any] | None = None,
+    once: bool = False,
 ) -> tuple[dict[str, Any], Pixels]:
     """Read, decode and resize one image.
 
     Args:
-        path: of the file.
+        path: of the file, or of the one that it is a part of.
         frame: which frame of a multi-frame DICOM.
-        known: its fingerprint when the images were listed.
         size: side of the square in px.
         fit: ``pad``, ``crop`` or ``squash``.
         value_range: black and white of deep images; ``None`` leaves them as they are.
         ct_window: centre and width in Hounsfield units through which CT is shown.
+        known: fingerprint of the file at ``path``; this and the rest as for
+            :func:`~hundredfold.data.file.content`.
+        part: which part of that file.
+        once: whether it is deleted.
 
     Returns:
         What the table keeps of it (width, height, sha256, note), and its square ``uint8`` [s,s,3], or
@@ -44,8 +50,8 @@ def prepare(
         ImageError: as :func:`~hundredfold.data.decode.decode`, and ``no_file``, ``unreadable``, ``changed``.
     """
     decoded = decode(
-        read(path, known), path, frame=frame, target=partial(scaled_size, size=size, fit=fit),
-        ct_window=ct_window,
+        content(path, known=known, part=part, once=once), _name(path, part), frame=frame,
+        target=partial(scaled_size, size=size, fit=fit), ct_window=ct_window,
     )
     pixels = decoded.pixels.astype(np.float32) if decoded.deep else decoded.pixels
     square = to_square(pixels, size, fit)
@@ -57,11 +63,19 @@ def prepare(
     return {fact: getattr(decoded, fact) for fact in facts}, square
 
 
-def size_of(path: str, *, frame: int | None) -> tuple[dict[str, Any], None]:
+def size_of(
+    path: str, *, frame: int | None, known: str | None = None, part: Sequence[Any] | None = None,
+    once: bool = False,
+) -> tuple[dict[str, Any], None]:
     """The upright ``width`` and ``height`` in px that the header states.
 
     Raises:
         ImageError: as :func:`prepare`, as far as the header tells.
     """
-    width, height = measure(read(path), path, frame=frame)
+    data = content(path, known=known, part=part, once=once)
+    width, height = measure(data, _name(path, part), frame=frame)
     return {"width": width, "height": height}, None
+
+
+def _name(path: str, part: Sequence[Any] | None) -> str:
+    return path if part is None else Part(*part).name

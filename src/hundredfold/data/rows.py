@@ -14,6 +14,8 @@ from typing import Literal
 import pandas as pd
 from pyarrow import parquet
 
+from hundredfold.data.archive import Archive, Origin, archive_in
+from hundredfold.data.sidecars import rows_beside
 from hundredfold.errors import InputError, TableError
 from hundredfold.files import atomic_write
 
@@ -52,10 +54,11 @@ def read_rows(path: Path, *, required: Sequence[str], optional: Sequence[str] = 
 
     A CSV may start with a byte-order mark, be separated by comma, semicolon or tab, end its lines
     in either way and quote line ends. Names of columns are matched without regard to case. Words
-    like ``NA`` stay words, for they may be names of classes or files.
+    like ``NA`` stay words, for they may be names of classes or files. Of an archive it is the labels
+    beside its images (:mod:`hundredfold.data.sidecars`).
 
     Args:
-        path: a CSV or Parquet file.
+        path: a CSV or Parquet file, or an archive.
         required: columns that must be there.
         optional: columns that are read where they are.
 
@@ -66,11 +69,7 @@ def read_rows(path: Path, *, required: Sequence[str], optional: Sequence[str] = 
         InputError: no such file.
         TableError: it cannot be read as a table, has no rows, or lacks a required column.
     """
-    if existing(path, "a CSV or Parquet table").is_dir():
-        raise TableError(
-            "expected a CSV or Parquet table, found a folder", where=path, remedy="Name the file."
-        )
-    frame = _read_parquet(path) if path.suffix.lower() in PARQUET else _read_csv(path)
+    frame = _read(path)
     frame.columns = [str(name).strip().lower() for name in frame.columns]
     _check_columns(frame, required, optional, path)
     if frame.empty:
@@ -94,6 +93,16 @@ def write_rows(path: Path, frame: pd.DataFrame) -> None:
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     with atomic_write(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n", quoting=quoting)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if packed := archive_in(path):
+        return rows_beside(Archive(Origin.of(packed[0])), packed[1], path)
+    if existing(path, "a CSV or Parquet table").is_dir():
+        raise TableError(
+            "expected a CSV or Parquet table, found a folder", where=path, remedy="Name the file."
+        )
+    return _read_parquet(path) if path.suffix.lower() in PARQUET else _read_csv(path)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

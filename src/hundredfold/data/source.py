@@ -1,10 +1,10 @@
-"""A folder, CSV or Parquet table → the images in it."""
+"""A folder, an archive, a CSV or Parquet table → the images in it."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,32 +12,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hundredfold.data.archive import Archive, Origin, archive_in
+from hundredfold.data.candidates import ARCHIVES, HELPER_NAMES, candidates, kind_of_name, suffix_of
 from hundredfold.data.file import looks_like_dicom
 from hundredfold.data.labels import LABEL_COLUMNS, LabelSet
 from hundredfold.data.naming import Naming
 from hundredfold.data.rows import TABLE_SUFFIXES, existing, read_rows
 from hundredfold.data.sandbox import answers
+from hundredfold.data.supply import LOCAL, Supply
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import ImageError, InputError, TableError
 
 __all__ = ["Found", "find", "find_images"]
 
-#: Suffixes of files that are never images; everything else is judged by its content.
-HELPERS = frozenset(
-    f".{suffix}"
-    for kind in (
-        "csv tsv txt md rst json jsonl yaml yml toml ini cfg xml html htm tex bib log url lnk sha256 md5",
-        "pdf doc docx xls xlsx ods ppt pptx rtf db sqlite parquet pq feather npy npz mat h5 hdf5 pkl",
-        "pt pth ckpt onnx safetensors py ipynb r m sh bat exe dll js css zip gz tar tgz bz2 xz 7z rar",
-        "mp4 avi mov mkv mpg mp3 wav",
-    )
-    for suffix in kind.split()
-)
-HELPER_NAMES = frozenset(
-    {"thumbs.db", "desktop.ini", "dicomdir", "license", "readme", "makefile", "__macosx"}
-)
 NEVER_DICOM = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
 NO_GROUPS = Naming()
+#: What is expected of a user.
+IMAGES = "a folder of images, a zip or tar archive, or a CSV or Parquet table that lists them"
 NO_HEADER: Mapping[str, Any] = {"frames": 1, "group": None, "named": False}
 
 
@@ -50,12 +41,14 @@ class Found:
         ignored: kind of file → how many were passed over.
         named: how many files hold their patient's name or number in their own name.
         grouped: how many files told of their patient or study.
+        supply: where the bytes of the images come from.
     """
 
     table: ImageTable
     ignored: Mapping[str, int] = field(default_factory=dict)
     named: int = 0
     grouped: int = 0
+    supply: Supply = LOCAL
 
 
 def find_images(source: Path) -> ImageTable:
@@ -64,33 +57,41 @@ def find_images(source: Path) -> ImageTable:
 
 
 def find(source: Path, naming: Naming = NO_GROUPS) -> Found:
-    """List the images of a folder or a table, sorted by id, without decoding them.
+    """List the images of a folder, an archive or a table, sorted by id, without decoding them.
 
     A folder is searched with all its sub-folders. Passed over: hidden files, files that are no
     images by their suffix (tables, texts, archives …), links to folders, links that leave the
-    folder, and run directories. A table (CSV or Parquet) has the column ``image``, a path relative
-    to the table's folder, and may have ``label``, ``group``, ``site``, ``split``, and ``path``, where the
-    file lies if ``image`` is only its name; an image that it lists but that is not there gets the
-    problem ``no_file``. Each frame of a multi-frame DICOM file is an image of its own, ``path#n``. The
-    group of a DICOM file is its patient or study, hashed, and where that is not asked for or known, the
-    group of frames is their file.
+    folder, and run directories. A zip or tar archive is the folder that was packed, read in place;
+    ``images.zip/cells`` is the folder ``cells`` in it. A table (CSV or Parquet) has the column ``image``, a
+    path relative to the table's folder, and may have ``label``, ``group``, ``site``, ``split``, and
+    ``path``, where the file lies if ``image`` is only its name; an image that it lists but that is not
+    there gets the problem ``no_file``. Each frame of a multi-frame DICOM file is an image of its own,
+    ``path#n``. The group of a DICOM file is its patient or study, hashed, and where that is not asked for
+    or known, the group of frames is their file.
 
     Args:
-        source: the folder or the table.
+        source: the folder, the archive or the table.
         naming: whether DICOM files tell who is whose, and what their numbers are hashed with.
 
     Raises:
-        InputError: there is no such path, it is neither a folder nor a table, or it has no images.
+        InputError: there is no such path, it is none of these, a damaged archive, or it has no images.
         TableError: the table cannot be read, or gives one image two paths.
     """
-    if existing(source, "a folder of images, or a table that lists them").is_dir():
+    if source.is_dir():
         found = _in_folder(source, naming)
+    elif packed := archive_in(source):
+        found = _in_archive(Archive(Origin.of(packed[0])), packed[1], naming)
+    elif existing(source, IMAGES).suffix.lower() in ARCHIVES:
+        raise InputError(
+            "expected an archive, found bytes that are none", where=source,
+            remedy="Copy or download it again, or pack the images as .zip or .tar.",
+        )
     elif source.suffix.lower() in TABLE_SUFFIXES:
         found = _in_table(source, naming)
     else:
         raise InputError(
-            "expected a folder of images or a CSV or Parquet table that lists them, found another file",
-            where=source, remedy="Give the folder; unpack archives first.",
+            f"expected {IMAGES}, found another file", where=source,
+            remedy="Give the folder that the images are in.",
         )
     if not len(found.table):
         ignored = ", ".join(f"{count:,} {kind}" for kind, count in found.ignored.items())
@@ -115,6 +116,32 @@ def _in_folder(folder: Path, naming: Naming) -> Found:
         "note": [None if fine else "the file's name is not UTF-8; rename it" for fine in good],
     }
     return replace(_with_frames(pd.DataFrame(columns), naming), ignored=dict(ignored))
+
+
+def _in_archive(archive: Archive, inside: str, naming: Naming) -> Found:
+    members, top = archive.members, f"{inside}/" if inside else ""
+    ignored = Counter(members.ignored)
+    names = sorted(name[len(top) :] for name in members.named if name.startswith(top))
+    if inside and not names:
+        raise InputError(
+            f"the archive has no folder {inside!r}", where=archive.origin.name,
+            remedy=f"Its images lie in {_folders(members.named)}.",
+        )
+    names = candidates(names, ignored)
+    listed = [members.named[top + name] for name in names]
+    columns = {
+        "id": names,
+        "path": [archive.named(top + name) for name in names],
+        "problem": [member.problem for member in listed],
+        "note": [member.note for member in listed],
+    }
+    return replace(_with_frames(pd.DataFrame(columns), naming, archive), ignored=dict(ignored))
+
+
+def _folders(names: Iterable[str]) -> str:
+    """The folders at the top of an archive, in words."""
+    tops = sorted({name.partition("/")[0] for name in names if "/" in name})
+    return ", ".join(map(repr, tops[:5])) or "no folder"
 
 
 def _walk(root: str, ignored: Counter[str]) -> Iterator[str]:
@@ -145,11 +172,9 @@ def _walk(root: str, ignored: Counter[str]) -> Iterator[str]:
 
 def _kind(entry: os.DirEntry[str], root: str) -> str:
     """``folder``, ``image``, or why the entry is passed over."""
-    kind = "other files" if _suffix(entry.name) in HELPERS else "image"
-    if entry.name.startswith("."):
-        kind = "hidden files"
-    elif entry.name.lower() in HELPER_NAMES:
-        kind = "other files"
+    kind = kind_of_name(entry.name)
+    if kind == "hidden files" or entry.name.lower() in HELPER_NAMES:
+        pass
     elif entry.is_symlink():
         target = os.path.realpath(entry.path)
         if not target.startswith(root.rstrip("/\\") + os.sep):
@@ -161,11 +186,6 @@ def _kind(entry: os.DirEntry[str], root: str) -> str:
     elif not entry.is_file(follow_symlinks=False):
         kind = "devices and pipes"
     return kind
-
-
-def _suffix(name: str) -> str:
-    _, dot, suffix = name.rpartition(".")
-    return dot + suffix.lower()
 
 
 def _spelt(name: str) -> str:
@@ -197,14 +217,14 @@ def _in_table(path: Path, naming: Naming) -> Found:
     return replace(found, table=LabelSet.of(rows, found.table, where=path).apply(found.table))
 
 
-def _with_frames(files: pd.DataFrame, naming: Naming) -> Found:
+def _with_frames(files: pd.DataFrame, naming: Naming, supply: Supply = LOCAL) -> Found:
     """One row a frame where a file is a DICOM with several, and the groups that DICOM files tell of."""
     suspects = [
         place for place, (path, problem) in enumerate(zip(files["path"], files["problem"], strict=True))
-        if pd.isna(problem) and _may_be_dicom(path)
+        if pd.isna(problem) and _may_be_dicom(path, supply)
     ]
     counts, groups, named = np.ones(len(files), dtype=int), np.full(len(files), None, dtype=object), 0
-    for place, facts in zip(suspects, _headers(files.iloc[suspects], naming), strict=True):
+    for place, facts in zip(suspects, _headers(files.iloc[suspects], naming, supply), strict=True):
         counts[place], groups[place] = facts["frames"], facts["group"]
         named += facts["named"]
     frames = files.assign(group=groups)
@@ -215,27 +235,23 @@ def _with_frames(files: pd.DataFrame, naming: Naming) -> Found:
         frames["group"] = frames["group"].fillna(frames["id"].where(several))
         frames["id"] = frames["id"].where(~several, frames["id"] + "#" + number)
         frames = frames.sort_values("id")
-    return Found(ImageTable.of(frames), named=named, grouped=int((groups != None).sum()))  # noqa: E711 - elementwise
+    grouped = int((groups != None).sum())  # noqa: E711 - elementwise
+    return Found(ImageTable.of(frames), named=named, grouped=grouped, supply=supply)
 
 
-def _headers(files: pd.DataFrame, naming: Naming) -> Iterator[Mapping[str, Any]]:
+def _headers(files: pd.DataFrame, naming: Naming, supply: Supply) -> Iterator[Mapping[str, Any]]:
     """What each file's header says; a file that ends its decoder will do so again, and get its reason."""
-    def task(file: tuple[str, str]) -> dict[str, Any]:
-        name, path = file
-        return {
-            "do": "header", "path": str(Path(path).absolute()), "name": name, "group_by": naming.group_by,
-            "key": naming.key.hex(),
-        }
+    names, paths = files["id"].tolist(), files["path"].tolist()
+    with supply.ready(paths) as ready:
+        def task(place: int) -> dict[str, Any]:
+            return {
+                "do": "header", **ready(place), "name": names[place], "group_by": naming.group_by,
+                "key": naming.key.hex(),
+            }
 
-    for answer in answers(list(zip(files["id"], files["path"], strict=True)), task):
-        yield NO_HEADER if isinstance(answer, ImageError) else answer[0]
+        for answer in answers(range(len(names)), task):
+            yield NO_HEADER if isinstance(answer, ImageError) else answer[0]
 
 
-def _may_be_dicom(path: str) -> bool:
-    if _suffix(path) in NEVER_DICOM:
-        return False
-    try:
-        with Path(path).open("rb") as file:
-            return looks_like_dicom(file.read(132))
-    except OSError:
-        return False
+def _may_be_dicom(path: str, supply: Supply) -> bool:
+    return suffix_of(path) not in NEVER_DICOM and looks_like_dicom(supply.head(path, 132))

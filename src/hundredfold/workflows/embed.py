@@ -89,12 +89,13 @@ def _from_run(run: RunDirectory) -> tuple[ImageTable, PixelStore]:
 def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder: EncoderLike) -> None:
     """Decode the images as the encoder expects them, embed them, and throw the pixels away."""
     from hundredfold.data.pixels import fill
-    from hundredfold.data.source import find_images
+    from hundredfold.data.source import find
 
     pixels = run / "embeddings" / name / "pixels"
-    found = find_images(settings.images)
+    found = find(settings.images)
     table, store = fill(
-        found, pixels, size=None, fit=encoder.fit, value_range=encoder.value_range, window=encoder.window
+        found.table, pixels, size=None, fit=encoder.fit, value_range=encoder.value_range,
+        window=encoder.window, supply=found.supply,
     )
     with atomic_write(run / "rejects.csv") as path:
         table.rejects.to_csv(path, index=False)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from hundredfold.data.source import Found
     from hundredfold.data.store import PixelStore
     from hundredfold.data.table import ImageTable
     from hundredfold.predict.predictor import Predictor
@@ -36,7 +37,7 @@ def predict(settings: PredictSettings) -> Path:
         RunExistsError: the file is there already and ``resume`` is not set.
     """
     from hundredfold.data.rows import existing, write_rows
-    from hundredfold.data.source import find_images
+    from hundredfold.data.source import find
     from hundredfold.predict.predictor import Predictor
 
     if settings.out.exists():
@@ -48,7 +49,7 @@ def predict(settings: PredictSettings) -> Path:
             remedy="Keep it with --resume, or choose another --out; nothing was changed.",
         )
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
-    found = find_images(settings.images)
+    found = find(settings.images)
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     # Beside the output, because a folder for temporary files is often small.
     with tempfile.TemporaryDirectory(dir=settings.out.parent, prefix=".predict-") as folder:
@@ -59,7 +60,7 @@ def predict(settings: PredictSettings) -> Path:
     return settings.out
 
 
-def _pixels(found: ImageTable, folder: Path, predictor: Predictor) -> tuple[ImageTable, PixelStore]:
+def _pixels(found: Found, folder: Path, predictor: Predictor) -> tuple[ImageTable, PixelStore]:
     from hundredfold.data.pixels import fill
     from hundredfold.data.value_range import ValueRange
 
@@ -67,7 +68,8 @@ def _pixels(found: ImageTable, folder: Path, predictor: Predictor) -> tuple[Imag
     known = ValueRange(*facts["value_range"]) if facts["value_range"] else None
     window = (facts["window"][0], facts["window"][1]) if facts.get("window") else None
     table, store = fill(
-        found, folder, size=facts["pixel_size"], fit=facts["fit"], value_range=known, window=window
+        found.table, folder, size=facts["pixel_size"], fit=facts["fit"], value_range=known, window=window,
+        supply=found.supply,
     )
     if known is None and store.value_range is not None:
         say("Warning: these images are deeper than those the predictor learned from; they were scaled by "

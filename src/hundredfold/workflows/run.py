@@ -106,11 +106,14 @@ def _embedding(settings: RunSettings) -> Settings:
 
 def _check_places(settings: RunSettings) -> None:
     """What takes no time to look up."""
+    from hundredfold.data.archive import archive_in
     from hundredfold.data.rows import existing
+    from hundredfold.data.source import IMAGES
 
     if not settings.resume:
-        existing(settings.images, "a folder of images, or a table that lists them")
-        existing(settings.labels, "a CSV or Parquet table")
+        for path, what in ((settings.images, IMAGES), (settings.labels, "a CSV or Parquet table")):
+            if archive_in(path) is None:
+                existing(path, what)
         if RunDirectory.is_run(settings.out):
             RunDirectory.open(settings.out).check_not_begun("scan")
 

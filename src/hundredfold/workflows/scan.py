@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hundredfold.data.naming import Naming
     from hundredfold.data.source import Found
     from hundredfold.data.store import PixelStore
+    from hundredfold.data.supply import Supply
     from hundredfold.data.table import ImageTable
 
 __all__ = ["scan"]
@@ -62,7 +63,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
     _split(table, settings)  # what is wrong with classes and groups shows before an image is decoded
     run = RunDirectory.create(settings.out)
     with run.stage("scan", settings=settings, resume=settings.resume):
-        filled, store = _fill(table, run, settings)
+        filled, store = _fill(table, found.supply, run, settings)
         _write_rejects(run, filled, labels)
         _check_rejects(filled, run, settings)
         pairs = _near_copies(store, settings)
@@ -103,7 +104,9 @@ def _split(table: ImageTable, settings: ScanSettings, *, complain: bool = False)
     return drawn
 
 
-def _fill(table: ImageTable, run: RunDirectory, settings: ScanSettings) -> tuple[ImageTable, PixelStore]:
+def _fill(
+    table: ImageTable, supply: Supply, run: RunDirectory, settings: ScanSettings
+) -> tuple[ImageTable, PixelStore]:
     """Decode every image; what an unfinished scan of other images left in the run is thrown away."""
     from hundredfold.data.pixels import fill
 
@@ -116,6 +119,7 @@ def _fill(table: ImageTable, run: RunDirectory, settings: ScanSettings) -> tuple
     def filled() -> tuple[ImageTable, PixelStore]:
         return fill(
             table, folder, size=settings.pixel_size, fit=settings.fit, window=settings.ct_window, tell=tell,
+            supply=supply,
             # Only now are all pixels known, and with them the copies that belong to the test side.
             pool=lambda known: (
                 known.frame["problem"].isna() & (_split(known, settings).frame["split"] == "train")
