@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from PIL import Image
 from hundredfold.data.pixels import fill
 from hundredfold.data.source import find_images
 from hundredfold.data.table import ImageTable
+from hundredfold.process import cores
 
 #: kind → width, height, how many, and the sizes of the store.
 KINDS = {
@@ -73,7 +73,7 @@ def picture(width: int, height: int, seed: int) -> NDArray[np.uint8]:
 
 def jpeg(rounds: int, folder: Path) -> dict[str, Any]:
     """Images a second of both, for each kind and size."""
-    result: dict[str, Any] = {"cores": len(os.sched_getaffinity(0)), "rounds": rounds}
+    result: dict[str, Any] = {"cores": cores(), "rounds": rounds}
     for kind, (width, height, count, sizes) in KINDS.items():
         images = folder / kind
         images.mkdir()

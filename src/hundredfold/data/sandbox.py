@@ -24,8 +24,9 @@ from typing import Any, TypeAlias, TypeVar
 from hundredfold.data.channel import FORK, NUMBER, Limits, receive, send
 from hundredfold.data.image import Pixels
 from hundredfold.errors import HundredfoldError, ImageError
+from hundredfold.process import cores
 
-__all__ = ["Answer", "answers", "cores"]
+__all__ = ["Answer", "answers"]
 
 T = TypeVar("T")
 
@@ -63,13 +64,6 @@ def answers(
         yield from crew.answers()
     finally:
         crew.dismiss()
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Nursery:

@@ -23,8 +23,9 @@ from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.clinical import Clinical
 from hundredfold.learn.held_out import HeldOut, held_out
 from hundredfold.learn.outer import Judged, sides_of
-from hundredfold.learn.study import NETWORK, Cell, Study, Vectors, cores
+from hundredfold.learn.study import NETWORK, Cell, Study, Vectors
 from hundredfold.metrics import Measure, Resamples, measure
+from hundredfold.process import cores
 from hundredfold.progress import bar
 
 if TYPE_CHECKING:

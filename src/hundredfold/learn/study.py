@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from hundredfold.progress import bar
 if TYPE_CHECKING:
     from hundredfold.learn.networks import Networks  # torch, for those who ask for it
 
-__all__ = ["NETWORK", "Answer", "Cell", "Study", "cores"]
+__all__ = ["NETWORK", "Answer", "Cell", "Study"]
 
 #: The classifier that is trained end to end on the images themselves.
 NETWORK = "network"
@@ -164,8 +163,3 @@ class Study:
         task = self.task(cell, repeat)
         outcome, place = solved[task.key], task.classifiers.index(cell.classifier)
         return Answer(outcome.predicted[place], outcome.scores[place], bool(outcome.unconverged[place]))
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

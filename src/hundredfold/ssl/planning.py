@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -15,6 +14,7 @@ from hundredfold.backbones.backbone import Backbone
 from hundredfold.config import FittedChoices, PretrainChoices, check_unchanged
 from hundredfold.config.pretrain import FREE
 from hundredfold.errors import SettingsError
+from hundredfold.process import cores
 from hundredfold.progress import say
 from hundredfold.ranks import local_ranks, ranks
 from hundredfold.rundir import RunDirectory
@@ -155,8 +155,7 @@ def _cores() -> int:
     """Cores for this process: torchrun sets the threads of each to 1, so they are counted there."""
     if ranks() == 1:
         return torch.get_num_threads()
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return usable // local_ranks()
+    return cores() // local_ranks()
 
 
 def _check_shares(plan: Plan) -> None:

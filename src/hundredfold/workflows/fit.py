@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hundredfold.config import FitSettings, verb
 from hundredfold.errors import RunExistsError
+from hundredfold.process import cores
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -103,7 +104,6 @@ def _choose(
 
     from hundredfold.learn.choose import Choice, choose
     from hundredfold.learn.held_out import held_out
-    from hundredfold.learn.study import cores
 
     if len(embeddings) == len(names) == 1:
         return Choice(next(iter(embeddings)), names[0], {})
