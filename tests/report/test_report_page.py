@@ -14,7 +14,7 @@ from PIL import Image
 from hundredfold.errors import RunMissingError
 from hundredfold.report.chapters.base import Exhibit
 from hundredfold.report.chapters.classes import errors_chapter, map_chapter
-from hundredfold.report.chapters.curves import curve_exhibit
+from hundredfold.report.chapters.curves import curve_exhibit, curves_chapter
 from hundredfold.report.material import gather
 from hundredfold.report.style import save_figure
 from hundredfold.report.tables import headline
@@ -170,6 +170,16 @@ def test_figures_are_the_same_bytes_again(whole_run: RunDirectory, tmp_path: Pat
         for kind in ("png", "svg"):
             name = f"{item.name}.{kind}"
             assert (tmp_path / name).read_bytes() == (whole_run / "figures" / name).read_bytes(), name
+
+
+def test_all_learning_curves_of_a_page_have_one_scale(whole_run: RunDirectory) -> None:
+    material = gather(whole_run)
+    assert material.curve is not None
+    at = headline(material.curve)
+    items = [curve_exhibit(material.curve, at), *curves_chapter(material.curve, at, {}).items]
+    figures = [item.figure for item in items if isinstance(item, Exhibit)]
+    assert len(figures) == 3
+    assert len({figure.axes[0].get_ylim() for figure in figures}) == 1
 
 
 def test_no_run_no_report(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class _End(NamedTuple):
 def learning_curves(
     points: pd.DataFrame, *, by: str, names: Mapping[str, str], ylabel: str, chance: float | None = None,
     references: Mapping[str, float] | None = None, published: pd.DataFrame | None = None,
-    width: float = WIDTH,
+    scale: pd.DataFrame | None = None, width: float = WIDTH,
 ) -> Figure:
     """Accuracy against labels per class (below) and images read for them (above), one line a ``by``.
 
@@ -63,11 +63,15 @@ def learning_curves(
         chance: accuracy of guessing, drawn if the axis reaches it.
         references: words → an accuracy to reach, drawn as a dashed line.
         published: lines to stand beside, ``by, n_per_class, value``; dashed, in the colour of their name.
+        scale: points for which the axis of accuracy has room, so that figures side by side share one; by
+            default those that are drawn.
         width: of the figure in inches.
     """
     every = [*names.values(), *(references or {}), *([] if chance is None else ["guessing"])]
     figure, axes = plain_axes(width, max(0.68 * width, _room_for(every) + 1.15))
-    ends = _draw(axes, points, by, names, references=references or {}, chance=chance, published=published)
+    ends = _draw(
+        axes, points, by, names, references=references or {}, chance=chance, published=published, scale=scale
+    )
     _label_axis(axes, points if published is None else pd.concat([points, published]))
     axes.set_ylabel(ylabel)
     _name_ends(axes, ends)
@@ -110,6 +114,7 @@ def curve_panels(
 def _draw(
     axes: Axes, points: pd.DataFrame, by: str, names: Mapping[str, str], *,
     references: Mapping[str, float], chance: float | None = None, published: pd.DataFrame | None = None,
+    scale: pd.DataFrame | None = None,
 ) -> list[_End]:
     """The lines with their bands, the published ones, and the reference lines; tells where they end."""
     ends, published = [], points[:0] if published is None else published
@@ -127,7 +132,7 @@ def _draw(
         ends.append(_End(float(last["n_per_class"]), float(last["value"]), names[key], colour))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: share(value, 1) if value else "0"))
     every = pd.concat([points, published])
-    low, high = _limits(every, references)
+    low, high = _limits(every if scale is None else pd.concat([every, scale]), references)
     axes.set_ylim(low, high)
     guessing = {"guessing": chance} if chance is not None and chance > low else {}
     edge = float(every["n_per_class"].max())

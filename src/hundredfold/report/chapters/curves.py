@@ -72,17 +72,18 @@ def curves_chapter(curve: pd.DataFrame, at: Headline, facts: Mapping[str, Any]) 
 
 @dataclass(frozen=True)
 class _Levels:
-    """Lines across a figure: guessing, and what the supervised network reaches with all labels."""
+    """Lines across a figure (guessing, the supervised network with all labels), and what its axis holds."""
 
     chance: float
     reach: Mapping[str, float]
+    scale: pd.DataFrame
 
 
 def _levels(curve: pd.DataFrame, points: pd.DataFrame, supervised: str | None) -> _Levels:
     own = points[(points["encoder"] == supervised) & (points["classifier"] == NETWORK)]
     every = own[own["n_labels"] == points["n_labels"].max()]
     reach = {f"{REACHED} ({share(value)})": float(value) for value in every["value"].tail(1)}
-    return _Levels(_guessing(curve), reach)
+    return _Levels(_guessing(curve), reach, points)
 
 
 def _by_encoder(points: pd.DataFrame, classifier: str, levels: _Levels) -> Exhibit:
@@ -109,9 +110,10 @@ def _curve(
             f"{words} from {share(line[0].value)} at {line[0].n_per_class:,} to {share(line[-1].value)} at "
             f"{line[-1].n_per_class:,} labels per class"
         )
-    ends = {key: in_lines(words, 13) for key, words in names.items()}
+    ends = {key: in_lines(words, 13, lines=3) for key, words in names.items()}
     figure = learning_curves(
-        lines, by=by, names=ends, ylabel="balanced accuracy", chance=levels.chance, references=levels.reach
+        lines, by=by, names=ends, ylabel="balanced accuracy", chance=levels.chance, references=levels.reach,
+        scale=levels.scale,
     )
     read = lines["n_read"].notna().all()
     above = "what a reader reads, in random order, until each class has them" if read else "labels in all"
