@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from hundredfold.workflows.reproduce import reproduce
     from hundredfold.workflows.run import run
     from hundredfold.workflows.scan import scan
+    from hundredfold.workflows.suggest import suggest
 
 __all__ = [
     "Embeddings",
@@ -73,6 +74,7 @@ __all__ = [
     "reproduce",
     "run",
     "scan",
+    "suggest",
 ]
 
 _HOMES = {

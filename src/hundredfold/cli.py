@@ -35,6 +35,7 @@ VERBS = {
     "pretrain": "Pre-train a backbone with DINO on unlabelled images; test and audit images are left out.",
     "embed": "Turn every image into a vector.",
     "curve": "Fit the classifiers to 1 … 1000 labels a class and judge them on the fixed test images.",
+    "suggest": "Choose the images to label next, with a reason each.",
     "compare": "Set the learning curves of several runs beside each other.",
     "fit": "Fit a classifier to all labels that are not held out, and write it with its encoder.",
     "predict": "Label the images of a folder or table.",

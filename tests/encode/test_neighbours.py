@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.metrics.pairwise import cosine_distances
+from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
 from hundredfold.encode import neighbours
-from hundredfold.encode.neighbours import knn_balanced_accuracy, nearest
+from hundredfold.encode.neighbours import knn_balanced_accuracy, nearest, nearest_others
 from hundredfold.errors import InputError
 
 
@@ -99,3 +99,26 @@ def test_more_voters_than_images_are_as_many_as_there_are() -> None:
     assert 0 <= knn_balanced_accuracy(vectors, labels, k=100) <= 1
     with pytest.raises(InputError, match="at least 2"):
         knn_balanced_accuracy(vectors[:1], labels[:1])
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_nearest_others_are_those_of_brute_force(exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(30, 8))
+    vectors = (centres[rng.integers(30, size=1500)] + 0.2 * rng.normal(size=(1500, 8))).astype(np.float32)
+    monkeypatch.setattr(neighbours, "EXACT", 2000 if exact else 1000)
+    rows = nearest_others(vectors, 9)
+    between = euclidean_distances(vectors)
+    np.fill_diagonal(between, np.inf)
+    expected = np.sort(between, axis=1)[:, :9]
+    found = np.take_along_axis(between, rows, axis=1)
+    assert found.shape == (1500, 9)
+    assert (np.diff(found) >= -1e-5).all()
+    assert np.mean(np.abs(found - expected) < 1e-3) > (0.9999 if exact else 0.95)
+
+
+def test_many_equal_vectors_are_neighbours_but_never_of_themselves() -> None:
+    rows = nearest_others(np.ones((40, 3)), 5)
+    assert rows.shape == (40, 5)
+    assert (rows != np.arange(40)[:, None]).all()
+    assert nearest_others(np.ones((1, 3)), 5).shape == (1, 0)

@@ -10,6 +10,7 @@ from hundredfold.config.pretrain import FittedChoices, PretrainChoices, Pretrain
 from hundredfold.config.reproduce import DatasetChoices, DatasetSettings, ReproduceSettings
 from hundredfold.config.run import DemoSettings, EncoderChoices, ReportSettings, RunSettings
 from hundredfold.config.scan import ScanChoices, ScanSettings
+from hundredfold.config.suggest import SuggestSettings
 
 __all__ = [
     "ClinicalChoices",
@@ -36,6 +37,7 @@ __all__ = [
     "ScanChoices",
     "ScanSettings",
     "Settings",
+    "SuggestSettings",
     "Verb",
     "check_unchanged",
     "verb",

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from hundredfold.errors import InputError
 from hundredfold.metrics import balanced_accuracy
 
-__all__ = ["knn_balanced_accuracy", "nearest"]
+__all__ = ["knn_balanced_accuracy", "nearest", "nearest_others"]
 
 BLOCK = 1024
+#: Beyond so many images the neighbours are sought in the nearest of many cells, as an exact search of a
+#: million would take hours; so many cells are looked through.
+EXACT, CELLS_SEEN = 20_000, 8
 
 
 def nearest(
@@ -47,6 +50,35 @@ def nearest(
     index.add(_unit(pool))
     similarities, rows = index.search(_unit(query), max(1, min(k, len(pool))))
     return np.clip(1 - similarities, 0, 2), rows
+
+
+def nearest_others(vectors: NDArray[np.floating[Any]], k: int) -> NDArray[np.int64]:
+    """The k nearest others of each vector by Euclidean distance [n, min(k, n - 1)], nearest first.
+
+    Of more than 20,000 vectors they are sought in the 8 nearest of about 2 √n cells (an inverted file), so
+    that one may be missed; -1 stands where even fewer than k are there.
+
+    Args:
+        vectors: [n,d].
+        k: how many.
+
+    Examples:
+        >>> nearest_others(np.array([[1.0, 0], [2, 0], [9, 0]]), 5).tolist()
+        [[1, 2], [0, 2], [1, 0]]
+    """
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    count, k = len(vectors), min(k, len(vectors) - 1)
+    index: Any = faiss.IndexFlatL2(vectors.shape[1])
+    if count > EXACT:
+        index = faiss.IndexIVFFlat(index, vectors.shape[1], int(2 * count**0.5), faiss.METRIC_L2)
+        index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, 64
+        index.nprobe = CELLS_SEEN
+        index.train(vectors)
+    index.add(vectors)
+    rows = index.search(vectors, k + 1)[1]
+    own = rows == np.arange(count)[:, None]
+    own[~own.any(axis=1), -1] = True  # among many equal ones it may not find itself
+    return np.asarray(rows[~own].reshape(count, k), dtype=np.int64)
 
 
 def knn_balanced_accuracy(

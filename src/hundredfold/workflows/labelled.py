@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from hundredfold.learn.networks import Networks
 
 __all__ = [
-    "encoder_of", "label", "networks_of", "noted_settings", "pixels_of", "read_embeddings", "with_split",
+    "embedding_folders", "encoder_of", "label", "networks_of", "noted_settings", "pixels_of",
+    "read_embeddings", "scanned", "with_split",
 ]
 
 #: The place of a run's embeddings in their order; the first that there are are those to fit on.
@@ -36,16 +37,24 @@ def read_embeddings(path: Path) -> dict[str, Embeddings]:
     """
     from hundredfold.encode.embed import Embeddings
 
+    return {folder.name: Embeddings.read(folder) for folder in embedding_folders(path)}
+
+
+def embedding_folders(path: Path) -> list[Path]:
+    """The embeddings of a run, those to fit on first; or the folder itself.
+
+    Raises:
+        RunMissingError: there are none.
+    """
     if (path / "embeddings.json").is_file():
-        return {path.name: Embeddings.read(path)}
+        return [path]
     folders = [folder for folder in (path / "embeddings").glob("*") if folder.is_dir()]
     if not folders:
         raise RunMissingError(
             "expected a run directory or folder with embeddings, found none", where=path,
             remedy="Run `hundredfold embed` first, and give what its --out named.",
         )
-    folders.sort(key=lambda folder: (ORDER.get(folder.name, OTHERS), folder.name))
-    return {folder.name: Embeddings.read(folder) for folder in folders}
+    return sorted(folders, key=lambda folder: (ORDER.get(folder.name, OTHERS), folder.name))
 
 
 def _run_of(path: Path) -> RunDirectory | None:
@@ -71,14 +80,19 @@ def label(path: Path, embeddings: dict[str, Embeddings], labels: Path) -> ImageT
         InputError: the labels cannot be read, name no image, or contradict each other.
     """
     from hundredfold.data.labels import LabelSet
+
+    images = scanned(path, next(iter(embeddings.values())))
+    return LabelSet.read(labels, images).apply(images)
+
+
+def scanned(path: Path, embeddings: Embeddings) -> ImageTable:
+    """The usable images of the run that some embeddings lie in; else those that were embedded."""
     from hundredfold.data.table import ImageTable
 
     run = _run_of(path)
     if run is not None and (run / "images.parquet").is_file():
-        images = ImageTable.read(run / "images.parquet").usable
-    else:
-        images = next(iter(embeddings.values())).images
-    return LabelSet.read(labels, images).apply(images)
+        return ImageTable.read(run / "images.parquet").usable
+    return embeddings.images
 
 
 def with_split(table: ImageTable, *, seed: int) -> ImageTable:
