@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from hundredfold.config.base import ResumableSettings, Settings
 
@@ -50,11 +50,25 @@ class PixelChoices(Settings):
         "are no CT are then left out.",
     )
 
+    stain: Literal["none", "white", "reinhard"] = Field(
+        "none",
+        description="Stained slides only: bring the colours of each image to those of the training images. "
+        "white: the glass gets one colour, as a white balance does; reinhard: so do the means and spreads of "
+        "L*a*b*. For slides of other laboratories or lamps than those you have labels of; it does not help "
+        "where these are alike (docs/stain.md). Encoder and predictor keep it.",
+    )
+
     @field_validator("window")
     @classmethod
     def _check_window(cls, window: str | None) -> str | None:
         _window(window)
         return window
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.window is not None and self.stain != "none":
+            raise ValueError("window is for CT and stain for stained slides; they exclude each other")
+        return self
 
     @property
     def ct_window(self) -> tuple[float, float] | None:

@@ -22,6 +22,7 @@ from hundredfold.data.journal import HEADER_BYTES, Journal
 from hundredfold.data.kept import KNOWN, Kept, Waiting
 from hundredfold.data.resize import Fit
 from hundredfold.data.sandbox import answers
+from hundredfold.data.stain import Stain, StainMethod
 from hundredfold.data.store import PixelStore
 from hundredfold.data.supply import LOCAL, Supply
 from hundredfold.data.table import ImageTable
@@ -46,7 +47,7 @@ Pool: TypeAlias = Callable[[ImageTable], NDArray[np.bool_]]
 
 def fill(
     table: ImageTable, folder: Path, *, size: int | None, fit: Fit, value_range: ValueRange | None = None,
-    window: CtWindow | None = None, pool: Pool | None = None,
+    window: CtWindow | None = None, stain: Stain | StainMethod | None = None, pool: Pool | None = None,
     tell: Callable[[int, int], None] | None = None, supply: Supply = LOCAL,
 ) -> tuple[ImageTable, PixelStore]:
     """Decode every image of ``table`` once, check it, and keep it as a square of ``size`` px.
@@ -66,6 +67,8 @@ def fill(
         value_range: that of an earlier data set (``predict``); else deep images get the .1–99.9
             percentile of those that ``pool`` names.
         window: centre and width in Hounsfield units through which all images, CT, are shown.
+        stain: how colours are normalised when images are read; after a name alone ``settle_stain`` must
+            find the reference, once the training side is known.
         pool: called once with the filled table; by default the images that are not on the test side.
         tell: called with how many images were decoded, and how many needed no decoding.
         supply: where the bytes of the images come from.
@@ -79,7 +82,7 @@ def fill(
         InputError: the disk is too small.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    head, waiting = _head(size, fit, value_range, window), _waiting(table, supply)
+    head, waiting = _head(size, fit, value_range, window, stain), _waiting(table, supply)
     with alone(folder / ".fill.lock", "the pixel store"):  # another run may share it
         kept = Kept.found(folder, head)
         todo = kept.lacking(waiting)
@@ -92,7 +95,7 @@ def fill(
         raise kept.other(", and its deep ones by the range of another training side")
     if tell:
         tell(decoded, len(waiting) - decoded)
-    return filled, PixelStore.open(folder)
+    return filled, PixelStore.open(folder, unsettled=True)
 
 
 @dataclass(frozen=True)
@@ -183,10 +186,11 @@ class _Filling:
         with atomic_write(folder / "images.parquet") as path:
             records.to_parquet(path, index=False)
         limits = None if value_range is None else list(asdict(value_range).values())
+        stain = self.kept.facts.get("stain") or _settled(self.head)
         write_json(folder / "pixels.json", {
             "schema_version": VERSION, "count": count, "images": len(records), "size": size,
             "fit": self.head["fit"], "value_range": limits, "window": self.head.get("window"), "pool": pooled,
-            "head": self._lasting_head(),
+            "head": self._lasting_head(), **({} if stain is None else {"stain": stain}),
         })
         journal.remove()
 
@@ -279,14 +283,22 @@ def _header(shape: tuple[int, ...]) -> bytes:
 
 
 def _head(
-    size: int | None, fit: Fit, value_range: ValueRange | None, window: CtWindow | None
+    size: int | None, fit: Fit, value_range: ValueRange | None, window: CtWindow | None,
+    stain: Stain | StainMethod | None,
 ) -> dict[str, Any]:
     """The settings that the pixels depend on: a store with others is of no use."""
     return {
         "version": VERSION, "size": size, "fit": fit,
         "value_range": None if value_range is None else list(asdict(value_range).values()),
         **({} if window is None else {"window": list(window)}),
+        **({} if stain is None else {"stain": stain.facts if isinstance(stain, Stain) else stain}),
     }
+
+
+def _settled(head: dict[str, Any]) -> dict[str, Any] | None:
+    """The stain of the settings, if its reference is among them."""
+    stain = head.get("stain")
+    return stain if isinstance(stain, dict) else None
 
 
 def _check_space(folder: Path, images: int, size: int) -> None:

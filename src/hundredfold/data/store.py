@@ -17,6 +17,7 @@ from pyarrow import parquet
 
 from hundredfold.data.journal import HEADER_BYTES
 from hundredfold.data.resize import Fit
+from hundredfold.data.stain import Stain
 from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.errors import InputError, RunMissingError, TableError
 
@@ -40,6 +41,7 @@ class PixelStore:
         value_range: what deep images were scaled by; ``None`` where there were none.
         window: centre and width in Hounsfield units through which they were shown; ``None`` where each was
             shown through its own.
+        stain: how colours are normalised when images are read; :attr:`array` has them as they came.
     """
 
     folder: Path
@@ -48,10 +50,15 @@ class PixelStore:
     fit: Fit
     value_range: ValueRange | None
     window: CtWindow | None = None
+    stain: Stain | None = None
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path, *, unsettled: bool = False) -> Self:
         """Open a finished store.
+
+        Args:
+            folder: of the store.
+            unsettled: take one, too, whose colours are to be normalised once the training side is known.
 
         Raises:
             RunMissingError: there is none in ``folder``.
@@ -66,7 +73,13 @@ class PixelStore:
         limits = facts["value_range"]
         value_range = None if limits is None else ValueRange(*limits)
         window = tuple(facts["window"]) if facts.get("window") else None
-        store = cls(folder, facts["count"], facts["size"], facts["fit"], value_range, window)
+        stain = Stain.read(facts.get("stain"))
+        if stain is None and facts.get("head", {}).get("stain") and not unsettled:
+            raise RunMissingError(
+                "the pixel store waits for the colours of the training side", where=folder,
+                remedy="Run `hundredfold scan` with --resume.",
+            )
+        store = cls(folder, facts["count"], facts["size"], facts["fit"], value_range, window, stain)
         store.check()
         return store
 
@@ -75,11 +88,12 @@ class PixelStore:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """How the pixels were made of the files, as JSON holds it: ``fit``, ``value_range``, ``window``."""
+        """How the pixels were made of the files, as JSON holds it: fit, value_range, window, stain."""
         limits = self.value_range
         return {
             "fit": self.fit, "value_range": None if limits is None else [limits.low, limits.high],
             "window": None if self.window is None else list(self.window),
+            "stain": None if self.stain is None else self.stain.facts,
         }
 
     @cached_property
@@ -100,7 +114,7 @@ class PixelStore:
 
     @cached_property
     def array(self) -> NDArray[np.uint8]:
-        """The pixels [n,size,size,3], memory-mapped and read-only."""
+        """The pixels [n,size,size,3], memory-mapped and read-only; their colours as they came."""
         if not len(self):  # an empty file cannot be mapped
             return np.empty((0, self.size, self.size, 3), np.uint8)
         return self._map()
@@ -133,7 +147,8 @@ class PixelStore:
             InputError: the file is gone or cut short.
         """
         self.check()
-        digest = hashlib.sha256(f"{self.size} {self.fit}".encode())
+        stain = "" if self.stain is None else f" {self.stain.facts}"
+        digest = hashlib.sha256(f"{self.size} {self.fit}{stain}".encode())
         if len(rows):
             pixels = self._map()  # afresh: the file may be another
             for place in np.unique(np.linspace(0, len(rows) - 1, LOOKED_AT_BY_HASH).astype(int)):
@@ -157,14 +172,14 @@ class PixelStore:
         return rows
 
     def __getitem__(self, rows: NDArray[np.int64] | Sequence[int]) -> NDArray[np.uint8]:
-        """The pixels [k,size,size,3] of ``rows`` [k], as a copy.
+        """The pixels [k,size,size,3] of ``rows`` [k], as a copy, with their colours normalised by ``stain``.
 
         Raises:
             InputError: the file was cut short or deleted since it was opened.
         """
         self.check()
         pixels: NDArray[np.uint8] = np.array(self.array[np.asarray(rows, dtype=np.int64)])
-        return pixels
+        return pixels if self.stain is None else self.stain.apply(pixels)
 
     def __getstate__(self) -> dict[str, Any]:
         # a worker process maps the file itself; pickled, the map would carry all the pixels

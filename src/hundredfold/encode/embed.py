@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hundredfold.data.stain import Stain
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.protocol import EncoderLike
@@ -131,7 +132,7 @@ def embed(
     Raises:
         RunExistsError: there are embeddings in ``folder`` and ``resume`` is not set.
         SettingsError: those in ``folder`` are of another encoder or of other images, or the store's pixels
-            were scaled otherwise than the encoder expects.
+            were scaled, or their colours normalised, otherwise than the encoder expects.
         HundredfoldError: the encoder gives values that are not finite.
     """
     _check_pixels(encoder, store)
@@ -195,6 +196,13 @@ def _finish(
 def _check_pixels(encoder: EncoderLike, store: PixelStore) -> None:
     ranges = {encoder.value_range, store.value_range} - {None}
     learned = encoder.value_range is not None or encoder.window is not None
+    if (encoder.stain is not None or encoder.seen) and encoder.stain != store.stain:
+        raise SettingsError(
+            f"the encoder expects colours normalised by {_told(encoder.stain)}; found {_told(store.stain)}",
+            where=store.folder,
+            remedy="Embed the folder of images instead of the run: its colours are then normalised as the "
+            "encoder expects.",
+        )
     if len(ranges) > 1 or (learned and encoder.window != store.window):
         raise SettingsError(
             f"the encoder expects pixels scaled by {encoder.value_range}, CT through the window "
@@ -202,6 +210,10 @@ def _check_pixels(encoder: EncoderLike, store: PixelStore) -> None:
             where=store.folder,
             remedy="Embed the folder of images instead of the run: it is then scaled as the encoder expects.",
         )
+
+
+def _told(stain: Stain | None) -> str:
+    return "none" if stain is None else f"{stain.method}, reference {stain.reference}"
 
 
 def _check_finite(vectors: NDArray[np.float32], name: str) -> None:

@@ -19,6 +19,7 @@ from hundredfold.backbones.backbone import Backbone, rebuild_backbone
 from hundredfold.backbones.folding import folded
 from hundredfold.backbones.weights import read_weights
 from hundredfold.data.resize import Fit
+from hundredfold.data.stain import Stain
 from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.encode.opening import load_encoder, open_encoder
 from hundredfold.encode.protocol import (
@@ -64,6 +65,7 @@ class Encoder:
         provenance: how it was made; JSON can hold it.
         seen: SHA-256 of the pixels of every training image; no leak goes unnoticed.
         window: the window in Hounsfield units through which the CT of the training set was shown.
+        stain: how the colours of the training set were normalised.
         symmetry: average the vectors over an image and its mirror image, or its 8 turned and mirrored ones.
 
     Raises:
@@ -82,7 +84,7 @@ class Encoder:
     def __init__(
         self, backbone: Backbone, *, size: int, value_range: ValueRange | None, fit: Fit,
         provenance: Mapping[str, Any], seen: frozenset[str], symmetry: Symmetry = "none",
-        window: CtWindow | None = None,
+        window: CtWindow | None = None, stain: Stain | None = None,
     ) -> None:
         if symmetry not in SYMMETRIES:
             raise SettingsError(
@@ -90,7 +92,7 @@ class Encoder:
             )
         self.backbone, self.size, self.value_range, self.fit = backbone, size, value_range, fit
         self.provenance, self.seen, self.symmetry = dict(provenance), frozenset(seen), symmetry
-        self.window = window
+        self.window, self.stain = window, stain
 
     @property
     def name(self) -> str:
@@ -127,6 +129,7 @@ class Encoder:
             "size": self.size, "fit": self.fit, "symmetry": self.symmetry,
             "value_range": None if limits is None else [limits.low, limits.high],
             **({} if self.window is None else {"window": list(self.window)}),
+            **({} if self.stain is None else {"stain": self.stain.facts}),
         }
 
     def to(self, device: str | torch.device) -> Self:
@@ -209,6 +212,7 @@ class Encoder:
             backbone, size=facts["size"], value_range=None if limits is None else ValueRange(*limits),
             fit=facts["fit"], provenance=facts["provenance"], seen=frozenset(facts["seen"]),
             symmetry=facts["symmetry"], window=tuple(facts["window"]) if facts.get("window") else None,
+            stain=Stain.read(facts.get("stain")),
         )
 
 

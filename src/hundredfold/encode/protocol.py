@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hundredfold.data.resize import Fit
 from hundredfold.data.resize import resize as resize_image
+from hundredfold.data.stain import Stain
 from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.errors import InputError, ModelFileError, SettingsError
 from hundredfold.files import write_json
@@ -26,9 +27,9 @@ ENCODER_FILE = "encoder.json"
 class EncoderLike(Protocol):
     """Square uint8 images [b,h,w,3] → vectors float32 [b,d].
 
-    ``hash`` is that of everything the vectors depend on, and of the images seen; ``value_range``, ``window``
-    and ``fit`` say how the pixels it expects were made; ``seen`` holds the sha256 of the images it was
-    trained on.
+    ``hash`` is that of everything the vectors depend on, and of the images seen; ``value_range``, ``window``,
+    ``stain`` and ``fit`` say how the pixels it expects were made; ``seen`` holds the sha256 of the images it
+    was trained on.
     """
 
     @property
@@ -56,6 +57,10 @@ class EncoderLike(Protocol):
         """The window through which CT is shown, if the encoder was trained on such."""
 
     @property
+    def stain(self) -> Stain | None:
+        """How the colours of the images were normalised that the encoder was trained on."""
+
+    @property
     def seen(self) -> frozenset[str]:
         """SHA-256 of the pixels of every image it was trained on."""
 
@@ -73,13 +78,14 @@ class EncoderLike(Protocol):
 class ConcatenatedEncoder:
     """Several encoders of the same images, their vectors side by side.
 
-    ``fit`` is that of the first part; ``value_range`` and ``window`` those of the parts that have one.
+    ``fit`` is that of the first part; ``value_range``, ``window`` and ``stain`` those of the parts that have
+    one.
 
     Args:
         parts: at least one encoder.
 
     Raises:
-        SettingsError: no part, or parts that were trained on pixels of different ranges.
+        SettingsError: no part, or parts that were trained on pixels of different ranges or colours.
 
     Examples:
         >>> from hundredfold.encode.thumbnail import ThumbnailEncoder
@@ -91,10 +97,11 @@ class ConcatenatedEncoder:
     def __init__(self, parts: Sequence[EncoderLike]) -> None:
         ranges = {part.value_range for part in parts} - {None}
         windows = {part.window for part in parts} - {None}
-        if not parts or len(ranges) > 1 or len(windows) > 1:
+        stains = {part.stain for part in parts if part.stain is not None or part.seen}
+        if not parts or max(len(ranges), len(windows), len(stains)) > 1:
             raise SettingsError(
                 "encoders can be joined only if their pixels are scaled alike; found "
-                + (", ".join(f"{part.name}: {part.value_range or part.window}" for part in parts) or "none"),
+                + (", ".join(f"{part.name}: {_pixels(part)}" for part in parts) or "none"),
                 remedy="Join encoders that were trained on the same images.",
             )
         self.parts = tuple(parts)
@@ -104,6 +111,7 @@ class ConcatenatedEncoder:
         self.fit: Fit = parts[0].fit
         self.value_range = ranges.pop() if ranges else None
         self.window = windows.pop() if windows else None
+        self.stain = stains.pop() if stains else None
         self.seen = frozenset[str]().union(*(part.seen for part in parts))
 
     @property
@@ -123,6 +131,10 @@ class ConcatenatedEncoder:
         for number, part in enumerate(self.parts):
             part.save(folder / f"part-{number}")
         write_json(folder / ENCODER_FILE, {"schema_version": 1, **self.facts})
+
+
+def _pixels(encoder: EncoderLike) -> ValueRange | CtWindow | Stain | None:
+    return encoder.value_range or encoder.window or encoder.stain
 
 
 def resize(batch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

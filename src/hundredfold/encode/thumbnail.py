@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hundredfold.data.resize import Fit
+from hundredfold.data.stain import Stain
 from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.encode.protocol import ENCODER_FILE, digest, resize
 from hundredfold.files import write_json
@@ -34,6 +35,7 @@ class ThumbnailEncoder:
     fit: Fit = "pad"
     value_range: ValueRange | None = None
     window: CtWindow | None = None
+    stain: Stain | None = None
     seen: frozenset[str] = frozenset()
 
     def __init__(self, *, side: int = 16, bins: int = 32) -> None:

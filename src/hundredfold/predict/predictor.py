@@ -46,8 +46,8 @@ class Predictor:
     Attributes:
         encoder: pixels → vectors.
         pipeline: vectors → classes; a fitted scikit-learn pipeline.
-        facts: classifier, classes, pixel_size, fit, value_range, window, how many labels of which classes it
-            learned from …; what ``predictor.json`` says.
+        facts: classifier, classes, pixel_size, fit, value_range, window, stain, how many labels of which
+            classes it learned from …; what ``predictor.json`` says.
     """
 
     encoder: EncoderLike
@@ -177,10 +177,10 @@ def _rows(embeddings: Embeddings, table: ImageTable) -> NDArray[np.int64]:
 
 def _expected(encoder: EncoderLike) -> dict[str, Any]:
     """The pixels that an encoder expects, as ``PixelStore.recipe`` says it."""
-    limits, window = encoder.value_range, encoder.window
+    limits, window, stain = encoder.value_range, encoder.window, encoder.stain
     return {
         "fit": encoder.fit, "value_range": None if limits is None else [limits.low, limits.high],
-        "window": None if window is None else list(window),
+        "window": None if window is None else list(window), "stain": None if stain is None else stain.facts,
     }
 
 

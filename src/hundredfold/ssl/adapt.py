@@ -46,7 +46,7 @@ def adapted_encoder(encoder: Encoder, pool: Pool, *, seed: int) -> ConcatenatedE
         copy.deepcopy(encoder.backbone), size=encoder.size, value_range=encoder.value_range, fit=encoder.fit,
         provenance={**encoder.provenance, "statistics": len(places)},
         seen=encoder.seen | frozenset(pool.take(places, "sha256")["sha256"]), symmetry=encoder.symmetry,
-        window=encoder.window,
+        window=encoder.window, stain=encoder.stain,
     )
     parts = np.array_split(pool.rows[places], max(1, len(places) // BATCH))
     take_statistics(other.backbone, (resize(pool.pixels[part], other.size) for part in parts))

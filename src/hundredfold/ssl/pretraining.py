@@ -224,6 +224,7 @@ def _encoder(
         value_range=pool.pixels.value_range,
         fit=pool.pixels.fit,
         window=pool.pixels.window,
+        stain=pool.pixels.stain,
         provenance={"method": "DINO", **facts, "step": step},
         seen=pool.seen(),
         symmetry=encoder_symmetry(settings),

@@ -50,6 +50,7 @@ class Modality:
         blur_reach: where the kernel ends, as a share of the side of a global crop; never beyond
             three sigma.
         solarise_p: probability of inverting every value from 128 upwards.
+        stained: the colour is that of dyes, so ``--stain`` may normalise it.
 
     Raises:
         SettingsError: a probability or strength is out of its range.
@@ -80,6 +81,7 @@ class Modality:
     blur: tuple[float, float] = (0.1 / 224, 2 / 224)
     blur_reach: float = 1.0
     solarise_p: ByView = (0.0, 0.0, 0.0)
+    stained: bool = False
 
     def __post_init__(self) -> None:
         shares = {
@@ -108,6 +110,20 @@ class Modality:
             return "dihedral"
         return "mirror" if self.flip_horizontal else "none"
 
+    def check_stain(self, method: str) -> None:
+        """Make sure that colours are normalised only where they come from a dye.
+
+        Raises:
+            SettingsError: ``method`` is not ``none``, and they do not.
+        """
+        if method != "none" and not self.stained:
+            stained = ", ".join(name for name in MODALITIES if MODALITIES[name].stained)
+            raise SettingsError(
+                f"--stain {method} is for stained slides ({stained}), found the modality {self.name}",
+                remedy="Leave --stain out: here colour is a finding, or there is none. If these are slides, "
+                "say so with --modality.",
+            )
+
     def _refuse(self, field: str, found: object, expected: str) -> None:
         raise SettingsError(
             f"{field} of a modality must be {expected}, found {found}", where=self.name,
@@ -130,7 +146,7 @@ for _modality in (
             "tilt, and greyscale for one view in ten only, against learning the stain alone."
         ),
         aspect=1.15, flip_vertical=0.5, rotation=180, perspective=0.1,
-        saturation=0.2, hue=0.03, greyscale_p=0.1,
+        saturation=0.2, hue=0.03, greyscale_p=0.1, stained=True,
     ),
     Modality(
         name="histology",
@@ -144,7 +160,7 @@ for _modality in (
             "apart."
         ),
         flip_vertical=0.5, rotation=180,
-        saturation=0.3, hue=0.05, greyscale_p=0.1,
+        saturation=0.3, hue=0.05, greyscale_p=0.1, stained=True,
     ),
     Modality(
         name="endoscopy",
@@ -236,7 +252,7 @@ for _modality in (
         frame="image", border="black",
         brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, greyscale_p=0.2,
         blur_p=(1.0, 0.1, 0.5), blur=(0.1 / 256, 5 / 256), blur_reach=5 / 256,
-        solarise_p=(0.0, 0.2, 0.0),
+        solarise_p=(0.0, 0.2, 0.0), stained=True,
     ),
     Modality(
         name="natural",

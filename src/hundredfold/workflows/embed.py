@@ -95,7 +95,7 @@ def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder
     found = find(settings.images)
     table, store = fill(
         found.table, pixels, size=None, fit=encoder.fit, value_range=encoder.value_range,
-        window=encoder.window, supply=found.supply,
+        window=encoder.window, stain=encoder.stain, supply=found.supply,
     )
     with atomic_write(run / "rejects.csv") as path:
         table.rejects.to_csv(path, index=False)

@@ -28,8 +28,9 @@ def predict(settings: PredictSettings) -> Path:
     """Label the images of a folder or table.
 
     Writes a CSV: ``image, label, score:<class> …, problem``. An image that cannot be used has neither
-    label nor scores, and the reason in ``problem``. New images go through the same decoding, range and
-    size as those the predictor learned from. Scores are the classifier's own, no calibrated probabilities.
+    label nor scores, and the reason in ``problem``. New images go through the same decoding, range,
+    colours and size as those the predictor learned from. Scores are the classifier's own, no calibrated
+    probabilities.
 
     Raises:
         InputError: there are no images.
@@ -62,6 +63,7 @@ def predict(settings: PredictSettings) -> Path:
 
 def _pixels(found: Found, folder: Path, predictor: Predictor) -> tuple[ImageTable, PixelStore]:
     from hundredfold.data.pixels import fill
+    from hundredfold.data.stain import Stain
     from hundredfold.data.value_range import ValueRange
 
     facts = predictor.facts
@@ -70,6 +72,7 @@ def _pixels(found: Found, folder: Path, predictor: Predictor) -> tuple[ImageTabl
     table, store = fill(
         found.table, folder, size=facts["pixel_size"], fit=facts["fit"], value_range=known, window=window,
         supply=found.supply,
+        stain=Stain.read(facts.get("stain")),
     )
     if known is None and store.value_range is not None:
         say("Warning: these images are deeper than those the predictor learned from; they were scaled by "

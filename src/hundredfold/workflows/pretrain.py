@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from hundredfold.config import PretrainSettings, ScanSettings, verb
-from hundredfold.errors import InputError
+from hundredfold.errors import InputError, SettingsError
 from hundredfold.progress import say
 from hundredfold.ranks import is_first
 from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from hundredfold.backbones.backbone import Backbone
+    from hundredfold.data.store import PixelStore
 
 __all__ = ["pretrain"]
 
@@ -52,7 +53,7 @@ def _backbone(settings: PretrainSettings) -> Backbone:
     from hundredfold.ssl.logbook import check_loggers
     from hundredfold.views.modalities import MODALITIES
 
-    MODALITIES[settings.modality]
+    MODALITIES[settings.modality].check_stain(settings.stain)
     check_loggers(settings.logger)
     torch.manual_seed(settings.seed)
     return create_backbone(
@@ -85,12 +86,13 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
 
     table = TableFile(run.require("images.parquet", made_by="scan"), settings.transductive)
     pixels = PixelStore.open(run.pixels)
+    _check_stain(settings, pixels)
     pool = Pool(table, pixels)
     noted = run.state.get("pretrain", {}) if settings.resume else {}  # another device may have begun it
     size = noted.get("image_size") or settings.image_size or default_image_size(pixels.size, device_type())
     initial = Encoder(
         backbone, size=encoder_size(size, pixels.size), value_range=pixels.value_range, fit=pixels.fit,
-        window=pixels.window,
+        window=pixels.window, stain=pixels.stain,
         provenance={"method": "none", "weights": backbone.source}, seen=frozenset(),
         symmetry=encoder_symmetry(settings),
     )
@@ -105,3 +107,20 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
         if (adapted := adapted_encoder(start, pool, seed=settings.seed)) is not None:
             adapted.save(run / "adapted")
     say(f"Encoder: {run / 'encoder'}")
+
+
+def _check_stain(settings: PretrainSettings, pixels: PixelStore) -> None:
+    """Make sure that the colours of a run scanned before are normalised as is asked, and may be.
+
+    Raises:
+        SettingsError: they are not.
+    """
+    from hundredfold.views.modalities import MODALITIES
+
+    method = "none" if pixels.stain is None else pixels.stain.method
+    MODALITIES[settings.modality].check_stain(method)
+    if settings.stain not in ("none", method):
+        raise SettingsError(
+            f"--stain {settings.stain} was asked for, and the images were scanned with --stain {method}",
+            where=settings.images, remedy="Scan them again into another OUT, with that setting.",
+        )

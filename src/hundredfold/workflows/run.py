@@ -135,7 +135,7 @@ def check_choices(settings: RunSettings) -> None:
     check_choices(settings)
     if settings.classifier != "auto":
         CLASSIFIERS[settings.classifier]
-    MODALITIES[settings.modality]
+    MODALITIES[settings.modality].check_stain(settings.stain)
     check_loggers(settings.logger)
     if settings.encoder:
         _check_repeatable(settings.encoder, settings.weights)

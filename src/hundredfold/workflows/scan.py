@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from hundredfold.config import ScanSettings, verb
+from hundredfold.config import ScanSettings, check_unchanged, verb
 from hundredfold.errors import LeakError, RunExistsError, SettingsError, TooManyRejectsError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from hundredfold.data.labels import LabelSet
     from hundredfold.data.naming import Naming
     from hundredfold.data.source import Found
+    from hundredfold.data.stain import Reference
     from hundredfold.data.store import PixelStore
     from hundredfold.data.supply import Supply
     from hundredfold.data.table import ImageTable
 
 __all__ = ["scan"]
+
+#: Settings that change what an image looks like; those of a finished scan stay.
+AS_MADE = ("fit", "window", "stain")
 
 
 @verb(ScanSettings)
@@ -35,10 +39,11 @@ def scan(settings: ScanSettings) -> RunDirectory:
     Raises:
         InputError: there is no such path, or no image.
         TableError: the labels cannot be read; LabelConflictError: one image has two labels.
-        SettingsError: ``group_pattern`` matches no image.
+        SettingsError: ``group_pattern`` matches no image; a finished scan is resumed with other pixels.
         SplitError: one class only, or one group holds a whole class.
         LeakError: a given split has a group on both sides, and ``allow_leak`` is not set.
         TooManyRejectsError: more images are unusable than ``max_bad`` allows.
+        InputError: the stain was to be normalised, and the training images have no colour.
         RunExistsError: OUT was scanned before and ``resume`` is not set.
     """
     from hundredfold.data.groups import groups_by_pattern
@@ -52,6 +57,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
             remedy="Give the folder that was scanned.",
         )
     if settings.resume and RunDirectory.is_run(settings.out) and _is_whole(RunDirectory.open(settings.out)):
+        _check_unchanged(settings)
         say(f"{settings.out} was scanned before.")
         return RunDirectory.open(settings.out)
     naming = Naming.of(settings.dicom_groups, settings.group_key)
@@ -68,15 +74,26 @@ def scan(settings: ScanSettings) -> RunDirectory:
         _check_rejects(filled, run, settings)
         pairs = _near_copies(store, settings)
         done = _split(filled.assign(cluster=clusters_of(pairs, filled.ids)), settings, complain=True)
-        _write(run, done, store, settings)
+        reference = _settle(store, done, settings)
+        _write(run, done, store, settings, reference)
         _write_near_copies(run, done, pairs)
-        _tell(run, [*_dicom_lines(found, naming), *_lines(done, settings, found, labels, pairs)])
+        lines = _lines(done, settings, found, labels, pairs)
+        _tell(run, [*_dicom_lines(found, naming), *lines, *_stain_lines(reference)])
     return run
 
 
 def _is_whole(run: RunDirectory) -> bool:
     """Whether the scan was finished, and its pixels are there still."""
     return run.done("scan") and (run.pixels / "pixels.json").is_file()
+
+
+def _check_unchanged(settings: ScanSettings) -> None:
+    """Make sure that the pixels of a finished scan were made as is asked now."""
+    from hundredfold.workflows.labelled import noted_settings
+
+    noted = noted_settings(RunDirectory.open(settings.out)).get("scan", {})
+    asked = {name: getattr(settings, name) for name in AS_MADE if name in noted}
+    check_unchanged("the images were scanned", noted, asked, where=settings.out)
 
 
 def _labelled(table: ImageTable, settings: ScanSettings) -> tuple[ImageTable, LabelSet | None]:
@@ -119,7 +136,7 @@ def _fill(
     def filled() -> tuple[ImageTable, PixelStore]:
         return fill(
             table, folder, size=settings.pixel_size, fit=settings.fit, window=settings.ct_window, tell=tell,
-            supply=supply,
+            stain=None if settings.stain == "none" else settings.stain, supply=supply,
             # Only now are all pixels known, and with them the copies that belong to the test side.
             pool=lambda known: (
                 known.frame["problem"].isna() & (_split(known, settings).frame["split"] == "train")
@@ -133,6 +150,15 @@ def _fill(
             raise
         shutil.rmtree(folder)
         return filled()
+
+
+def _settle(store: PixelStore, table: ImageTable, settings: ScanSettings) -> Reference | None:
+    """The colours of the training side, which only now is known; near-copies are found by those that came."""
+    from hundredfold.data.settling import settle_stain
+
+    if settings.stain == "none":
+        return None
+    return settle_stain(store, settings.stain, table, anew=settings.pixels is None)[1]
 
 
 def _near_copies(store: PixelStore, settings: ScanSettings) -> pd.DataFrame | None:
@@ -180,7 +206,10 @@ def _check_rejects(table: ImageTable, run: RunDirectory, settings: ScanSettings)
     raise TooManyRejectsError(found, where=settings.images, remedy=remedy)
 
 
-def _write(run: RunDirectory, table: ImageTable, store: PixelStore, settings: ScanSettings) -> None:
+def _write(
+    run: RunDirectory, table: ImageTable, store: PixelStore, settings: ScanSettings,
+    reference: Reference | None,
+) -> None:
     from hundredfold.data.rows import write_rows
     from hundredfold.data.summary import facts
 
@@ -189,8 +218,24 @@ def _write(run: RunDirectory, table: ImageTable, store: PixelStore, settings: Sc
     write_rows(run / "splits.csv", splits)
     run.record(
         pixels=str(settings.pixels.absolute()) if settings.pixels else None,
-        scan={**facts(table), "pixel_size": store.size, "allow_leak": settings.allow_leak},
+        scan={
+            **facts(table), "pixel_size": store.size, "allow_leak": settings.allow_leak,
+            "stain": None if reference is None else reference.stain.facts,
+        },
     )
+
+
+def _stain_lines(reference: Reference | None) -> Iterator[str]:
+    if reference is not None:
+        yield (
+            f"Stain: colours are brought to those of the training side ({reference.stain.method}, the median "
+            f"of {reference.measured:,} images)."
+        )
+        if plain := reference.looked - reference.measured:
+            yield (
+                f"Warning: {plain:,} of the {reference.looked:,} training images looked at have no colour, "
+                "light or contrast to measure; such images keep the colours they have."
+            )
 
 
 def _dicom_lines(found: Found, naming: Naming) -> Iterator[str]:

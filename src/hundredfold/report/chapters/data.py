@@ -32,6 +32,11 @@ def data_chapter(material: Material) -> Chapter | None:
         items.append(_rejects(material.rejects))
     else:
         sentences.append("Every image could be read; none was left out.")
+    if stain := (material.state.get("scan") or {}).get("stain"):
+        sentences.append(
+            "The colours of every image were brought to those of the training side "
+            f"(--stain {stain['method']}), here and in all that follows."
+        )
     copies = exact_duplicates(material.images)
     if len(copies):
         items.append(_copies(copies))
@@ -139,7 +144,7 @@ def _examples(material: Material) -> Exhibit | None:
         "examples",
         "Images of each class",
         f"Random training images{' of the largest classes' if len(names) == CLASSES_SHOWN else ''}, "
-        "as they are stored: decoded once and resized.",
+        "decoded once and resized.",
         f"Rows of up to {EXAMPLES_EACH} images for {len(names)} classes: "
         f"{', '.join(shown(n) for n in names)}.",
         class_sheet(table, material.store),
