@@ -88,6 +88,7 @@ CASES: dict[int, tuple[str, ...]] = {
     ),
     28: (
         "workflows/test_nothing_of_patients.py::test_a_whole_run_keeps_nothing_of_a_patient",
+        "annotate/test_guard.py::test_no_name_of_a_file_or_patient_is_on_a_page",
         "data/test_dicom.py::test_no_message_holds_what_was_planted_in_a_patients_tags",
         "data/test_dicom_groups.py::test_a_scan_says_how_groups_came_to_be_and_keeps_no_key",
     ),
@@ -129,7 +130,19 @@ CASES: dict[int, tuple[str, ...]] = {
     44: (
         "data/test_pixels.py::test_files_that_change_or_vanish_while_others_are_decoded_are_rejected_by_name",
         "ssl/test_never_lost.py::test_pixels_that_change_during_the_training_end_it_with_a_sentence",
+        "annotate/test_guard.py::test_an_original_that_is_gone_or_changed_is_never_shown_as_another",
     ),
+    45: ("annotate/test_guard.py::test_no_address_is_a_path",),
+    46: (
+        "annotate/test_guard.py::test_without_the_token_nothing_is_told",
+        "annotate/test_guard.py::test_a_foreign_host_or_origin_is_refused_before_all_else",
+    ),
+    47: (
+        "annotate/test_guard.py::test_a_body_over_the_limit_is_refused",
+        "annotate/test_guard.py::test_a_slow_body_is_given_up",
+        "annotate/test_guard.py::test_a_hundred_clients_are_served_in_little_memory",
+    ),
+    48: ("annotate/test_api.py::test_two_answers_to_one_image_are_one_200_and_one_409_and_both_are_kept",),
 }
 
 
@@ -142,7 +155,7 @@ def test_every_case_has_a_test_that_runs(number: int, check_guard: Callable[[str
 def test_every_case_of_the_page_is_guarded(repo_root: Path) -> None:
     page = (repo_root / "docs" / "files.md").read_text(encoding="utf-8")
     assert [int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)] == list(CASES)
-    assert list(CASES) == [*range(1, 39), 41, 44]
+    assert list(CASES) == [*range(1, 39), 41, 44, *range(45, 49)]
 
 
 def test_every_reason_is_on_the_page_and_no_other(repo_root: Path) -> None:

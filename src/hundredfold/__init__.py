@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hundredfold.predict.predictor import Predictor
     from hundredfold.rundir import RunDirectory
     from hundredfold.views.multicrop import MultiCrop
+    from hundredfold.workflows.annotate import annotate
     from hundredfold.workflows.compare import compare
     from hundredfold.workflows.curve import curve
     from hundredfold.workflows.demo import demo
@@ -62,6 +63,7 @@ __all__ = [
     "PixelStore",
     "Predictor",
     "RunDirectory",
+    "annotate",
     "compare",
     "curve",
     "demo",
@@ -106,7 +108,7 @@ class _House(ModuleType):
     """This package; Python sets a room on it when the room is imported, whoever imports it first."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in {"predict", "report"} and isinstance(value, ModuleType):
+        if name in {"annotate", "predict", "report"} and isinstance(value, ModuleType):
             value.__class__ = _Room
         super().__setattr__(name, value)
 
@@ -117,7 +119,7 @@ sys.modules[__name__].__class__ = _House
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'hundredfold' has no attribute {name!r}")
-    if name in {"predict", "report"}:
+    if name in {"annotate", "predict", "report"}:
         return import_module(f"hundredfold.{name}")
     return getattr(import_module(f"hundredfold.{_HOMES.get(name, f'workflows.{name}')}"), name)
 

@@ -37,6 +37,7 @@ VERBS = {
     "curve": "Fit the classifiers to 1 … 1000 labels a class and judge them on the fixed test images.",
     "suggest": "Choose the images to label next, with a reason each.",
     "compare": "Set the learning curves of several runs beside each other.",
+    "annotate": "Label the images of a run on a page in the browser.",
     "fit": "Fit a classifier to all labels that are not held out, and write it with its encoder.",
     "predict": "Label the images of a folder or table.",
     "reproduce": "Run the paper's experiment on a published data set, beside the published figures.",

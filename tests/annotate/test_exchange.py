@@ -142,7 +142,7 @@ def test_what_is_no_such_export_is_refused_with_a_sentence(
     store = Store.memory()
     with pytest.raises(error, match=words):
         import_labels(store, IMAGES, write(tmp_path / "export.json", tasks))
-    assert store.empty
+    assert store.count == 0
 
 
 def test_classes_keep_their_images_when_their_name_is_mended() -> None:

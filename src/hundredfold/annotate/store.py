@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -174,6 +174,10 @@ class Store:
         with self._lock:
             return self._standing.get(chain)
 
+    def without(self, images: Iterable[str], read: Round, seat: str = "") -> Iterator[str]:
+        """Those of the images on which nothing stands, looked up one by one as they are asked for."""
+        return (image for image in images if (image, read, seat) not in self._standing)
+
     def all_standing(self) -> dict[Chain, Event]:
         """All answers that stand."""
         with self._lock:
@@ -224,9 +228,9 @@ class Store:
         return bytes.fromhex(value)
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing has happened yet."""
-        return not self._number
+    def count(self) -> int:
+        """How many events there are."""
+        return self._number
 
     # inside
 
@@ -270,8 +274,11 @@ class Store:
         )
         if answer.version == version:
             return write(event)
+        now = self._standing.get(chain)
+        if now and (now.reader, now.value, now.previous or 0) == (reader, answer.value, answer.version):
+            return now  # the same once more: the first time its receipt was lost
         write(replace(event, kind="conflict", detail=json.dumps({"saw": answer.version})))
-        return Conflict(answer.image, version, self._standing.get(chain))
+        return Conflict(answer.image, version, now)
 
     def _undo(self, write: Callable[[Event], Event], reader: str, undone: Event) -> Event:
         chain = undone.chain

@@ -1,5 +1,6 @@
 """Every setting of every verb, written once."""
 
+from hundredfold.config.annotate import AnnotateSettings
 from hundredfold.config.base import ResumableSettings, Settings, Verb, check_unchanged, verb
 from hundredfold.config.clinical import ClinicalChoices, ReportChoices
 from hundredfold.config.compare import CompareSettings
@@ -13,6 +14,7 @@ from hundredfold.config.scan import ScanChoices, ScanSettings
 from hundredfold.config.suggest import SuggestSettings
 
 __all__ = [
+    "AnnotateSettings",
     "ClinicalChoices",
     "CompareSettings",
     "CurveChoices",

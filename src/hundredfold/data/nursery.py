@@ -25,13 +25,13 @@ from hundredfold.data.channel import FORK, NUMBER, Limits, receive, send
 from hundredfold.data.decode import quiet_decoders
 from hundredfold.data.header import header
 from hundredfold.data.image import Pixels
-from hundredfold.data.prepare import prepare, size_of
+from hundredfold.data.prepare import prepare, show, size_of
 from hundredfold.errors import ImageError
 
 __all__ = ["Task", "serve", "work"]
 
 Task: TypeAlias = Callable[..., tuple[dict[str, Any], Pixels | None]]
-TASKS: Mapping[str, Task] = {"prepare": prepare, "size_of": size_of, "header": header}
+TASKS: Mapping[str, Task] = {"prepare": prepare, "show": show, "size_of": size_of, "header": header}
 
 
 def serve(control: socket.socket) -> None:

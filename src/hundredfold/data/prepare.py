@@ -1,4 +1,4 @@
-"""One image file → the square that is kept of it, or the reason why there is none.
+"""One image file → the square that is kept of it, or a picture to look at, or why there is none.
 
 What is here meets untrusted bytes: it is called in a decoder's process (:mod:`hundredfold.data.nursery`),
 and loads no more than it needs.
@@ -17,10 +17,10 @@ from hundredfold.data.decode import decode, measure
 from hundredfold.data.file import content
 from hundredfold.data.image import Pixels
 from hundredfold.data.part import Part
-from hundredfold.data.resize import Fit, scaled_size, to_square
+from hundredfold.data.resize import Fit, resize, scaled_size, to_square
 from hundredfold.data.value_range import ValueRange
 
-__all__ = ["prepare", "size_of"]
+__all__ = ["prepare", "show", "size_of"]
 
 
 def prepare(
@@ -61,6 +61,45 @@ def prepare(
         square = cv2.cvtColor(square, cv2.COLOR_GRAY2RGB)
     facts = ("width", "height", "sha256", "note")
     return {fact: getattr(decoded, fact) for fact in facts}, square
+
+
+def show(
+    path: str, *, frame: int | None, most: int, value_range: tuple[float, float] | None,
+    ct_window: tuple[float, float] | None = None, known: str | None = None, part: Sequence[Any] | None = None,
+    once: bool = False,
+) -> tuple[dict[str, Any], Pixels]:
+    """Read and decode one image to be looked at: whole, in its own proportions, never enlarged.
+
+    Args:
+        path: of the file, or of the one that it is a part of.
+        frame: which frame of a multi-frame DICOM.
+        most: longest side of the picture in px.
+        value_range: black and white of deep images; ``None``: their own, which no store leaves open.
+        ct_window: centre and width in Hounsfield units through which CT is shown.
+        known: as for :func:`prepare`, and the rest.
+        part: which part of that file.
+        once: whether it is deleted.
+
+    Returns:
+        ``width`` and ``height`` of the image itself, and pixels ``uint8`` [h,w] or [h,w,3].
+
+    Raises:
+        ImageError: as :func:`prepare`.
+    """
+    decoded = decode(
+        content(path, known=known, part=part, once=once), _name(path, part), frame=frame,
+        target=partial(_within, most=most), ct_window=ct_window,
+    )
+    pixels = decoded.pixels.astype(np.float32) if decoded.deep else decoded.pixels
+    pixels = resize(pixels, *_within(pixels.shape[1], pixels.shape[0], most=most))
+    if decoded.deep:
+        pixels = (ValueRange(*value_range) if value_range else ValueRange.of([pixels])).to_uint8(pixels)
+    return {"width": decoded.width, "height": decoded.height}, pixels
+
+
+def _within(width: int, height: int, *, most: int) -> tuple[int, int]:
+    scale = min(1.0, most / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def size_of(

@@ -1,0 +1,163 @@
+"""All that the page stands on: the record, the images, who has which, the classes and the proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hundredfold.annotate.background import Background
+from hundredfold.annotate.classes import ClassBook, LabelClass
+from hundredfold.annotate.desk import Desk, Item
+from hundredfold.annotate.events import Event, Proposal
+from hundredfold.annotate.gallery import Gallery
+from hundredfold.annotate.leases import Leases
+from hundredfold.annotate.likes import Likes
+from hundredfold.annotate.order import reading_order
+from hundredfold.annotate.proposals import Proposer
+from hundredfold.annotate.store import Store
+from hundredfold.data.store import PixelStore
+from hundredfold.data.supply import LOCAL, Supply
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+
+__all__ = ["Studio", "opened"]
+
+#: Seconds that an image is lent for after the last sign of life.
+LEASE_SECONDS = 60.0
+#: Images of a class that are offered as its examples.
+SAMPLES = 10
+
+
+class Proposes(Protocol):
+    """Says what the present classifier would call an image."""
+
+    def __call__(self, image: str) -> Proposal | None:
+        """The proposal, if there is one."""
+        ...
+
+    def refresh(self) -> None:
+        """Let what was labelled since count; returns at once."""
+        ...
+
+
+@dataclass
+class Studio:
+    """What the handlers of requests share.
+
+    Args:
+        store: the record.
+        table: the images.
+        gallery: their pictures.
+        desk: hands them out.
+        propose: what the present classifier would call an image.
+    """
+
+    store: Store
+    table: ImageTable
+    gallery: Gallery
+    desk: Desk
+    propose: Proposes | None = None
+    book: ClassBook = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.book = ClassBook(self.store)
+        frame = self.table.frame
+        self.held_out = frozenset(frame.loc[frame["split"].isin(["audit", "test"]), "id"])
+
+    @property
+    def proposes(self) -> bool:
+        """Whether there can be proposals."""
+        return self.propose is not None
+
+    def proposal(self, image: str) -> Proposal | None:
+        """What the classifier would call an image; nothing of one that results are measured on."""
+        return None if self.propose is None or image in self.held_out else self.propose(image)
+
+    def labelled(self) -> None:
+        """Something was labelled: the classifier may learn from it."""
+        if self.propose is not None:
+            self.propose.refresh()
+
+    def shown(self, item: Item, *, proposals: bool) -> dict[str, Any]:
+        """An image to read, as the page is told of it: by names that tell nothing."""
+        proposal = self.proposal(item.image) if proposals else None
+        names = self.book.names()
+        return {
+            "image": self.gallery.name(item.image), "version": item.version,
+            "proposal": None if proposal is None else told(proposal),
+            "said": [{**said(event, names), "reader": None} for event in item.said],  # decided blindly
+        }
+
+    def classes(self) -> list[dict[str, Any]]:
+        """The classes, as the page is told of them."""
+        return [self._class(known) for known in self.book.all()]
+
+    def _class(self, known: LabelClass) -> dict[str, Any]:
+        examples = [self.gallery.name(image) for image in known.examples]
+        return {
+            "id": known.id, "name": known.name, "key": known.key, "description": known.description,
+            "examples": examples,
+        }
+
+    def samples(self) -> dict[str, list[str]]:
+        """Class → the first images that got it, none of those that results are measured on."""
+        found: dict[str, list[str]] = {}
+        for image, label in self.store.labels().items():
+            of_class = found.setdefault(label, [])
+            if len(of_class) < SAMPLES and image not in self.held_out and self.gallery.has(image):
+                of_class.append(self.gallery.name(image))
+        return found
+
+    def images(self, names: Iterable[str]) -> list[str]:
+        """The images of names; those that are no image's are left out."""
+        return [image for image in map(self.gallery.image, names) if image is not None]
+
+
+def opened(
+    store: Store, table: ImageTable, pixels: PixelStore, *, first: Sequence[str] = (),
+    second_share: float = 0.15, embeddings: Embeddings | None = None,
+    background: Background | None = None, lease_seconds: float = LEASE_SECONDS, supply: Supply = LOCAL,
+) -> Studio:
+    """Everything on its place.
+
+    Args:
+        store: the record.
+        table: the images of the run.
+        pixels: their stored squares.
+        first: ids to read first, in their order.
+        second_share: share of the images that are read twice.
+        embeddings: vectors of the images, if there are any: grids then show what is alike.
+        background: where a classifier learns from them; without it there are no proposals.
+        lease_seconds: how long a browser may be silent before others get its images.
+        supply: where the original files are.
+    """
+    frame = table.usable.frame
+    alike = None if embeddings is None else Likes(list(embeddings.ids), embeddings.vectors)
+    desk = Desk(
+        store, reading_order(table, store.key, first), Leases(lease_seconds),
+        audit=frame.loc[frame["split"] == "audit", "id"], second_share=second_share, alike=alike,
+    )
+    studio = Studio(store, table, Gallery(table, pixels, store.key, supply), desk)
+    if embeddings is not None and background is not None:
+        studio.propose = Proposer(
+            list(embeddings.ids), embeddings.vectors, str(embeddings.encoder.get("hash")),
+            held_out=studio.held_out, labels=store.labels, background=background,
+        )
+        studio.propose.refresh()
+    return studio
+
+
+def told(proposal: Proposal) -> dict[str, Any]:
+    """A proposal, as the page is told of it."""
+    return {
+        "label": proposal.label, "probability": round(proposal.probability, 4), "model": proposal.model,
+    }
+
+
+def said(event: Event, names: Mapping[str, str]) -> dict[str, Any]:
+    """An answer, as the page is told of it."""
+    name = names.get(event.label or "")
+    return {
+        "says": event.says, "label": event.label, "name": name, "reader": event.reader, "round": event.round,
+    }

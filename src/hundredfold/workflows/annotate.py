@@ -1,0 +1,126 @@
+"""``hundredfold annotate``: label the images of a run in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hundredfold.config import AnnotateSettings, verb
+from hundredfold.progress import say
+from hundredfold.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from hundredfold.annotate.store import Store
+    from hundredfold.data.supply import Supply
+    from hundredfold.data.table import ImageTable
+    from hundredfold.encode.embed import Embeddings
+
+__all__ = ["annotate"]
+
+#: Whom the labels that a scan read are told of.
+SCANNED = "labels of the scan"
+
+
+@verb(AnnotateSettings)
+def annotate(settings: AnnotateSettings) -> Path:
+    """Label the images of a run on a page in the browser.
+
+    Nothing but ``RUN/annotations.sqlite`` is written, or with ``export`` the table of labels.
+
+    Returns:
+        The path of the record, or of the exported table.
+
+    Raises:
+        RunMissingError: there is no run, or it was not scanned.
+        RunBusyError: another process has the record open.
+        InputError: the record is damaged, a port or a table cannot be had.
+    """
+    from hundredfold.annotate.store import FILE, Store
+    from hundredfold.data.table import ImageTable
+    from hundredfold.lock import alone
+
+    run = RunDirectory.open(settings.run)
+    table = ImageTable.read(run.require("images.parquet", "scan"))
+    with alone(run / ".annotate.lock", "annotate"):
+        store = Store.open(run / FILE)
+        try:
+            _take_in(settings, store, table)
+            if settings.export is not None:
+                return _export(settings.export, store, table)
+            _serve(settings, run, store, table)
+        finally:
+            store.close()
+    return run / FILE
+
+
+def _take_in(settings: AnnotateSettings, store: Store, table: ImageTable) -> None:
+    """The labels of the scan, once, and those that the user names."""
+    from hundredfold.annotate.exchange import import_labels, take_in
+
+    if not store.count and table.labelled.any():
+        rows = table.usable.select(table.usable.labelled).frame
+        take_in(store, dict(zip(rows["id"], rows["label"], strict=True)), SCANNED)
+    if settings.labels is not None:
+        told = import_labels(store, table, settings.labels)
+        say(f"{settings.labels}: {told.new:,} labels are new, {told.same:,} are as here, {told.other:,} are "
+            f"other than here and wait under Decide, {len(told.unmatched):,} name no image of the run")
+
+
+def _export(path: Path, store: Store, table: ImageTable) -> Path:
+    from hundredfold.annotate.desk import torn
+    from hundredfold.annotate.exchange import export_labels
+
+    say(f"{export_labels(store, table, path):,} labels in {path}")
+    if waiting := len(torn(store)):
+        say(f"Readers differ or were unsure on {waiting:,} images: the first label was taken. Decide "
+            "them on the page.")
+    return path
+
+
+def _serve(settings: AnnotateSettings, run: RunDirectory, store: Store, table: ImageTable) -> None:
+    from hundredfold.annotate.app import make_app, new_token
+    from hundredfold.annotate.background import Background
+    from hundredfold.annotate.server import bound, serve
+    from hundredfold.annotate.studio import opened
+    from hundredfold.data.rows import read_rows
+    from hundredfold.data.store import PixelStore
+
+    pixels, order = PixelStore.open(run.pixels), settings.order
+    first = [] if order is None else read_rows(order, required=("image",))["image"].tolist()
+    token, background = new_token(), Background()
+    listening = bound(settings.port)
+    studio = opened(
+        store, table, pixels, first=first, second_share=settings.second_share,
+        embeddings=_embeddings(run), background=background, supply=_supply(table),
+    )
+    try:
+        serve(
+            lambda port: make_app(studio, token=token, port=port, name=settings.reader), token,
+            listening=listening, browser=settings.browser, say=say,
+        )
+    finally:
+        background.close()
+    say(f"{len(store.labels()):,} images are labelled. Write them as a table: "
+        f"hundredfold annotate {run.path} --export labels.csv")
+
+
+def _embeddings(run: RunDirectory) -> Embeddings | None:
+    """The vectors of the run that are best for likeness, if it has any."""
+    from hundredfold.encode.embed import Embeddings
+    from hundredfold.errors import RunMissingError
+    from hundredfold.workflows.labelled import embedding_folders
+
+    try:
+        return Embeddings.read(embedding_folders(run.path)[0])
+    except RunMissingError:
+        return None
+
+
+def _supply(table: ImageTable) -> Supply:
+    """Where the originals are: files, or members of an archive."""
+    from hundredfold.data.archive import Archive, Origin, archive_in
+    from hundredfold.data.supply import LOCAL
+
+    paths = table.usable.frame["path"].dropna()
+    packed = archive_in(Path(paths.iloc[0])) if len(paths) else None
+    return LOCAL if packed is None else Archive(Origin.of(packed[0]))
