@@ -63,9 +63,9 @@ def serve(
         h11_max_incomplete_event_size=32_768,
     )
     server = uvicorn.Server(config)
-    say(f"Labelling at {address}")
-    say("Ctrl-C ends it; every answer is kept the moment it is given.")
-    if browser:
-        threading.Timer(0.5, webbrowser.open, [address]).start()
     with suppress(KeyboardInterrupt):
+        say(f"Labelling at {address}")
+        say("Ctrl-C ends it; every answer is kept the moment it is given.")
+        if browser:
+            threading.Timer(0.5, webbrowser.open, [address]).start()
         server.run(sockets=[listening])
