@@ -16,10 +16,10 @@ from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import SettingsError
 from hundredfold.learn.curve import learning_curve
+from hundredfold.metrics import prevalences
 from hundredfold.report.chapters.base import Chapter, Exhibit, Listing
 from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.curves import curves_chapter
-from hundredfold.report.judged import prevalences
 from hundredfold.report.material import Material, gather
 from hundredfold.report.tables import Headline, headline
 from hundredfold.report.words import share

@@ -143,14 +143,15 @@ def test_fit_into_a_run_and_predict_from_it(run: Path, smear: Path, tmp_path: Pa
     (new / "cut.jpg").write_bytes(some[: len(some) // 2])  # METHOD, mistake 14: never half an image
     out = predict(new, predictor=run, out=tmp_path / "predictions.csv", embed_batch=50)
     rows = pd.read_csv(out).set_index("image")
-    names = [f"score:{name}" for name in predictor.classes]
+    names = [f"p:{name}" for name in predictor.classes]
     assert list(rows.columns) == ["label", *names, "problem"]
     bad = rows.loc[["empty.png", "cut.jpg"]]
     assert bad["problem"].tolist() == ["empty", "truncated"]
     assert bad[["label", *names]].isna().all(axis=None)
     good = rows.drop(index=bad.index)
     assert good["problem"].isna().all()
-    assert (good[names].idxmax(axis=1).str.removeprefix("score:") == good["label"]).all()
+    assert (good[names].idxmax(axis=1).str.removeprefix("p:") == good["label"]).mean() > 0.95
+    np.testing.assert_allclose(good[names].sum(axis=1), 1, atol=1e-3)
     truth = pd.read_csv(labels_of(smear)).set_index("image")["label"]
     splits = pd.read_csv(run / "splits.csv").set_index("image")["split"]
     known = splits.index[splits == "train"]
@@ -171,7 +172,53 @@ def test_predictions_of_a_runs_own_images_are_those_of_its_vectors(
     decided, scores = judge(predictor.pipeline, embeddings.vectors)
     assert rows["image"].tolist() == embeddings.ids.tolist()
     assert rows["label"].tolist() == decided.tolist()
-    np.testing.assert_allclose(rows.filter(like="score:").to_numpy(), np.round(scores, 4), atol=1e-9)
+    expected = predictor.calibration.probabilities(scores)
+    np.testing.assert_allclose(rows.filter(like="p:").to_numpy(), np.round(expected, 4), atol=1e-9)
+
+
+def test_a_prevalence_changes_probabilities_and_labels(run: Path, smear: Path, tmp_path: Path) -> None:
+    predictor = fit(run, labels=labels_of(smear), out=tmp_path / "predictor")
+    rare = predictor.classes[0]
+    few, many = (
+        pd.read_csv(predict(
+            smear / "images", predictor=tmp_path / "predictor", out=tmp_path / f"{share}.csv",
+            prevalence=(f"{rare}={share}",),
+        )) for share in (0.001, 0.9)
+    )
+    assert (few[f"p:{rare}"] <= many[f"p:{rare}"]).all()
+    assert (few["label"] == rare).sum() < (many["label"] == rare).sum()
+    names = [f"p:{name}" for name in predictor.classes]
+    for rows in (few, many):
+        highest = rows[names].max(axis=1)
+        own = [row[f"p:{row['label']}"] for _, row in rows.iterrows()]
+        assert own == highest.tolist()
+    with pytest.raises(SettingsError, match="'melanoma', which has no labels"):
+        predict(
+            smear / "images", predictor=tmp_path / "predictor", out=tmp_path / "no.csv",
+            prevalence=("melanoma=0.1",),
+        )
+
+
+def test_too_few_labels_give_scores_and_the_sentence_says_so(
+    run: Path, smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(labels_of(smear))
+    splits = pd.read_csv(run / "splits.csv").set_index("image")["split"]
+    known = rows[splits[rows["image"]].to_numpy() == "train"].groupby("label").head(3)
+    known.to_csv(tmp_path / "few.csv", index=False)
+    few = fit(run, labels=tmp_path / "few.csv", out=tmp_path / "few", classifier="lda")
+    assert "Scores and no probabilities: a class has fewer than 5 labels" in capsys.readouterr().err
+    assert few.calibration is None
+    out = predict(smear / "images", predictor=tmp_path / "few", out=tmp_path / "few_predicted.csv")
+    assert [name for name in pd.read_csv(out) if ":" in name] == [f"score:{name}" for name in few.classes]
+    with pytest.raises(SettingsError, match="scores and no probabilities"):
+        predict(
+            smear / "images", predictor=tmp_path / "few", out=tmp_path / "no.csv",
+            prevalence=(f"{few.classes[0]}=0.1",),
+        )
+    none = fit(run, labels=labels_of(smear), out=tmp_path / "none", classifier="lda", calibration="none")
+    assert none.calibration is None
+    assert none.facts["cross_validation"] == {}
 
 
 def test_fit_refuses_to_overwrite_and_keeps_what_is_there_on_resume(

@@ -162,7 +162,7 @@ def test_the_predictor_labels_new_images_and_says_what_it_could_not(
     assert bad["image"].tolist() == ["note.jpg"]
     assert bad["problem"].str.contains("empty").all()
     assert set(found["label"].dropna()) <= classes
-    assert {f"score:{name}" for name in classes} <= set(found.columns)
+    assert {f"p:{name}" for name in classes} <= set(found.columns)
 
 
 def test_run_json_says_what_pre_training_did(finished: hundredfold.RunDirectory) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from hundredfold.config.base import ResumableSettings, Settings
+from hundredfold.config.clinical import ReportChoices
 
 __all__ = ["FitChoices", "FitSettings", "PredictSettings"]
 
@@ -26,6 +27,11 @@ class FitChoices(Settings):
         description="Name of the classifier, or auto: the best by cross-validation by group on the training "
         "labels. The encoder is chosen so in any case, where there are several.",
     )
+    calibration: Literal["temperature", "platt", "isotonic", "none"] = Field(
+        "temperature",
+        description="How scores become probabilities, on labels held out by group: one number for all "
+        "(from 5 labels a class), a curve a class, a staircase a class, or not at all.",
+    )
 
 
 class FitSettings(FitChoices, ResumableSettings):
@@ -37,7 +43,7 @@ class FitSettings(FitChoices, ResumableSettings):
     labels: Path = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
 
 
-class PredictSettings(ResumableSettings):
+class PredictSettings(ReportChoices, ResumableSettings):
     """The settings of ``predict``."""
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
@@ -46,3 +52,9 @@ class PredictSettings(ResumableSettings):
     predictor: Path = Field(description="The predictor folder, or a run directory that holds one.")
     out: Path = Field(description="The CSV file to write.")
     embed_batch: int = Field(64, ge=1, description="Images encoded at once.")
+    prevalence: tuple[str, ...] = Field(
+        (),
+        description="Share of classes where the images come from, as melanoma=0.02,nevus=0.9; the others "
+        "divide the rest as the predictor's labels do. The label is then the most probable class [default: "
+        "probabilities as if all classes were equally common].",
+    )

@@ -113,7 +113,8 @@ def judge(classifier: Any, features: ArrayLike) -> tuple[NDArray[Any], Floats]:
     The decision is that of the decision values, where there are any, through ``classes_``: never that
     of probabilities scaled after Platt, whose argmax at few labels is another and far worse one. The
     scores, in the order of ``classes_``, are probabilities or shares of votes where the classifier has
-    them, else decision values.
+    them, else decision values. Those of an SVM are its margins: their greatest is nearly always the
+    decision, which counts the pairs of classes that are won.
 
     Examples:
         >>> machine = RbfSVC().fit([[0.0], [1.0]], ["cat", "dog"])
@@ -121,6 +122,11 @@ def judge(classifier: Any, features: ArrayLike) -> tuple[NDArray[Any], Floats]:
         >>> classes.tolist(), scores.shape
         (['cat'], (1, 2))
     """
+    if isinstance(classifier, Pipeline):
+        classifier, features = classifier[-1], classifier[:-1].transform(features)
+    if hasattr(classifier, "decide"):
+        found: tuple[NDArray[Any], Floats] = classifier.decide(features)
+        return found
     if not hasattr(classifier, "decision_function"):
         scores: Floats = np.asarray(classifier.predict_proba(features), dtype=np.float64)
         return classifier.classes_[np.argmax(scores, axis=1)], scores

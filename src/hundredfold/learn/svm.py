@@ -89,10 +89,20 @@ class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The class with the greatest decision value ``[n]``."""
-        values = self.decision_function(X)
-        decided = np.argmax(values, axis=1) if values.ndim == 2 else (values > 0).astype(int)
-        predicted: NDArray[Any] = self.classes_[decided]
-        return predicted
+        return self.decide(X)[0]
+
+    def decide(self, X: ArrayLike) -> tuple[NDArray[Any], Floats]:  # noqa: N803
+        """The class with the greatest decision value ``[n]``, and each class's mean margin ``[n, c]``.
+
+        The decision counts the machines that a class wins, so its values are steps. The margin, the mean
+        value of a class's machines, is smooth: probabilities, thresholds and rankings need that.
+        """
+        values = self._pairwise(X)
+        margins = _margins(values, len(self.classes_))
+        decided = np.argmax(
+            margins if values.shape[1] == 1 else _one_against_rest(values, len(self.classes_)), axis=1
+        )
+        return self.classes_[decided], margins
 
     def _pairwise(self, X: ArrayLike) -> Floats:  # noqa: N803
         """The value of each pair's machine ``[n, c·(c-1)/2]``; above 0 it is the second class."""
@@ -154,15 +164,22 @@ def _one_against_rest(values: Floats, classes: int) -> Floats:
     As scikit-learn's ``decision_function_shape="ovr"``: the sum is pressed into ±1/3, so that it never
     outweighs a vote.
     """
-    votes, sums = np.zeros((len(values), classes)), np.zeros((len(values), classes))
+    votes, sums = np.zeros((len(values), classes)), (classes - 1) * _margins(values, classes)
     for place, (first, second) in enumerate(combinations(range(classes), 2)):
-        value = values[:, place]
-        votes[:, first] += value <= 0
-        votes[:, second] += value > 0
-        sums[:, first] -= value
-        sums[:, second] += value
+        votes[:, first] += values[:, place] <= 0
+        votes[:, second] += values[:, place] > 0
     votes += sums / (3 * (np.abs(sums) + 1))
     return votes
+
+
+def _margins(values: Floats, classes: int) -> Floats:
+    """The pairs' values ``[n, pairs]`` → the mean over those of each class ``[n, c]``, for it."""
+    sums = np.zeros((len(values), classes))
+    for place, (first, second) in enumerate(combinations(range(classes), 2)):
+        sums[:, first] -= values[:, place]
+        sums[:, second] += values[:, place]
+    margins: Floats = sums / (classes - 1)
+    return margins
 
 
 def _blocks(x: Singles) -> Iterator[Singles]:

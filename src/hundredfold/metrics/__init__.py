@@ -15,7 +15,13 @@ from hundredfold.metrics.measures import (
     measure,
     resampled_accuracy,
 )
-from hundredfold.metrics.operating import OperatingPoint, operating_points, predictive_values, threshold
+from hundredfold.metrics.operating import (
+    OperatingPoint,
+    operating_points,
+    predictive_values,
+    prevalences,
+    threshold,
+)
 from hundredfold.metrics.patients import Patients
 from hundredfold.metrics.ranking import auroc
 from hundredfold.metrics.resampling import MIN_GROUPS, Estimate, Resamples, group_codes
@@ -25,5 +31,6 @@ __all__ = [
     "GRID", "MIN_GROUPS", "TINY", "WITHOUT_TINY", "Estimate", "Measure", "OperatingPoint", "Patients",
     "Resamples", "Tradeoff", "auroc", "balanced_accuracy", "class_trials", "cohen_kappa", "confusion",
     "flawless_accuracy", "group_codes", "interval_width", "krippendorff_alpha", "macro_f1", "measure",
-    "operating_points", "predictive_values", "recalls", "resampled_accuracy", "threshold", "tradeoff",
+    "operating_points", "predictive_values", "prevalences", "recalls", "resampled_accuracy", "threshold",
+    "tradeoff",
 ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hundredfold.errors import SettingsError
 from hundredfold.metrics.averages import Floats, Integers, divide
 from hundredfold.metrics.resampling import Estimate, Resamples
 
-__all__ = ["OperatingPoint", "operating_points", "predictive_values", "standardised", "threshold"]
+__all__ = [
+    "OperatingPoint", "operating_points", "predictive_values", "prevalences", "standardised", "threshold",
+]
 
 ROUNDING = 1e-9  # of .95 · 20 images, which is 19 and a little in binary
 
@@ -194,3 +198,42 @@ def _rates(
     spared = np.stack([divide(weight(~row & ~own), weight(~own)) for row in called], axis=1)
     sensitivity, specificity = resamples.over_repeats(found), resamples.over_repeats(spared)
     return sensitivity, specificity, *predictive_values(sensitivity, specificity, prevalence)
+
+
+def prevalences(
+    sizes: Integers, classes: Sequence[str], stated: Mapping[str, float],
+    of: str = "test images",
+) -> Floats:
+    """The share of each class ``[c]``: as stated, the rest divided as the images at hand.
+
+    Args:
+        sizes: ``[c]`` images at hand.
+        classes: ``[c]`` names.
+        stated: class → share.
+        of: what the images at hand are called.
+
+    Raises:
+        SettingsError: one is of no class with such images, or all classes are stated and do not make 1.
+
+    Examples:
+        >>> prevalences(np.array([50, 30, 20]), ["a", "b", "c"], {"a": 0.9}).round(3).tolist()
+        [0.9, 0.06, 0.04]
+    """
+    there = {name for name, size in zip(classes, sizes, strict=True) if size}
+    if unknown := sorted(stated.keys() - there):
+        raise SettingsError(
+            f"a prevalence is stated for {unknown[0]!r}, which has no {of}", where="prevalence",
+            remedy=f"Classes with {of}: {', '.join(sorted(there))}.",
+        )
+    told = np.array([name in stated for name in classes])
+    share = np.array([stated.get(name, 0.0) for name in classes])
+    others = np.where(told, 0, sizes)
+    rest = 1 - share.sum()
+    if (others.sum() == 0 and abs(rest) > 1e-3) or (others.sum() and rest <= 0):
+        raise SettingsError(
+            f"the prevalences stated make {share.sum():g} in all", where="prevalence",
+            remedy="Those of all classes make 1; those of some leave a part of 1 to the others.",
+        )
+    found: Floats = share + rest * others / max(others.sum(), 1)
+    found /= found.sum()
+    return found

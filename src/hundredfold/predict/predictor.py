@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,11 +25,13 @@ from hundredfold.encode.opening import load_encoder
 from hundredfold.encode.protocol import EncoderLike
 from hundredfold.errors import ModelFileError, TableError
 from hundredfold.files import hash_file, write_json
+from hundredfold.learn.calibrate import Calibration
 from hundredfold.learn.choose import Choice
 from hundredfold.learn.classifiers import CLASSIFIERS, judge, make_pipeline
 from hundredfold.learn.draws import fit_and_tell
 from hundredfold.learn.transforms import YeoJohnson
 from hundredfold.learn.trial import Trial
+from hundredfold.metrics import prevalences
 from hundredfold.rundir import software
 
 __all__ = ["Predictor"]
@@ -68,6 +71,7 @@ class Predictor:
     def fit(
         cls, encoder: EncoderLike, embeddings: Embeddings, table: ImageTable, *,
         classifier: str = "svm", preset: str = "default", name: str = "", choice: Choice | None = None,
+        calibration: Calibration | None = None,
     ) -> Self:
         """Fit a classifier to the labelled images of ``table`` that are not held out.
 
@@ -79,6 +83,7 @@ class Predictor:
             preset: whose settings; see :func:`~hundredfold.learn.classifiers.make_classifier`.
             name: of the embeddings, as reports call their encoder.
             choice: how classifier and encoder were chosen, if they were; noted beside the predictor.
+            calibration: what makes probabilities of such a classifier's scores.
 
         Raises:
             SettingsError: no classifier has that name.
@@ -103,6 +108,7 @@ class Predictor:
             "classes": [str(name) for name in classes],
             "labels": {str(name): int(count) for name, count in zip(classes, counts, strict=True)},
             "converged": converged,
+            "calibration": None if calibration is None else calibration.facts,
             "groups": int(train.frame["group"].nunique()),
             "held_out": int(table.usable.frame["split"].isin(["test", "audit"]).sum()),
             "encoder": encoder.facts,
@@ -116,10 +122,25 @@ class Predictor:
 
         Returns:
             The classes ``[b]``, which are the classifier's own decision, and a score for each class
-            ``[b, c]``, in the order of :attr:`classes`. Scores are no calibrated probabilities.
+            ``[b, c]``, in the order of :attr:`classes`, of which :attr:`calibration` makes probabilities.
         """
         vectors = self.encoder.encode(batch)
         return judge(self.pipeline, vectors)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What makes probabilities of the scores; ``None`` where there were too few labels for that."""
+        facts = self.facts.get("calibration")
+        return None if facts is None else Calibration.of(facts)
+
+    def shares(self, stated: Mapping[str, float]) -> NDArray[np.float64]:
+        """The share of each class ``[c]`` where images come from: as stated, the rest divided as the labels.
+
+        Raises:
+            SettingsError: a class is unknown, or the shares of all do not make 1.
+        """
+        labels = np.array([self.facts["labels"][name] for name in self.classes])
+        return prevalences(labels, self.classes, stated, of="labels")
 
     def save(self, folder: Path) -> Self:
         """Write ``encoder/``, ``classifier.skops`` and, last, ``predictor.json``; the folder appears whole.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hundredfold.errors import SettingsError
 from hundredfold.learn.scores import SCORE, read_scores
 from hundredfold.metrics import (
     GRID,
@@ -22,13 +21,14 @@ from hundredfold.metrics import (
     interval_width,
     measure,
     operating_points,
+    prevalences,
     tradeoff,
 )
 from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline, at_point
 
 __all__ = [
-    "VALUES", "Judged", "curve_table", "judged", "operating_table", "patients_table", "prevalences",
+    "VALUES", "Judged", "curve_table", "judged", "operating_table", "patients_table",
     "tradeoffs", "widths",
 ]
 
@@ -111,41 +111,6 @@ def _thresholds(
     wide = own.pivot(index="repeat", columns="class", values="threshold")
     aim = (str(own["aim"].iloc[0]), float(own["target"].iloc[0]))
     return wide.reindex(columns=list(classes)).to_numpy(np.float64), aim
-
-
-def prevalences(sizes: NDArray[np.int64], classes: Sequence[str], stated: Mapping[str, float]) -> Floats:
-    """The share of each class ``[c]``: as stated, the rest divided as in the test set.
-
-    Args:
-        sizes: ``[c]`` test images.
-        classes: ``[c]`` names.
-        stated: class → share.
-
-    Raises:
-        SettingsError: one is of no class with test images, or all classes are stated and do not make 1.
-
-    Examples:
-        >>> prevalences(np.array([50, 30, 20]), ["a", "b", "c"], {"a": 0.9}).round(3).tolist()
-        [0.9, 0.06, 0.04]
-    """
-    there = {name for name, size in zip(classes, sizes, strict=True) if size}
-    if unknown := sorted(stated.keys() - there):
-        raise SettingsError(
-            f"a prevalence is stated for {unknown[0]!r}, which has no test images", where="prevalence",
-            remedy=f"Classes with test images: {', '.join(sorted(there))}.",
-        )
-    told = np.array([name in stated for name in classes])
-    share = np.array([stated.get(name, 0.0) for name in classes])
-    others = np.where(told, 0, sizes)
-    rest = 1 - share.sum()
-    if (others.sum() == 0 and abs(rest) > 1e-3) or (others.sum() and rest <= 0):
-        raise SettingsError(
-            f"the prevalences stated make {share.sum():g} in all", where="prevalence",
-            remedy="Those of all classes make 1; those of some leave a part of 1 to the others.",
-        )
-    found: Floats = share + rest * others / max(others.sum(), 1)
-    found /= found.sum()
-    return found
 
 
 def operating_table(found: Judged, *, chosen: bool) -> pd.DataFrame:

@@ -15,7 +15,9 @@ from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from hundredfold.encode.embed import Embeddings
+    from hundredfold.learn.calibrate import Calibration
     from hundredfold.learn.choose import Choice
+    from hundredfold.learn.held_out import HeldOut
     from hundredfold.learn.trial import Trial
     from hundredfold.predict.predictor import Predictor
 
@@ -87,33 +89,59 @@ def _fit(settings: FitSettings) -> Predictor:
         CLASSIFIERS[name]
     embeddings = read_embeddings(settings.embeddings)
     table = label(settings.embeddings, embeddings, settings.labels)
-    choice = _choose(embeddings, Trial.labelled(table), names, settings)
+    trial = Trial.labelled(table)
+    choice, held = _choose(embeddings, trial, names, settings)
     chosen = embeddings[choice.encoder]
     encoder = encoder_of(settings.embeddings, choice.encoder, chosen)
     return Predictor.fit(
         encoder, chosen, table, classifier=choice.classifier, preset=settings.preset, name=choice.encoder,
-        choice=choice,
+        choice=choice, calibration=_calibration(settings, choice, trial, held, names),
     )
 
 
 def _choose(
     embeddings: Mapping[str, Embeddings], trial: Trial, names: Sequence[str], settings: FitSettings
-) -> Choice:
-    """The best encoder and classifier on held-out training labels; no fit if there is one of each."""
+) -> tuple[Choice, Mapping[tuple[str, int], HeldOut]]:
+    """The best encoder and classifier on held-out training labels, and what all said of these.
+
+    Nothing is held out if there is one of each, and no probabilities are asked for.
+    """
     import numpy as np
 
     from hundredfold.learn.choose import Choice, choose
     from hundredfold.learn.held_out import held_out
 
-    if len(embeddings) == len(names) == 1:
-        return Choice(next(iter(embeddings)), names[0], {})
+    if len(embeddings) == len(names) == 1 and settings.calibration == "none":
+        return Choice(next(iter(embeddings)), names[0], {}), {}
     vectors = {name: trial.vectors(name, found)[0] for name, found in embeddings.items()}
     every = [np.arange(len(trial.train))]
     held = held_out(
         trial, vectors, every, names, preset=settings.preset, seed=settings.seed, jobs=cores(),
         title="Choosing a method",
     )
-    return choose(held, names)
+    return choose(held, names), held
+
+
+def _calibration(
+    settings: FitSettings, choice: Choice, trial: Trial, held: Mapping[tuple[str, int], HeldOut],
+    names: Sequence[str],
+) -> Calibration | None:
+    """What makes probabilities of the chosen method's scores; too few labels are told."""
+    import numpy as np
+
+    from hundredfold.learn.calibrate import FEWEST, Calibration
+
+    if settings.calibration == "none":
+        return None
+    one, place = held[choice.encoder, 0], names.index(choice.classifier)
+    there = np.unique(trial.train_codes)  # a class of test images alone has no part
+    found = Calibration.fit(
+        one.scores[place][:, there], np.searchsorted(there, one.codes), settings.calibration
+    )
+    if found is None:
+        say(f"Scores and no probabilities: a class has fewer than {FEWEST} labels that can be held out from "
+            "the others of their groups. Label more, from more groups.")
+    return found
 
 
 def _save(predictor: Predictor, folder: Path) -> Predictor:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hundredfold.config import PredictSettings, verb
-from hundredfold.errors import RunExistsError
+from hundredfold.errors import RunExistsError, SettingsError
 from hundredfold.progress import bar, say
 
 if TYPE_CHECKING:
@@ -27,12 +27,15 @@ __all__ = ["predict"]
 def predict(settings: PredictSettings) -> Path:
     """Label the images of a folder or table.
 
-    Writes a CSV: ``image, label, score:<class> …, problem``. An image that cannot be used has neither
-    label nor scores, and the reason in ``problem``. New images go through the same decoding, range,
-    colours and size as those the predictor learned from. Scores are the classifier's own, no calibrated
-    probabilities.
+    Writes a CSV: ``image, label, p:<class> …, problem``. An image that cannot be used has neither
+    label nor probabilities, and the reason in ``problem``. New images go through the same decoding, range,
+    colours and size as those the predictor learned from. The label is the classifier's own decision and the
+    probabilities are such as if all classes were equally common; with ``prevalence`` they are for that, and
+    the label is the most probable class. A predictor of too few labels for probabilities gives
+    ``score:<class>`` instead, the classifier's own.
 
     Raises:
+        SettingsError: a prevalence is of no class, or of a predictor without probabilities.
         InputError: there are no images.
         ModelFileError: the predictor is damaged or was edited.
         RunExistsError: the file is there already and ``resume`` is not set.
@@ -50,14 +53,18 @@ def predict(settings: PredictSettings) -> Path:
             remedy="Keep it with --resume, or choose another --out; nothing was changed.",
         )
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
+    _shares(predictor, settings)
     found = find(settings.images)
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     # Beside the output, because a folder for temporary files is often small.
     with tempfile.TemporaryDirectory(dir=settings.out.parent, prefix=".predict-") as folder:
         table, store = _pixels(found, Path(folder), predictor)
-        rows = _predicted(table, store, predictor, settings.embed_batch)
+        rows = _predicted(table, store, predictor, settings)
     write_rows(settings.out, rows)
     _tell(rows, settings.out)
+    if predictor.calibration is not None and not settings.prevalence:
+        say("The probabilities are such as if all classes were equally common; --prevalence says how common "
+            "they are where the images come from.")
     return settings.out
 
 
@@ -80,11 +87,30 @@ def _pixels(found: Found, folder: Path, predictor: Predictor) -> tuple[ImageTabl
     return table, store
 
 
-def _predicted(table: ImageTable, store: PixelStore, predictor: Predictor, batch: int) -> pd.DataFrame:
+def _shares(predictor: Predictor, settings: PredictSettings) -> NDArray[np.float64] | None:
+    """The share of each class where the images come from; ``None`` for all alike.
+
+    Raises:
+        SettingsError: as in :func:`predict`.
+    """
+    if not settings.prevalence:
+        return None
+    if predictor.calibration is None:
+        raise SettingsError(
+            "the predictor gives scores and no probabilities, which a prevalence could change",
+            where="prevalence", remedy="Leave it out, or fit a predictor with --calibration to more labels.",
+        )
+    return predictor.shares(settings.prevalences)
+
+
+def _predicted(
+    table: ImageTable, store: PixelStore, predictor: Predictor, settings: PredictSettings
+) -> pd.DataFrame:
     """One row an image, in the order of the table."""
     import numpy as np
     import pandas as pd
 
+    batch = settings.embed_batch
     ids = table.usable.ids
     labels: NDArray[np.object_] = np.empty(len(ids), dtype=object)
     scores = np.empty((len(ids), len(predictor.classes)))
@@ -94,7 +120,13 @@ def _predicted(table: ImageTable, store: PixelStore, predictor: Predictor, batch
             some = slice(start, start + batch)
             labels[some], scores[some] = predictor.predict(store[places[some]])
             progress.advance(len(places[some]))
-    columns = [f"score:{name}" for name in predictor.classes]
+    kind = "score"
+    if predictor.calibration is not None:
+        shares, kind = _shares(predictor, settings), "p"
+        scores = predictor.calibration.probabilities(scores, shares)
+        if shares is not None:
+            labels = np.array(predictor.classes, dtype=object)[scores.argmax(axis=1)]
+    columns = [f"{kind}:{name}" for name in predictor.classes]
     known = pd.DataFrame(scores.round(4), index=ids, columns=columns)
     known["label"] = pd.Series(labels, index=ids, dtype="str")
     rows = known.reindex(table.ids)[["label", *columns]]
