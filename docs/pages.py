@@ -112,7 +112,7 @@ def _kind(kind: Any) -> str:
     options = [option for option in get_args(kind) if option is not type(None)]
     if options:
         return _kind(options[0])
-    names = {"int": "whole number", "float": "number", "str": "text", "bool": "switch", "Path": "path"}
+    names = {"int": "whole number", "float": "number", "str": "text", "bool": "switch", "Path": "path", "Url": "URL"}
     return names[kind.__name__]
 
 

@@ -21,6 +21,7 @@ from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter,
 from hundredfold.errors import HundredfoldError, InputError, SettingsError
 from hundredfold.progress import say
 from hundredfold.ranks import is_first, ranks
+from hundredfold.url import Url
 
 if TYPE_CHECKING:
     from hundredfold.config import Settings, Verb
@@ -178,6 +179,8 @@ def _option(settings: type[Settings], parameter: inspect.Parameter, *, required:
     elif get_origin(kind) is tuple:
         shown["metavar"] = f"{get_args(kind)[0].__name__.upper()},…"
         kind = str
+    if Url in get_args(kind):
+        kind, shown["metavar"] = str, "PATH"  # which of the two it is, the settings say
     if group := _group(settings, parameter.name):
         shown["group"] = group
     if parameter.default is not inspect.Parameter.empty or not required:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import yaml
 
@@ -19,6 +19,7 @@ from hundredfold.errors import InputError, RunExistsError, RunMissingError
 from hundredfold.files import write_json, write_text
 from hundredfold.lock import alone
 from hundredfold.ranks import is_first
+from hundredfold.url import Url
 
 __all__ = ["CHECKPOINT_FOLDERS", "RunDirectory", "software"]
 
@@ -95,9 +96,9 @@ class RunDirectory:
         return run
 
     @staticmethod
-    def is_run(path: Path) -> bool:
-        """Whether ``path`` is a run directory."""
-        return (path / "run.json").is_file()
+    def is_run(path: Path | Url) -> TypeGuard[Path]:
+        """Whether ``path`` is a run directory; those are always on this machine."""
+        return isinstance(path, Path) and (path / "run.json").is_file()
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name

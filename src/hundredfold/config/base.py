@@ -12,17 +12,43 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticUndefined
 
 from hundredfold.errors import SettingsError
+from hundredfold.url import Url, place
 
-__all__ = ["ResumableSettings", "Settings", "Verb", "check_unchanged", "verb"]
+__all__ = [
+    "FarPlace", "OptionalPlace", "Place", "ResumableSettings", "Settings", "Verb", "check_unchanged", "verb",
+]
 
+#: Types of settings that are paths of this machine.
+HERE = (Path, Path | None)
 R = TypeVar("R")
 S = TypeVar("S", bound="Settings")
+
+
+def _checked(given: object) -> object:
+    return given if given is None else place(given)
+
+
+def _far(given: object) -> object:
+    found = _checked(given)
+    if isinstance(found, Path):
+        raise ValueError("expected a URL (s3://, gs://, az://)")
+    return found
+
+
+#: A path of this machine, or a URL.
+Place: TypeAlias = Annotated[Path | Url, BeforeValidator(_checked)]
+OptionalPlace: TypeAlias = Annotated[Path | Url | None, BeforeValidator(_checked)]
+FarPlace: TypeAlias = Annotated[Url | None, BeforeValidator(_far)]
+OUT_REMEDY = (
+    "A run needs locks and memory-mapped files: choose a folder of this machine, and copy it afterwards "
+    "(`aws s3 cp --recursive`, `gcloud storage cp -r`, `az storage blob upload-batch`)."
+)
 
 
 class Settings(BaseModel):
@@ -42,6 +68,20 @@ class Settings(BaseModel):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: fields that may be given by position, in order.
     positional: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_here(cls, given: Any) -> Any:
+        """Refuse URLs where only a path of this machine will do, and keys in any URL: settings are kept."""
+        for name, value in given.items() if isinstance(given, dict) else ():
+            kind = cls.model_fields[name].annotation if name in cls.model_fields else None
+            is_url = isinstance(value, str | Path) and isinstance(place(value), Url)
+            if kind in HERE and is_url:
+                raise SettingsError(
+                    f"expected a path of this machine, found a URL ({place(value)})", where=name,
+                    remedy=OUT_REMEDY if name == "out" else "Copy it to this machine first.",
+                )
+        return given
 
     @model_validator(mode="before")
     @classmethod

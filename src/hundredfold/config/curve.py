@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hundredfold.config.base import ResumableSettings
+from hundredfold.config.base import Place, ResumableSettings
 from hundredfold.config.clinical import ClinicalChoices
 from hundredfold.config.scan import LeakChoices
 
@@ -56,4 +56,4 @@ class CurveSettings(CurveChoices, ResumableSettings):
     positional: ClassVar[tuple[str, ...]] = ("embeddings",)
 
     embeddings: Path = Field(description="A folder of embeddings, or a run directory that holds some.")
-    labels: Path = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
+    labels: Place = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")

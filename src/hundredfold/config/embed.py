@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
-from hundredfold.config.base import ResumableSettings, Settings
+from hundredfold.config.base import Place, ResumableSettings, Settings
 
 __all__ = ["EmbedChoices", "EmbedSettings"]
 
@@ -27,7 +26,7 @@ class EmbedSettings(EmbedChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Path = Field(description="A folder, archive or table of images, or a scanned run directory.")
+    images: Place = Field(description="A folder, archive or table of images, or a scanned run directory.")
     encoder: str = Field(
         description="A run, an encoder folder, timm:NAME, hf:NAME, thumbnail, or several joined by '+'."
     )

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from hundredfold.config.base import ResumableSettings, Settings
+from hundredfold.config.base import FarPlace, Place, ResumableSettings, Settings
 from hundredfold.config.clinical import ReportChoices
 
-__all__ = ["FitChoices", "FitSettings", "PredictSettings"]
+__all__ = ["CopyChoices", "FitChoices", "FitSettings", "PredictSettings"]
 
 
 class FitChoices(Settings):
@@ -34,13 +34,23 @@ class FitChoices(Settings):
     )
 
 
-class FitSettings(FitChoices, ResumableSettings):
+class CopyChoices(Settings):
+    """What is copied to a storage."""
+
+    copy_to: FarPlace = Field(
+        None,
+        description="A URL (s3://bucket/results) to which the predictor (URL/predictor) and the report "
+        "(URL/report.html) are copied.",
+    )
+
+
+class FitSettings(FitChoices, CopyChoices, ResumableSettings):
     """The settings of ``fit``."""
 
     positional: ClassVar[tuple[str, ...]] = ("embeddings",)
 
     embeddings: Path = Field(description="A folder of embeddings, or a run directory that holds some.")
-    labels: Path = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
+    labels: Place = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
 
 
 class PredictSettings(ReportChoices, ResumableSettings):
@@ -48,9 +58,9 @@ class PredictSettings(ReportChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Path = Field(description="A folder or archive of images, or a table that lists them.")
-    predictor: Path = Field(description="The predictor folder, or a run directory that holds one.")
-    out: Path = Field(description="The CSV file to write.")
+    images: Place = Field(description="A folder or archive of images, or a table that lists them.")
+    predictor: Place = Field(description="The predictor folder, or a run directory that holds one.")
+    out: Place = Field(description="The CSV file to write; it may be a URL.")  # type: ignore[assignment]
     embed_batch: int = Field(64, ge=1, description="Images encoded at once.")
     prevalence: tuple[str, ...] = Field(
         (),

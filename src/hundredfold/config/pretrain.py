@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hundredfold.config.base import ResumableSettings, Settings
+from hundredfold.config.base import OptionalPlace, Place, ResumableSettings, Settings
 from hundredfold.config.scan import PixelChoices
 
 __all__ = ["FittedChoices", "PretrainChoices", "PretrainSettings"]
@@ -227,7 +226,7 @@ class PretrainSettings(PretrainChoices, PixelChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Path = Field(description="A folder, archive or table of images, or a scanned run directory.")
-    labels: Path | None = Field(
+    images: Place = Field(description="A folder, archive or table of images, or a scanned run directory.")
+    labels: OptionalPlace = Field(
         None, description="Labels, used only to hold out the test images and to watch the kNN."
     )

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from hundredfold.config.base import ResumableSettings, Settings
+from hundredfold.config.base import Place, ResumableSettings, Settings
 from hundredfold.config.clinical import ReportChoices
 from hundredfold.config.curve import CurveChoices
 from hundredfold.config.embed import EmbedChoices
-from hundredfold.config.fit import FitChoices
+from hundredfold.config.fit import CopyChoices, FitChoices
 from hundredfold.config.pretrain import PretrainChoices
 from hundredfold.config.scan import ScanChoices
 
@@ -36,15 +36,15 @@ class EncoderChoices(Settings):
 
 class RunSettings(
     ReportChoices, EncoderChoices, FitChoices, CurveChoices, PretrainChoices, EmbedChoices, ScanChoices,
-    ResumableSettings,
+    CopyChoices, ResumableSettings,
 ):
     """The settings of ``run``: those of every verb it calls."""
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
-    images: Path = Field(description="A folder or archive of images, or a table that lists them.")
-    labels: Path = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
+    images: Place = Field(description="A folder or archive of images, or a table that lists them.")
+    labels: Place = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
 
 
 class DemoSettings(ResumableSettings):
@@ -53,7 +53,7 @@ class DemoSettings(ResumableSettings):
     out: Path = Field(Path("demo"), description="The run directory to write.")
 
 
-class ReportSettings(ReportChoices):
+class ReportSettings(ReportChoices, CopyChoices):
     """The settings of ``report``."""
 
     positional: ClassVar[tuple[str, ...]] = ("run",)

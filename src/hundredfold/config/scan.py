@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from hundredfold.config.base import ResumableSettings, Settings
+from hundredfold.config.base import OptionalPlace, Place, ResumableSettings, Settings
 
 __all__ = ["WINDOWS", "LeakChoices", "PixelChoices", "ScanChoices", "ScanSettings"]
 
@@ -112,8 +112,8 @@ class ScanSettings(ScanChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Path = Field(description="A folder or archive of images, or a table that lists them.")
-    labels: Path | None = Field(
+    images: Place = Field(description="A folder or archive of images, or a table that lists them.")
+    labels: OptionalPlace = Field(
         None, description="CSV or Parquet with the columns image,label[,group][,split][,site]."
     )
 

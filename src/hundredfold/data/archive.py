@@ -11,15 +11,18 @@ import tarfile
 import tempfile
 import weakref
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from hundredfold.data.ahead import THREADS, Scratch, ahead
 from hundredfold.data.file import stamp
 from hundredfold.data.members import AGAIN, Member, Members, members_of_tar, members_of_zip
-from hundredfold.data.part import MOST_BEFORE, Part, beginning, read_part
+from hundredfold.data.part import MOST_BEFORE, Part, beginning, read_part, unpacked
 from hundredfold.data.supply import Ready
 from hundredfold.errors import ImageError, InputError
 from hundredfold.progress import say
@@ -51,6 +54,7 @@ class Origin:
         size: in bytes.
         open: gives the file, to be read at any place.
         local: where a decoder can read it by itself; ``None`` where it has to be fetched.
+        fetch: gives the bytes from one place to another of a file that is not local.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Origin:
     size: int
     open: Callable[[], BinaryIO]
     local: Path | None = None
+    fetch: Callable[[int, int], bytes] | None = None
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -69,7 +74,8 @@ class Origin:
 class Archive:
     """The members of an archive, which a decoder reads at their places.
 
-    A tar that is compressed can be read in order only: it is unpacked once, into a temporary file.
+    A tar that is compressed, or behind a URL, is best read in order: it is copied once, as a plain one, into
+    a temporary file.
 
     Args:
         origin: the file.
@@ -79,17 +85,17 @@ class Archive:
     """
 
     def __init__(self, origin: Origin) -> None:
-        self.origin = origin
+        self.origin, self._scratch = origin, Scratch()
         self._copy: Path | None = None
         with origin.open() as file:
             kind, opened = _kind(file, origin.name)
-            if opened is None:
+            if opened is None and (kind == ZIP or origin.local is not None):
                 self.members = self._listed(kind, file)
             else:
                 folder = Path(tempfile.mkdtemp(prefix="hundredfold-"))
                 weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
                 self._copy = folder / "unpacked.tar"
-                _unpack(opened(file), self._copy, origin)
+                _copy(file if opened is None else opened(file), self._copy, origin)
         if self._copy is not None:
             with self._copy.open("rb") as file:
                 self.members = self._listed(kind, file)
@@ -118,26 +124,50 @@ class Archive:
         tells = _digest(f"{self.origin.stamp} {member.date}") if part.crc is None else f"{part.crc:08x}"
         return f"{part.size} {tells} {place}"
 
-    def head(self, path: str, size: int) -> bytes:
-        """The first bytes of a member, as many as ``size``."""
+    def head(self, path: str, size: int) -> bytes | None:
+        """The first bytes of a member, as many as ``size``; none of one that has to be fetched."""
+        if self._is_far:
+            return None
         part = self.member(path).part
         with self.read.open("rb") as file:
             file.seek(part.start)
             return beginning(file.read(min(part.span, MOST_BEFORE + size)), part, size)
 
-    def ready(self, paths: Sequence[str]) -> AbstractContextManager[Ready]:
-        """Tell a decoder where the members lie."""
+    def ready(self, paths: Sequence[str], *, again: bool = False) -> AbstractContextManager[Ready]:
+        """Tell a decoder where the members lie, or fetch them."""
+        if self._is_far:
+            parts, count = [self.member(path).part for path in paths], Counter(paths)
+            return ahead(len(paths), lambda place: self._fetched(
+                parts[place], again=again, shared=count[paths[place]] > 1
+            ))
         return nullcontext(lambda place: {
             "path": str(self.read), "known": self.known, "part": self.member(paths[place]).part,
         })
 
     def contents(self, parts: Sequence[Part]) -> Iterator[bytes | ImageError]:
         """The bytes of small members, or why there are none."""
-        for part in parts:
-            try:
-                yield read_part(str(self.read), part)
-            except ImageError as error:
-                yield error
+        with ThreadPoolExecutor(THREADS if self._is_far else 1) as pool:
+            yield from pool.map(self._content, parts)
+
+    def _content(self, part: Part) -> bytes | ImageError:
+        try:
+            return unpacked(self._fetched(part)[1], part) if self._is_far else read_part(str(self.read), part)
+        except ImageError as error:
+            return error
+
+    @property
+    def _is_far(self) -> bool:
+        return self._copy is None and self.origin.local is None
+
+    def _fetched(
+        self, part: Part, *, again: bool = False, shared: bool = False
+    ) -> tuple[str, bytes, Mapping[str, Any]]:
+        fetch = self.origin.fetch
+        assert fetch is not None
+        data = self._scratch.get(
+            str(part.start), lambda: fetch(part.start, part.start + part.span), again=again, shared=shared
+        )
+        return part.name, data, {"part": part._replace(start=0)}
 
     def _listed(self, kind: str, file: BinaryIO) -> Members:
         return (members_of_zip if kind == ZIP else members_of_tar)(file, self.origin.name)
@@ -176,9 +206,10 @@ def _kind(file: BinaryIO, where: str) -> tuple[str, Callable[[BinaryIO], Any] | 
         return ZIP, None
     if _begins_tar(head):
         return TAR, opened
-    kind = next((name for magic, name in UNREAD.items() if head.startswith(magic)), "compressed, and no tar")
+    kinds = (f"one that is {name}" for magic, name in UNREAD.items() if head.startswith(magic))
+    kind = "one that is compressed, and no tar" if opened else next(kinds, "bytes that are none")
     raise InputError(
-        f"expected a zip or tar archive, found one that is {kind}", where=where,
+        f"expected a zip or tar archive, found {kind}", where=where,
         remedy="Unpack it and give the folder, or pack the images as .zip or .tar.",
     )
 
@@ -198,10 +229,10 @@ def _begins_tar(block: bytes) -> bool:
     return True
 
 
-def _unpack(source: BinaryIO, target: Path, origin: Origin) -> None:
+def _copy(source: BinaryIO, target: Path, origin: Origin) -> None:
     """Write the tar without its compression."""
-    say(f"{origin.name} is compressed, and can be read in order only: it is unpacked once, into "
-        f"{target.parent}. A plain .tar or a .zip needs no copy.")
+    say(f"{origin.name} can be read in order only: it is copied once, into {target.parent}. "
+        f"{'A plain .tar or a .zip needs' if origin.local else 'A .zip needs'} no copy.")
     written = 0
     with target.open("wb") as file:
         while chunk := _next_of(source, origin):

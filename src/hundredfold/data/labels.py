@@ -16,6 +16,7 @@ from hundredfold.data.duplicates import withdraw_contradictions
 from hundredfold.data.rows import read_rows
 from hundredfold.data.table import SPLITS, ImageTable
 from hundredfold.errors import LabelConflictError, LeakError, TableError
+from hundredfold.url import Url
 
 __all__ = ["LABEL_COLUMNS", "LabelSet", "matched_rows"]
 
@@ -36,7 +37,7 @@ class LabelSet:
     unmatched: tuple[str, ...] = field(default=())
 
     @classmethod
-    def read(cls, path: Path, images: ImageTable, *, classes: Collection[str] | None = None) -> Self:
+    def read(cls, path: Path | Url, images: ImageTable, *, classes: Collection[str] | None = None) -> Self:
         """Read ``image,label[,group][,site][,split]`` from a CSV or Parquet file.
 
         ``image`` is the path relative to the folder of images; the name of a multi-frame DICOM
@@ -60,7 +61,7 @@ class LabelSet:
         return labels
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, images: ImageTable, *, where: Path) -> Self:
+    def of(cls, rows: pd.DataFrame, images: ImageTable, *, where: Path | Url) -> Self:
         """Build the set from rows of text, as :meth:`read` does; ``where`` is named in errors."""
         rows = _tidied(rows, where)
         matched, unmatched = matched_rows(rows, images.ids)
@@ -120,7 +121,7 @@ def _renamed(before: pd.Series, after: pd.Series) -> pd.Series:
     return before.map(names).astype("str")
 
 
-def _tidied(rows: pd.DataFrame, where: Path) -> pd.DataFrame:
+def _tidied(rows: pd.DataFrame, where: Path | Url) -> pd.DataFrame:
     nameless = np.flatnonzero(rows["image"].isna())
     if len(nameless):
         raise TableError(
@@ -175,7 +176,7 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip().replace("\\", "/").removeprefix("./")
 
 
-def _check_conflicts(matched: pd.DataFrame, where: Path) -> None:
+def _check_conflicts(matched: pd.DataFrame, where: Path | Url) -> None:
     for column in LABEL_COLUMNS:
         told = matched.dropna(subset=column).drop_duplicates(["image", column])
         torn = told[told.duplicated("image", keep=False)].sort_values(["image", "row"])
@@ -191,7 +192,7 @@ def _check_conflicts(matched: pd.DataFrame, where: Path) -> None:
         )
 
 
-def _check_classes(found: list[str], known: Collection[str], where: Path) -> None:
+def _check_classes(found: list[str], known: Collection[str], where: Path | Url) -> None:
     if unknown := sorted(set(found) - set(known)):
         near = difflib.get_close_matches(unknown[0], list(known), n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 from hundredfold.data.candidates import tidy
 from hundredfold.data.image import MAX_BYTES
 from hundredfold.data.part import LOCAL_HEADER, MOST_BEFORE, RAW, READ, Part
-from hundredfold.errors import InputError
+from hundredfold.errors import HundredfoldError, InputError
 
 __all__ = ["Member", "Members", "members_of_tar", "members_of_zip"]
 
@@ -78,6 +78,8 @@ def members_of_zip(file: BinaryIO, where: object) -> Members:
             f"the archive's list of its members has over {LONGEST_LIST:,} bytes", where=where,
             remedy="Unpack it, or pack it as several.",
         ) from None
+    except HundredfoldError:
+        raise
     except Exception as error:  # noqa: BLE001 - bytes from anywhere make zipfile raise anything
         raise InputError(
             f"the zip archive is cut short or damaged: its list of members cannot be read ({_told(error)})",

@@ -31,7 +31,20 @@ from hundredfold.errors import ImageError
 __all__ = ["Task", "serve", "work"]
 
 Task: TypeAlias = Callable[..., tuple[dict[str, Any], Pixels | None]]
-TASKS: Mapping[str, Task] = {"prepare": prepare, "show": show, "size_of": size_of, "header": header}
+
+
+def refuse(*, reason: str, sentence: str, **_: object) -> tuple[dict[str, Any], None]:
+    """Say of an image that could not even be fetched why there is none.
+
+    Raises:
+        ImageError: always.
+    """
+    raise ImageError(reason, sentence)
+
+
+TASKS: Mapping[str, Task] = {
+    "prepare": prepare, "show": show, "size_of": size_of, "header": header, "refuse": refuse,
+}
 
 
 def serve(control: socket.socket) -> None:

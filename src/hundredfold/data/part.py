@@ -14,7 +14,7 @@ from typing import NamedTuple
 from hundredfold.data.image import MAX_BYTES
 from hundredfold.errors import ImageError
 
-__all__ = ["MOST_BEFORE", "RAW", "READ", "Part", "beginning", "read_part"]
+__all__ = ["MOST_BEFORE", "RAW", "READ", "Part", "beginning", "read_part", "unpacked"]
 
 #: How a member is packed: as it is (tar), or by the number of a zip's method. Others are not read.
 RAW, STORED, DEFLATED, BZIP2 = -1, 0, 8, 12
@@ -61,7 +61,20 @@ def read_part(path: str, part: Part) -> bytes:
         if len(data) < part.size:
             raise ImageError("truncated", "the archive ends in the middle of it")
         return data
-    return _unpacked(_body(data, part), part)
+    return unpacked(data, part)
+
+
+def unpacked(data: bytes, part: Part) -> bytes:
+    """The bytes of a member of a zip, of what lies at its place.
+
+    Raises:
+        ImageError: ``corrupt``.
+    """
+    # One more than there should be tells a member that inflates further than it says.
+    found = _inflated(_body(data, part), part, part.size + 1)
+    if len(found) != part.size or zlib.crc32(found) != part.crc:
+        raise _damaged()
+    return found
 
 
 def _body(data: bytes, part: Part) -> bytes:
@@ -71,13 +84,6 @@ def _body(data: bytes, part: Part) -> bytes:
     _, name, extra = LOCAL_HEADER.unpack_from(data)
     start = LOCAL_HEADER.size + int(name) + int(extra)
     return data[start : start + part.packed]
-
-
-def _unpacked(body: bytes, part: Part) -> bytes:
-    data = _inflated(body, part, part.size + 1)  # one more tells a member that inflates further than it says
-    if len(data) != part.size or zlib.crc32(data) != part.crc:
-        raise _damaged()
-    return data
 
 
 def _inflated(body: bytes, part: Part, most: int) -> bytes:

@@ -206,7 +206,7 @@ def _joined(kept: Kept, todo: list[Waiting], journal: Journal) -> pd.DataFrame:
 
 def _own_size(images: list[Waiting], supply: Supply) -> int:
     some = images[:: max(1, len(images) // MEASURED)]
-    with _asking(some, supply, {"do": "size_of"}) as task:
+    with _asking(some, supply, {"do": "size_of"}, again=True) as task:
         told = [*answers(range(len(some)), task)]
     sides = [max(found[0].values()) for found in told if not isinstance(found, ImageError)]
     if not sides:
@@ -216,14 +216,14 @@ def _own_size(images: list[Waiting], supply: Supply) -> int:
 
 @contextmanager
 def _asking(
-    images: list[Waiting], supply: Supply, what: dict[str, Any]
+    images: list[Waiting], supply: Supply, what: dict[str, Any], *, again: bool = False
 ) -> Iterator[Callable[[int], dict[str, Any]]]:
-    """What a decoder is asked about each image."""
+    """What a decoder is asked about each image, and whether it will be asked once more."""
     def task(place: int) -> dict[str, Any]:
         image = images[place]
         return {**what, "known": image.stamp, "frame": frame_of(image.name, image.path), **ready(place)}
 
-    with supply.ready([image.path for image in images]) as ready:
+    with supply.ready([image.path for image in images], again=again) as ready:
         yield task
 
 

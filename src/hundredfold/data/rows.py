@@ -9,15 +9,16 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pandas as pd
 from pyarrow import parquet
 
-from hundredfold.data.archive import Archive, Origin, archive_in
+from hundredfold.data.elsewhere import opened_archive
 from hundredfold.data.sidecars import rows_beside
 from hundredfold.errors import InputError, TableError
 from hundredfold.files import atomic_write
+from hundredfold.url import Url, info_of, read_bytes
 
 __all__ = ["TABLE_SUFFIXES", "existing", "read_rows", "write_rows"]
 
@@ -29,7 +30,10 @@ BYTE_ORDER_MARKS = {
 }
 
 
-def existing(path: Path, what: str) -> Path:
+P = TypeVar("P", Path, Url, Path | Url)
+
+
+def existing(path: P, what: str) -> P:
     """``path``, if it exists.
 
     Args:
@@ -39,6 +43,10 @@ def existing(path: Path, what: str) -> Path:
     Raises:
         InputError: it does not exist; the message names the nearest names in the nearest folder.
     """
+    if isinstance(path, Url):
+        if info_of(path) is None:
+            raise InputError(f"expected {what}, found nothing there", where=path, remedy="Check the URL.")
+        return path
     if path.exists():
         return path
     parent = next(p for p in path.absolute().parents if p.is_dir())
@@ -49,7 +57,7 @@ def existing(path: Path, what: str) -> Path:
     raise InputError(f"expected {what}, found nothing there", where=path, remedy=hint)
 
 
-def read_rows(path: Path, *, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+def read_rows(path: Path | Url, *, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
     """Read the named columns of a table as text; an empty cell is missing.
 
     A CSV may start with a byte-order mark, be separated by comma, semicolon or tab, end its lines
@@ -58,7 +66,7 @@ def read_rows(path: Path, *, required: Sequence[str], optional: Sequence[str] = 
     beside its images (:mod:`hundredfold.data.sidecars`).
 
     Args:
-        path: a CSV or Parquet file, or an archive.
+        path: a CSV or Parquet file, or an archive, on this machine or behind a URL.
         required: columns that must be there.
         optional: columns that are read where they are.
 
@@ -95,18 +103,22 @@ def write_rows(path: Path, frame: pd.DataFrame) -> None:
         frame.to_csv(temporary, index=False, lineterminator="\n", quoting=quoting)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    if packed := archive_in(path):
-        return rows_beside(Archive(Origin.of(packed[0])), packed[1], path)
-    if existing(path, "a CSV or Parquet table").is_dir():
+def _read(path: Path | Url) -> pd.DataFrame:
+    if packed := opened_archive(path):
+        return rows_beside(*packed, where=path)
+    if isinstance(path, Url):
+        content = read_bytes(path)
+    elif existing(path, "a CSV or Parquet table").is_dir():
         raise TableError(
             "expected a CSV or Parquet table, found a folder", where=path, remedy="Name the file."
         )
-    return _read_parquet(path) if path.suffix.lower() in PARQUET else _read_csv(path)
+    if path.suffix.lower() in PARQUET:
+        return _read_parquet(io.BytesIO(content) if isinstance(path, Url) else path, path)
+    return _read_csv(content if isinstance(path, Url) else path.read_bytes(), path)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    text = _decoded(path.read_bytes(), path)
+def _read_csv(content: bytes, path: Path | Url) -> pd.DataFrame:
+    text = _decoded(content, path)
     separator = _separator(text)
     with warnings.catch_warnings():
         # Cells beyond the header would be cut off with a warning only.
@@ -135,7 +147,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _decoded(data: bytes, path: Path) -> str:
+def _decoded(data: bytes, path: Path | Url) -> str:
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
@@ -164,10 +176,10 @@ def _header(text: str, separator: str) -> list[str]:
         return []
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(file: Path | io.BytesIO, path: Path | Url) -> pd.DataFrame:
     try:
         # What pandas noted of types and index is not needed, and an index that was set is a column again.
-        frame: pd.DataFrame = parquet.read_table(path).replace_schema_metadata(None).to_pandas()
+        frame: pd.DataFrame = parquet.read_table(file).replace_schema_metadata(None).to_pandas()
     except (OSError, ValueError, LookupError, TypeError, NotImplementedError) as error:
         raise TableError(
             f"cannot read the table: {(str(error).splitlines() or ['it is damaged'])[0]}", where=path,
@@ -177,7 +189,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _check_columns(
-    frame: pd.DataFrame, required: Sequence[str], optional: Sequence[str], path: Path
+    frame: pd.DataFrame, required: Sequence[str], optional: Sequence[str], path: Path | Url
 ) -> None:
     found = list(frame.columns)
     if missing := [name for name in required if name not in found]:

@@ -16,6 +16,7 @@ import pandas as pd
 from hundredfold.data.archive import Archive
 from hundredfold.data.candidates import candidates, suffix_of
 from hundredfold.errors import ImageError, TableError
+from hundredfold.url import Url
 
 __all__ = ["rows_beside", "stem_of"]
 
@@ -36,7 +37,7 @@ def stem_of(name: str) -> str:
     return f"{folder}{slash}{last.partition('.')[0]}"
 
 
-def rows_beside(archive: Archive, inside: str, where: Path) -> pd.DataFrame:
+def rows_beside(archive: Archive, inside: str, where: Path | Url) -> pd.DataFrame:
     """One row an image with something beside it: ``image``, ``label``, and the keys of its JSON.
 
     The label is that of the ``.cls``, else ``label`` in the ``.json``, else the ``.txt``.
@@ -70,7 +71,7 @@ def rows_beside(archive: Archive, inside: str, where: Path) -> pd.DataFrame:
     return pd.DataFrame([{"image": name, **read[stem_of(name)]} for name in images])
 
 
-def _texts(archive: Archive, top: str, names: list[str], where: Path) -> Iterable[str]:
+def _texts(archive: Archive, top: str, names: list[str], where: Path | Url) -> Iterable[str]:
     parts = [archive.members.named[top + name].part for name in names]
     for name, part in zip(names, parts, strict=True):
         if part.size > LARGEST:
@@ -84,7 +85,7 @@ def _texts(archive: Archive, top: str, names: list[str], where: Path) -> Iterabl
             raise _unread("no UTF-8 text", name, where) from None
 
 
-def _row(texts: Mapping[str, str], name: str, where: Path) -> dict[str, str]:
+def _row(texts: Mapping[str, str], name: str, where: Path | Url) -> dict[str, str]:
     row = _flat(texts[".json"], name, where) if ".json" in texts else {}
     if texts.get(".cls"):
         row["label"] = texts[".cls"]
@@ -95,7 +96,7 @@ def _row(texts: Mapping[str, str], name: str, where: Path) -> dict[str, str]:
     return row
 
 
-def _flat(text: str, name: str, where: Path) -> dict[str, str]:
+def _flat(text: str, name: str, where: Path | Url) -> dict[str, str]:
     """The words and numbers of a JSON object; what is nested is left out."""
     try:
         found = json.loads(text)
@@ -111,7 +112,7 @@ def _flat(text: str, name: str, where: Path) -> dict[str, str]:
     }
 
 
-def _unread(what: str, name: str, where: Path) -> TableError:
+def _unread(what: str, name: str, where: Path | Url) -> TableError:
     return TableError(
         f"expected a label beside the image, found {what}", where=f"{where}, {name!r}",
         remedy="Mend it, or give the labels as a CSV or Parquet table.",

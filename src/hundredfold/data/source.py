@@ -1,10 +1,11 @@
-"""A folder, an archive, a CSV or Parquet table → the images in it."""
+"""A folder, an archive, a CSV or Parquet table, here or behind a URL → the images in it."""
 
 from __future__ import annotations
 
 import os
+import posixpath
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hundredfold.data.archive import Archive, Origin, archive_in
-from hundredfold.data.candidates import ARCHIVES, HELPER_NAMES, candidates, kind_of_name, suffix_of
+from hundredfold.data.bucket import Bucket
+from hundredfold.data.candidates import ARCHIVES, HELPER_NAMES, kind_of_name, suffix_of
+from hundredfold.data.elsewhere import Listing, in_archive, in_bucket, opened_archive
 from hundredfold.data.file import looks_like_dicom
 from hundredfold.data.labels import LABEL_COLUMNS, LabelSet
 from hundredfold.data.naming import Naming
@@ -22,6 +24,7 @@ from hundredfold.data.sandbox import answers
 from hundredfold.data.supply import LOCAL, Supply
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import ImageError, InputError, TableError
+from hundredfold.url import Url, info_of, place, without_secrets
 
 __all__ = ["Found", "find", "find_images"]
 
@@ -51,12 +54,12 @@ class Found:
     supply: Supply = LOCAL
 
 
-def find_images(source: Path) -> ImageTable:
+def find_images(source: Path | Url) -> ImageTable:
     """The images of a source; see :func:`find`."""
     return find(source).table
 
 
-def find(source: Path, naming: Naming = NO_GROUPS) -> Found:
+def find(source: Path | Url, naming: Naming = NO_GROUPS) -> Found:
     """List the images of a folder, an archive or a table, sorted by id, without decoding them.
 
     A folder is searched with all its sub-folders. Passed over: hidden files, files that are no
@@ -70,34 +73,44 @@ def find(source: Path, naming: Naming = NO_GROUPS) -> Found:
     or known, the group of frames is their file.
 
     Args:
-        source: the folder, the archive or the table.
+        source: the folder, the archive or the table, on this machine or behind a URL.
         naming: whether DICOM files tell who is whose, and what their numbers are hashed with.
 
     Raises:
         InputError: there is no such path, it is none of these, a damaged archive, or it has no images.
         TableError: the table cannot be read, or gives one image two paths.
     """
-    if source.is_dir():
+    if isinstance(source, Path) and source.is_dir():
         found = _in_folder(source, naming)
-    elif packed := archive_in(source):
-        found = _in_archive(Archive(Origin.of(packed[0])), packed[1], naming)
-    elif existing(source, IMAGES).suffix.lower() in ARCHIVES:
-        raise InputError(
-            "expected an archive, found bytes that are none", where=source,
-            remedy="Copy or download it again, or pack the images as .zip or .tar.",
-        )
-    elif source.suffix.lower() in TABLE_SUFFIXES:
+    elif packed := opened_archive(source):
+        found = _elsewhere(in_archive(*packed), naming)
+    elif isinstance(source, Url) and (info_of(source) or {}).get("type") == "directory":
+        found = _elsewhere(in_bucket(source), naming)
+    elif existing(source, IMAGES).suffix.lower() in TABLE_SUFFIXES:
         found = _in_table(source, naming)
     else:
-        raise InputError(
-            f"expected {IMAGES}, found another file", where=source,
-            remedy="Give the folder that the images are in.",
-        )
+        raise _no_source(source)
     if not len(found.table):
         ignored = ", ".join(f"{count:,} {kind}" for kind, count in found.ignored.items())
         there = f"none but {ignored}" if ignored else "nothing: it is empty"
         raise InputError(f"expected images, found {there}", where=source, remedy="Check the path.")
     return found
+
+
+def _no_source(source: Path | Url) -> InputError:
+    if source.suffix.lower() in ARCHIVES:
+        return InputError(
+            "expected an archive, found bytes that are none", where=source,
+            remedy="Copy or download it again, or pack the images as .zip or .tar.",
+        )
+    return InputError(
+        f"expected {IMAGES}, found another file", where=source,
+        remedy="Give the folder that the images are in.",
+    )
+
+
+def _elsewhere(listing: Listing, naming: Naming) -> Found:
+    return replace(_with_frames(listing.files, naming, listing.supply), ignored=listing.ignored)
 
 
 def _in_folder(folder: Path, naming: Naming) -> Found:
@@ -116,32 +129,6 @@ def _in_folder(folder: Path, naming: Naming) -> Found:
         "note": [None if fine else "the file's name is not UTF-8; rename it" for fine in good],
     }
     return replace(_with_frames(pd.DataFrame(columns), naming), ignored=dict(ignored))
-
-
-def _in_archive(archive: Archive, inside: str, naming: Naming) -> Found:
-    members, top = archive.members, f"{inside}/" if inside else ""
-    ignored = Counter(members.ignored)
-    names = sorted(name[len(top) :] for name in members.named if name.startswith(top))
-    if inside and not names:
-        raise InputError(
-            f"the archive has no folder {inside!r}", where=archive.origin.name,
-            remedy=f"Its images lie in {_folders(members.named)}.",
-        )
-    names = candidates(names, ignored)
-    listed = [members.named[top + name] for name in names]
-    columns = {
-        "id": names,
-        "path": [archive.named(top + name) for name in names],
-        "problem": [member.problem for member in listed],
-        "note": [member.note for member in listed],
-    }
-    return replace(_with_frames(pd.DataFrame(columns), naming, archive), ignored=dict(ignored))
-
-
-def _folders(names: Iterable[str]) -> str:
-    """The folders at the top of an archive, in words."""
-    tops = sorted({name.partition("/")[0] for name in names if "/" in name})
-    return ", ".join(map(repr, tops[:5])) or "no folder"
 
 
 def _walk(root: str, ignored: Counter[str]) -> Iterator[str]:
@@ -193,13 +180,15 @@ def _spelt(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _in_table(path: Path, naming: Naming) -> Found:
+def _in_table(path: Path | Url, naming: Naming) -> Found:
     rows = read_rows(path, required=("image",), optional=("path", *LABEL_COLUMNS)).dropna(subset="image")
-    base, named = path.absolute().parent, "path" in rows
+    named = "path" in rows
     places = rows["path"].fillna(rows["image"]) if named else rows["image"]
-    paths = pd.Series([os.path.normpath(base / name) for name in places], dtype="str")
+    supply: Supply = Bucket(path.parent) if isinstance(path, Url) else LOCAL
+    base, mark = (path.parent, "/") if isinstance(path, Url) else (path.absolute().parent, os.sep)
+    paths = pd.Series([_joined(base, str(name), path) for name in places], dtype="str")
     if not named:  # An image outside the table's folder keeps its whole path as its id.
-        rows["image"] = paths.str.removeprefix(f"{base}{os.sep}").str.replace(os.sep, "/").to_numpy()
+        rows["image"] = paths.str.removeprefix(f"{base}{mark}").str.replace(mark, "/").to_numpy()
     listed = pd.DataFrame({"id": rows["image"].to_numpy(), "path": paths}).drop_duplicates()
     if (twice := listed["id"].duplicated()).any():
         raise TableError(
@@ -207,25 +196,38 @@ def _in_table(path: Path, naming: Naming) -> Found:
             remedy="Give each file a name of its own in the column 'image'.",
         )
     listed = listed.sort_values("id", ignore_index=True)
-    absent = ~listed["path"].map(lambda name: Path(name).is_file()).to_numpy(dtype=bool)
+    there = supply.has if isinstance(supply, Bucket) else lambda name: Path(name).is_file()
+    absent = ~listed["path"].map(there).to_numpy(dtype=bool)
     nothing = pd.Series(None, index=listed.index, dtype=object)
     listed["problem"] = nothing.mask(absent, "no_file")
     listed["note"] = nothing.mask(absent, "the table lists it, but there is no such file")
-    found = _with_frames(listed, naming)
+    found = _with_frames(listed, naming, supply)
     if not len(found.table) or not rows.columns.intersection(list(LABEL_COLUMNS)).size:
         return found
     return replace(found, table=LabelSet.of(rows, found.table, where=path).apply(found.table))
 
 
+def _joined(base: Path | Url, name: str, table: Path | Url) -> str:
+    """The path of what a table lists, relative to the table's folder."""
+    if isinstance(base, Url):
+        return base / posixpath.normpath(name.removeprefix(f"{base}/"))
+    if isinstance(place(name), Url):
+        raise TableError(
+            "the table lists URLs, and lies on this machine", where=f"{table}, {without_secrets(name)!r}",
+            remedy="Put the table beside the images and give its URL, or list paths.",
+        )
+    return os.path.normpath(base / name)
+
+
 def _with_frames(files: pd.DataFrame, naming: Naming, supply: Supply = LOCAL) -> Found:
     """One row a frame where a file is a DICOM with several, and the groups that DICOM files tell of."""
     suspects = [
-        place for place, (path, problem) in enumerate(zip(files["path"], files["problem"], strict=True))
+        row for row, (path, problem) in enumerate(zip(files["path"], files["problem"], strict=True))
         if pd.isna(problem) and _may_be_dicom(path, supply)
     ]
     counts, groups, named = np.ones(len(files), dtype=int), np.full(len(files), None, dtype=object), 0
-    for place, facts in zip(suspects, _headers(files.iloc[suspects], naming, supply), strict=True):
-        counts[place], groups[place] = facts["frames"], facts["group"]
+    for row, facts in zip(suspects, _headers(files.iloc[suspects], naming, supply), strict=True):
+        counts[row], groups[row] = facts["frames"], facts["group"]
         named += facts["named"]
     frames = files.assign(group=groups)
     if (counts > 1).any():
@@ -242,10 +244,10 @@ def _with_frames(files: pd.DataFrame, naming: Naming, supply: Supply = LOCAL) ->
 def _headers(files: pd.DataFrame, naming: Naming, supply: Supply) -> Iterator[Mapping[str, Any]]:
     """What each file's header says; a file that ends its decoder will do so again, and get its reason."""
     names, paths = files["id"].tolist(), files["path"].tolist()
-    with supply.ready(paths) as ready:
-        def task(place: int) -> dict[str, Any]:
+    with supply.ready(paths, again=True) as ready:
+        def task(row: int) -> dict[str, Any]:
             return {
-                "do": "header", **ready(place), "name": names[place], "group_by": naming.group_by,
+                "do": "header", **ready(row), "name": names[row], "group_by": naming.group_by,
                 "key": naming.key.hex(),
             }
 
@@ -254,4 +256,7 @@ def _headers(files: pd.DataFrame, naming: Naming, supply: Supply) -> Iterator[Ma
 
 
 def _may_be_dicom(path: str, supply: Supply) -> bool:
-    return suffix_of(path) not in NEVER_DICOM and looks_like_dicom(supply.head(path, 132))
+    if suffix_of(path) in NEVER_DICOM:
+        return False
+    head = supply.head(path, 132)
+    return head is None or looks_like_dicom(head)

@@ -12,6 +12,7 @@ from hundredfold.data.labels import LABEL_COLUMNS, matched_rows
 from hundredfold.data.rows import read_rows
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import SettingsError, TableError
+from hundredfold.url import Url
 
 __all__ = ["NOT_STATED", "read_subgroups"]
 
@@ -21,7 +22,7 @@ NOT_STATED = "(not stated)"
 MOST_VALUES = 20
 
 
-def read_subgroups(path: Path, images: ImageTable, columns: Sequence[str]) -> pd.DataFrame:
+def read_subgroups(path: Path | Url, images: ImageTable, columns: Sequence[str]) -> pd.DataFrame:
     """The named columns for every image, ``[n, k]`` text in the order of ``images``; empty is "(not stated)".
 
     Args:
@@ -49,7 +50,7 @@ def read_subgroups(path: Path, images: ImageTable, columns: Sequence[str]) -> pd
     return table.reindex(images.ids).fillna(NOT_STATED).reset_index(drop=True)
 
 
-def _values(found: pd.DataFrame, name: str, path: Path) -> pd.Series:
+def _values(found: pd.DataFrame, name: str, path: Path | Url) -> pd.Series:
     """Image → value of one column."""
     told = found[["image", "row"]].assign(value=found[name].str.strip()).dropna()
     told = told[told["value"] != ""].drop_duplicates(["image", "value"])

@@ -11,6 +11,7 @@ import pandas as pd
 from hundredfold.data.duplicates import CONTRADICTION, exact_duplicates
 from hundredfold.data.splits import split_sizes
 from hundredfold.data.table import ImageTable
+from hundredfold.url import Url
 
 __all__ = ["facts", "sentences"]
 
@@ -49,7 +50,7 @@ def facts(table: ImageTable) -> dict[str, Any]:
 
 
 def sentences(
-    table: ImageTable, source: Path, *, ignored: Mapping[str, int] | None = None,
+    table: ImageTable, source: Path | Url, *, ignored: Mapping[str, int] | None = None,
     unmatched: Iterable[str] = (), look_alikes: Iterable[tuple[str, ...]] = (), near_copies: bool = False,
 ) -> list[str]:
     """The lines a scan ends with.

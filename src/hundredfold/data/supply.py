@@ -22,11 +22,16 @@ class Supply(Protocol):
     def stamp(self, path: str) -> str:
         """What changes if the file at ``path`` does, without reading it."""
 
-    def head(self, path: str, size: int) -> bytes:
-        """The first bytes of a file, as many as ``size``; fewer, or none, where they cannot be had."""
+    def head(self, path: str, size: int) -> bytes | None:
+        """The first bytes of a file, as many as ``size``; ``None`` where it would have to be fetched."""
 
-    def ready(self, paths: Sequence[str]) -> AbstractContextManager[Ready]:
-        """Get files ready for decoding, in this order; what is not at hand is fetched ahead."""
+    def ready(self, paths: Sequence[str], *, again: bool = False) -> AbstractContextManager[Ready]:
+        """Get files ready for decoding, in this order; what is not at hand is fetched ahead.
+
+        Args:
+            paths: of the files, in the order in which they will be asked for.
+            again: whether they will be wanted once more, so that what was fetched had better be kept.
+        """
 
 
 class _Local:
@@ -42,7 +47,9 @@ class _Local:
         except OSError:
             return b""
 
-    def ready(self, paths: Sequence[str]) -> AbstractContextManager[Ready]:
+    def ready(
+        self, paths: Sequence[str], *, again: bool = False  # noqa: ARG002 - nothing has to be kept
+    ) -> AbstractContextManager[Ready]:
         return nullcontext(lambda place: {"path": str(Path(paths[place]).absolute())})
 
 

@@ -13,6 +13,7 @@ from hundredfold.encode.protocol import (
 from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.errors import ModelFileError, SettingsError
 from hundredfold.rundir import CHECKPOINT_FOLDERS, RunDirectory
+from hundredfold.url import Url, fetched_folder, place
 
 __all__ = ["encoder_folders", "load_encoder", "open_encoder"]
 
@@ -24,7 +25,7 @@ def open_encoder(spec: str, *, weights: str = "auto", download: bool = False) ->
 
     Args:
         spec: a run (its pre-trained encoder, or while that is in training the one of the last
-            checkpoint), an encoder folder, ``timm:NAME``, ``hf:OWNER/NAME`` (a
+            checkpoint), an encoder folder, the URL of one, ``timm:NAME``, ``hf:OWNER/NAME`` (a
             timm model on the Hugging Face hub), ``thumbnail``, or several of them joined by ``+``.
         weights: of ``timm:`` encoders; as in :func:`hundredfold.backbones.backbone.create_backbone`.
         download: whether weights may be downloaded.
@@ -46,6 +47,8 @@ def open_encoder(spec: str, *, weights: str = "auto", download: bool = False) ->
     if "+" in spec:
         parts = [open_encoder(part, weights=weights, download=download) for part in spec.split("+")]
         return ConcatenatedEncoder(parts)
+    if "://" in spec:
+        return _from_url(spec)
     for prefix, hub in HUBS.items():
         if spec.startswith(prefix):
             return _from_timm(hub + spec.removeprefix(prefix), weights=weights, download=download)
@@ -115,6 +118,13 @@ def _from_run(run: RunDirectory) -> EncoderLike:
             if found[0].exists():
                 raise
     return load_encoder(run.require("encoder", made_by="pretrain"))
+
+
+def _from_url(spec: str) -> EncoderLike:
+    url = place(spec)
+    assert isinstance(url, Url)
+    with fetched_folder(url, ENCODER_FILE, "encoder", "predictor/encoder") as folder:
+        return load_encoder(folder)
 
 
 def _from_timm(name: str, *, weights: str, download: bool) -> EncoderLike:

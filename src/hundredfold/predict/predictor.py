@@ -33,6 +33,7 @@ from hundredfold.learn.transforms import YeoJohnson
 from hundredfold.learn.trial import Trial
 from hundredfold.metrics import prevalences
 from hundredfold.rundir import software
+from hundredfold.url import Url, fetched_folder
 
 __all__ = ["Predictor"]
 
@@ -164,12 +165,16 @@ class Predictor:
         return type(self)(self.encoder, self.pipeline, facts)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote; a run directory stands for the predictor in it.
+    def load(cls, folder: Path | Url) -> Self:
+        """Read what :meth:`save` wrote, here or behind a URL; a run directory stands for the predictor in it.
 
         Raises:
+            InputError: there is none behind the URL.
             ModelFileError: a file is missing, damaged, edited, a pickle, or would load a foreign type.
         """
+        if isinstance(folder, Url):
+            with fetched_folder(folder, FACTS_FILE, "predictor") as copy:
+                return cls.load(copy)
         if not (folder / FACTS_FILE).is_file() and (folder / "predictor" / FACTS_FILE).is_file():
             folder = folder / "predictor"
         facts = _read_facts(folder)

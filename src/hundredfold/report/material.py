@@ -19,6 +19,7 @@ from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import InputError
 from hundredfold.rundir import RunDirectory
+from hundredfold.url import place
 
 __all__ = [
     "Material", "as_evaluated", "evaluated_images", "gather", "read_metrics", "settings_of",
@@ -144,7 +145,7 @@ def as_evaluated(
     if given is None or (given == settings.get("scan", {}).get("labels") and images.labelled.any()):
         return images
     try:
-        labelled = LabelSet.read(Path(given), images).apply(images)
+        labelled = LabelSet.read(place(given), images).apply(images)
     except InputError:
         return images
     tested = labelled.frame["id"].isin(predictions["id"].astype(str).unique())

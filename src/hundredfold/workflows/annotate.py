@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hundredfold.config import AnnotateSettings, verb
+from hundredfold.errors import InputError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -117,10 +118,12 @@ def _embeddings(run: RunDirectory) -> Embeddings | None:
 
 
 def _supply(table: ImageTable) -> Supply:
-    """Where the originals are: files, or members of an archive."""
-    from hundredfold.data.archive import Archive, Origin, archive_in
+    """Where the originals are; without them the page shows the copies that the scan made."""
+    from hundredfold.data.elsewhere import supply_of
     from hundredfold.data.supply import LOCAL
 
-    paths = table.usable.frame["path"].dropna()
-    packed = archive_in(Path(paths.iloc[0])) if len(paths) else None
-    return LOCAL if packed is None else Archive(Origin.of(packed[0]))
+    try:
+        return supply_of(table.usable.frame["path"].dropna().astype(str).tolist())
+    except InputError as error:
+        say(f"Warning: {error} The page shows the copies that the scan made.")
+        return LOCAL

@@ -12,6 +12,7 @@ from hundredfold.errors import RunExistsError
 from hundredfold.process import cores
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
+from hundredfold.url import Url, info_of, put
 
 if TYPE_CHECKING:
     from hundredfold.encode.embed import Embeddings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from hundredfold.learn.trial import Trial
     from hundredfold.predict.predictor import Predictor
 
-__all__ = ["fit"]
+__all__ = ["check_free", "fit"]
 
 
 @verb(FitSettings)
@@ -38,12 +39,31 @@ def fit(settings: FitSettings) -> Predictor:
         RunMissingError: there are no embeddings.
         InputError: the labels cannot be used, or are of one class only.
         ModelFileError: the encoder of the embeddings is not to be found.
-        RunExistsError: OUT holds a predictor and ``resume`` is not set, or is another folder with files.
+        RunExistsError: OUT, or the URL to copy to, holds a predictor and ``resume`` is not set, or OUT is
+            another folder with files.
     """
+    if settings.copy_to is not None and not settings.resume:
+        check_free(settings.copy_to)
     run = RunDirectory.open(settings.out) if RunDirectory.is_run(settings.out) else None
     folder = settings.out if run is None else run / "predictor"
-    if (kept := _kept(settings, run, folder)) is not None:
-        return kept
+    predictor = _kept(settings, run, folder) or _written(settings, run, folder)
+    if settings.copy_to is not None:
+        put(folder, settings.copy_to / "predictor", last="predictor.json")
+        say(f"Copied to {settings.copy_to / 'predictor'}")
+    return predictor
+
+
+def check_free(url: Url) -> None:
+    """Make sure that no predictor is copied over another.
+
+    Raises:
+        RunExistsError: there is one.
+    """
+    if info_of(url / "predictor/predictor.json") is not None:
+        raise RunExistsError("there is a predictor", where=url, remedy="Choose another --copy-to.")
+
+
+def _written(settings: FitSettings, run: RunDirectory | None, folder: Path) -> Predictor:
     predictor = _fit(settings)
     if run is None:
         return _save(predictor, folder)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hundredfold.encode.embed import Embeddings
     from hundredfold.encode.protocol import EncoderLike
     from hundredfold.learn.networks import Networks
+    from hundredfold.url import Url
 
 __all__ = [
     "embedding_folders", "encoder_of", "label", "networks_of", "noted_settings", "pixels_of",
@@ -73,7 +74,7 @@ def pixels_of(path: Path) -> PixelStore | None:
     return PixelStore.open(run.pixels) if run is not None and (run.pixels / "pixels.json").is_file() else None
 
 
-def label(path: Path, embeddings: dict[str, Embeddings], labels: Path) -> ImageTable:
+def label(path: Path, embeddings: dict[str, Embeddings], labels: Path | Url) -> ImageTable:
     """The embedded images with the labels of a table; the split of a scanned run stays.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hundredfold.config import PredictSettings, verb
 from hundredfold.errors import RunExistsError, SettingsError
 from hundredfold.progress import bar, say
+from hundredfold.url import Url, info_of, put
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,14 +25,14 @@ __all__ = ["predict"]
 
 
 @verb(PredictSettings)
-def predict(settings: PredictSettings) -> Path:
+def predict(settings: PredictSettings) -> Path | Url:
     """Label the images of a folder or table.
 
-    Writes a CSV: ``image, label, p:<class> …, problem``. An image that cannot be used has neither
-    label nor probabilities, and the reason in ``problem``. New images go through the same decoding, range,
-    colours and size as those the predictor learned from. The label is the classifier's own decision and the
-    probabilities are such as if all classes were equally common; with ``prevalence`` they are for that, and
-    the label is the most probable class. A predictor of too few labels for probabilities gives
+    Writes a CSV, to a file or behind a URL: ``image, label, p:<class> …, problem``. An image that cannot be
+    used has neither label nor probabilities, and the reason in ``problem``. New images go through the same
+    decoding, range, colours and size as those the predictor learned from. The label is the classifier's own
+    decision and the probabilities are such as if all classes were equally common; with ``prevalence`` they
+    are for that, and the label is the most probable class. A predictor of too few labels for probabilities gives
     ``score:<class>`` instead, the classifier's own.
 
     Raises:
@@ -44,28 +45,44 @@ def predict(settings: PredictSettings) -> Path:
     from hundredfold.data.source import find
     from hundredfold.predict.predictor import Predictor
 
-    if settings.out.exists():
-        if settings.resume and settings.out.is_file():
-            say(f"{settings.out} is there already; it is written whole or not at all.")
-            return settings.out
-        raise RunExistsError(
-            "the output exists", where=settings.out,
-            remedy="Keep it with --resume, or choose another --out; nothing was changed.",
-        )
+    if _is_there(settings):
+        say(f"{settings.out} is there already; it is written whole or not at all.")
+        return settings.out
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
     _shares(predictor, settings)
     found = find(settings.images)
-    settings.out.parent.mkdir(parents=True, exist_ok=True)
     # Beside the output, because a folder for temporary files is often small.
-    with tempfile.TemporaryDirectory(dir=settings.out.parent, prefix=".predict-") as folder:
+    beside = None if isinstance(settings.out, Url) else settings.out.parent
+    if beside is not None:
+        beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".predict-") as folder:
         table, store = _pixels(found, Path(folder), predictor)
         rows = _predicted(table, store, predictor, settings)
-    write_rows(settings.out, rows)
+        local = Path(folder) / "predictions.csv" if isinstance(settings.out, Url) else settings.out
+        write_rows(local, rows)
+        if isinstance(settings.out, Url):
+            put(local, settings.out)
     _tell(rows, settings.out)
     if predictor.calibration is not None and not settings.prevalence:
         say("The probabilities are such as if all classes were equally common; --prevalence says how common "
             "they are where the images come from.")
     return settings.out
+
+
+def _is_there(settings: PredictSettings) -> bool:
+    """Whether the file was written before, and may be kept.
+
+    Raises:
+        RunExistsError: it may not.
+    """
+    out = settings.out
+    there = info_of(out) is not None if isinstance(out, Url) else out.exists()
+    if there and not (settings.resume and (isinstance(out, Url) or out.is_file())):
+        raise RunExistsError(
+            "the output exists", where=out,
+            remedy="Keep it with --resume, or choose another --out; nothing was changed.",
+        )
+    return there
 
 
 def _pixels(found: Found, folder: Path, predictor: Predictor) -> tuple[ImageTable, PixelStore]:
@@ -134,7 +151,7 @@ def _predicted(
     return rows.assign(problem=table.frame["problem"].to_numpy()).reset_index(drop=True)
 
 
-def _tell(rows: pd.DataFrame, out: Path) -> None:
+def _tell(rows: pd.DataFrame, out: Path | Url) -> None:
     counts = ", ".join(f"{name} {count:,}" for name, count in rows["label"].value_counts().items())
     say(f"{int(rows['label'].notna().sum()):,} images labelled ({counts or 'none'}), in {out}")
     if (bad := rows["problem"].value_counts()).sum():

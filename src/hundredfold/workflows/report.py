@@ -5,6 +5,7 @@ from __future__ import annotations
 from hundredfold.config import ReportSettings, verb
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
+from hundredfold.url import put
 
 __all__ = ["report"]
 
@@ -23,4 +24,7 @@ def report(settings: ReportSettings) -> RunDirectory:
     with run.stage("report", settings=None, resume=True):
         page = write_report(run, settings.prevalences)
     say(f"Report: {page}")
+    if settings.copy_to is not None:
+        put(page, settings.copy_to / page.name)
+        say(f"Copied to {settings.copy_to / page.name}")
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
@@ -25,6 +26,7 @@ from hundredfold.config.pretrain import FREE as PRETRAIN_FREE
 from hundredfold.errors import SettingsError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
+from hundredfold.url import put
 
 if TYPE_CHECKING:
     from hundredfold.encode.protocol import EncoderLike
@@ -72,6 +74,10 @@ def carry_out(settings: RunSettings) -> RunDirectory:
         worked = True
     directory = RunDirectory.open(settings.out)
     _report(settings, directory, anew=worked, place=len(stages) + 1)
+    if settings.copy_to is not None:
+        put(directory / "predictor", settings.copy_to / "predictor", last="predictor.json")
+        put(directory / "report.html", settings.copy_to / "report.html")
+        say(f"Copied to {settings.copy_to}")
     return directory
 
 
@@ -85,7 +91,7 @@ def _stages(settings: RunSettings) -> dict[str, tuple[Settings, Callable[[], obj
     scanning = settings.part(ScanSettings)
     learning = settings.part(PretrainSettings, images=settings.out)
     measuring = settings.part(CurveSettings, embeddings=settings.out)
-    fitting = settings.part(FitSettings, embeddings=settings.out)
+    fitting = settings.part(FitSettings, embeddings=settings.out, copy_to=None)  # done at the end, with all
     # its images and labels are those of the scan, whatever they were called there
     pretraining = {"pretrain": (settings.part(PretrainChoices), lambda: pretrain(learning))}
     return {
@@ -109,11 +115,14 @@ def _check_places(settings: RunSettings) -> None:
     from hundredfold.data.archive import archive_in
     from hundredfold.data.rows import existing
     from hundredfold.data.source import IMAGES
+    from hundredfold.workflows.fit import check_free
 
     if not settings.resume:
         for path, what in ((settings.images, IMAGES), (settings.labels, "a CSV or Parquet table")):
-            if archive_in(path) is None:
+            if isinstance(path, Path) and archive_in(path) is None:
                 existing(path, what)
+        if settings.copy_to is not None:
+            check_free(settings.copy_to)
         if RunDirectory.is_run(settings.out):
             RunDirectory.open(settings.out).check_not_begun("scan")
 
@@ -199,7 +208,7 @@ def _report(settings: RunSettings, directory: RunDirectory, *, anew: bool, place
 
     if anew or settings.prevalence or not (directory / "report.html").exists():
         say(f"[{place}/{place}] report")
-        report(settings.part(ReportSettings, run=settings.out))
+        report(settings.part(ReportSettings, run=settings.out, copy_to=None))
     else:
         say(f"Report: {directory / 'report.html'}")
     say(f"Label new images: hundredfold predict IMAGES --predictor {directory.path} --out predictions.csv")
