@@ -32,8 +32,8 @@ def predict(settings: PredictSettings) -> Path | Url:
     used has neither label nor probabilities, and the reason in ``problem``. New images go through the same
     decoding, range, colours and size as those the predictor learned from. The label is the classifier's own
     decision and the probabilities are such as if all classes were equally common; with ``prevalence`` they
-    are for that, and the label is the most probable class. A predictor of too few labels for probabilities gives
-    ``score:<class>`` instead, the classifier's own.
+    are for that, and the label is the most probable class. A predictor of too few labels for probabilities
+    gives ``score:<class>`` instead, the classifier's own.
 
     Raises:
         SettingsError: a prevalence is of no class, or of a predictor without probabilities.
