@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hundredfold.data.labels import LabelSet
 from hundredfold.data.source import find_images
-from hundredfold.data.splits import check_disjoint, draw_splits, split_sizes
+from hundredfold.data.splits import check_disjoint, draw_audit, draw_splits, split_sizes
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import LeakError, SplitError
 
@@ -221,3 +221,75 @@ def test_the_published_endoscopy_split_leaks(shared: Path) -> None:
     images = ImageTable.of({"id": sorted(set(rows["image"]))})
     with pytest.raises(LeakError, match="2,628 images have more than one split"):
         LabelSet.of(rows, images, where=shared)
+
+
+@given(
+    groups=st.lists(st.integers(0, 12) | st.none(), min_size=4, max_size=60), seed=st.integers(0, 99),
+    share=st.floats(0.05, 0.4),
+)
+@settings(max_examples=30, deadline=None)
+def test_an_audit_set_is_whole_groups_near_the_number_asked_for(
+    groups: list[int | None], seed: int, share: float
+) -> None:
+    assume(len(set(groups)) > 2 or None in groups)
+    names = pd.Series([None if one is None else str(one) for one in groups], dtype="str")
+    table = ImageTable.of({"id": [f"{n:02d}" for n in range(len(groups))], "group": names})
+    count = max(1, round(share * len(groups)))
+    try:
+        done = draw_audit(table, count, seed=seed)
+    except SplitError:
+        return  # one group holds nearly all
+    audit = done.frame["split"] == "audit"
+    assert set(done.frame["split"]) == {"audit", "train"}
+    assert not set(names[audit].dropna()) & set(names[~audit].dropna())
+    largest = names.fillna(pd.Series(range(len(names))).astype("str").radd("own ")).value_counts().iloc[0]
+    assert abs(int(audit.sum()) - count) <= largest
+    again = draw_audit(table.by_id(table.ids[::-1]), count, seed=seed)
+    assert set(again.ids[(again.frame["split"] == "audit").to_numpy()]) == set(done.ids[audit.to_numpy()])
+
+
+def test_an_audit_set_is_a_random_sample_of_all_labelled_or_not() -> None:
+    labels = ["rare"] * 30 + ["common"] * 270 + [None] * 300
+    table = ImageTable.of({"id": [f"{n:03d}" for n in range(600)], "label": labels})
+    shares = []
+    for seed in range(40):
+        drawn = draw_audit(table, 60, seed=seed).frame.query("split == 'audit'")["label"]
+        assert len(drawn) == 60
+        shares.append([(drawn == "rare").mean(), (drawn == "common").mean(), drawn.isna().mean()])
+    np.testing.assert_allclose(np.mean(shares, axis=0), [0.05, 0.45, 0.5], atol=0.03)
+
+
+def test_copies_and_near_copies_of_an_audit_image_are_never_for_training() -> None:
+    table = ImageTable.of({
+        "id": [f"{n:02d}" for n in range(40)],
+        "sha256": [f"{n // 2}" if n < 20 else f"own {n}" for n in range(40)],
+        "cluster": [None] * 20 + [f"{n // 2}" for n in range(20, 40)],
+    })
+    for seed in range(9):
+        done = draw_audit(table, 8, seed=seed)
+        side = done.frame["split"].to_numpy()
+        np.testing.assert_array_equal(side[::2], side[1::2])
+        assert (side == "audit").sum() == 8
+        check_disjoint(done)
+
+
+def test_with_an_audit_set_no_test_set_is_drawn() -> None:
+    table = ImageTable.of({"id": [f"{n}" for n in range(20)], "label": ["x", "y"] * 10})
+    done = draw_splits(draw_audit(table, 5, seed=0), test_size=THIRD, seed=0)
+    assert done.frame["split"].value_counts().to_dict() == {"train": 15, "audit": 5}
+    more = ImageTable.of(pd.concat([done.frame, table.frame.assign(id="new " + table.frame["id"])]))
+    assert draw_splits(more, test_size=THIRD, seed=0).frame["split"].value_counts().to_dict() == {
+        "train": 35, "audit": 5,
+    }
+
+
+def test_an_audit_set_that_cannot_be_drawn_is_refused() -> None:
+    table = ImageTable.of({"id": list("abcdef"), "group": ["1"] * 6})
+    with pytest.raises(SplitError, match="found 6 in 1 whose split is not given"):
+        draw_audit(table, 2, seed=0)
+    with pytest.raises(SplitError, match="more images than the 9"):
+        draw_audit(table.assign(group=None), 9, seed=0)
+    with pytest.raises(SplitError, match="found 0 in 0"):
+        draw_audit(table.assign(split="train"), 2, seed=0)
+    with pytest.raises(SplitError, match="audit set of 2 images, and it is drawn once only"):
+        draw_audit(draw_audit(table.assign(group=None), 2, seed=0), 2, seed=1)

@@ -40,7 +40,17 @@ def test_views_by_split(table: ImageTable) -> None:
     assert list(table.pool.ids) == ["labelled", "unlabelled"]
     assert list(table.train.ids) == ["labelled"]
     assert list(table.test.ids) == ["test"]
+    assert table.judging == "test"
     assert table.classes == ["x", "y"]
+
+
+def test_the_audit_set_judges_where_no_test_image_has_a_label(table: ImageTable) -> None:
+    without = table.assign(label=table.frame["label"].mask(table.frame["id"] == "test"))
+    assert without.judging == "audit"
+    assert list(without.test.ids) == ["audit"]
+    unlabelled = table.assign(label=None)
+    assert unlabelled.judging == "test"
+    assert len(unlabelled.test) == 0
 
 
 def test_rejects_carry_reason_and_sentence(table: ImageTable) -> None:

@@ -80,7 +80,9 @@ class PretrainChoices(Settings):
         None, gt=0, description="Instead of epochs: as many steps as fit in this wall-clock time."
     )
     transductive: bool = Field(
-        False, description="Let pre-training see test images too (without labels); the report says so."
+        False,
+        description="Let pre-training see test images too (without labels), never those of an audit set; "
+        "the report says so.",
     )
 
     image_size: int | None = Field(

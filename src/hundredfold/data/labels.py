@@ -101,17 +101,32 @@ class LabelSet:
         """The table with these labels.
 
         ``label`` becomes this set's, missing where the set has none; ``group``, ``site`` and
-        ``split`` become this set's where it has them and stay the table's elsewhere. A group of the
+        ``split`` become this set's where it has them and stay the table's elsewhere, but no image leaves the
+        audit set. A group of the
         table of which this set calls some images otherwise follows them, so that a patient stays one
         group. Exact duplicates with different labels lose their labels (see ``withdraw_contradictions``).
+
+        Raises:
+            LeakError: an image of the audit set is called train or test.
         """
         mine = self.frame.set_index("image").reindex(table.ids)
         columns = {
             name: pd.Series(mine[name].to_numpy(), dtype="str") for name in LABEL_COLUMNS
         }
+        _check_audit(table, columns["split"])
         columns["group"] = columns["group"].fillna(_renamed(table.frame["group"], columns["group"]))
         kept = {name: columns[name].fillna(table.frame[name]) for name in LABEL_COLUMNS[1:]}
         return withdraw_contradictions(table.assign(label=columns["label"], **kept))
+
+
+def _check_audit(table: ImageTable, after: pd.Series) -> None:
+    moved = (table.frame["split"] == "audit").to_numpy(dtype=bool) & (after.notna() & (after != "audit"))
+    if moved.any():
+        raise LeakError(
+            f"{int(moved.sum()):,} images of the audit set are called {after[moved].iloc[0]} by the labels",
+            where=table.ids[moved][0],
+            remedy="An audit image stays one: correct the column 'split' of the labels, or leave it out.",
+        )
 
 
 def _renamed(before: pd.Series, after: pd.Series) -> pd.Series:

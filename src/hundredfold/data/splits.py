@@ -12,7 +12,7 @@ from hundredfold.data.dealing import Classes, deal
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import LeakError, SplitError
 
-__all__ = ["check_disjoint", "draw_splits", "pieces_of", "split_sizes"]
+__all__ = ["HELD_OUT", "check_disjoint", "draw_audit", "draw_splits", "pieces_of", "split_sizes"]
 
 HELD_OUT = ("test", "audit")
 
@@ -24,6 +24,7 @@ def draw_splits(table: ImageTable, *, test_size: float, seed: int) -> ImageTable
     class about ``test_size`` of its labelled images are held out; a class that comes in one piece
     only (one image) stays in train. Splits that are given are never changed, and images that
     belong to them follow. Unlabelled images are ``train`` unless they belong to the other side.
+    Where there is an audit set, it takes the place of a test set, and none is drawn.
     How groups are dealt says :mod:`hundredfold.data.dealing`. The order is a function of the seed
     and the ids alone, so neither the order of rows nor the machine matters.
 
@@ -46,12 +47,49 @@ def draw_splits(table: ImageTable, *, test_size: float, seed: int) -> ImageTable
     pieces = pieces_of(table)
     split = _follow(frame["split"], pieces, good)
     undecided = (told & split.isna()).to_numpy(dtype=bool)
-    if undecided.any():
+    if undecided.any() and not split[good].eq("audit").any():
         _check_classes(table, pieces, told, undecided)
         chosen = _chosen(frame.assign(split=split), pieces, undecided, test_size, seed)
         split[undecided] = np.where(np.isin(pieces[undecided], chosen), "test", "train")
         split = _follow(split, pieces, good)
     return table.assign(split=split.mask(good & split.isna(), "train"))
+
+
+def draw_audit(table: ImageTable, count: int, *, seed: int) -> ImageTable:
+    """Choose about ``count`` images at random, labelled or not, as the audit set; other images are ``train``.
+
+    It is stratified by nothing: what is measured on it once it is labelled holds for images as they come.
+    Images of one group, exact duplicates and near-copies come together, so the number is as near to
+    ``count`` as that allows. Splits that are given are never changed, and images that belong to them follow.
+
+    Raises:
+        SplitError: there is an audit set already, or no image would be left for training.
+
+    Examples:
+        >>> table = ImageTable.of({"id": list("abcdef")})
+        >>> draw_audit(table, 2, seed=0).frame["split"].value_counts().to_dict()
+        {'train': 4, 'audit': 2}
+    """
+    good = table.frame["problem"].isna()
+    pieces = pieces_of(table)
+    split = _follow(table.frame["split"], pieces, good)
+    if already := int(split[good].eq("audit").sum()):
+        raise SplitError(
+            f"there is an audit set of {already:,} images, and it is drawn once only",
+            remedy="Leave out --audit: these images stay.",
+        )
+    free = (good & split.isna()).to_numpy(dtype=bool)
+    order = _random_order(table.ids[free], pieces[free], seed).sort_values().index
+    reached = pd.Series(pieces[free]).value_counts().reindex(order).cumsum().to_numpy()
+    taken = int(np.abs(reached - count).argmin()) + 1 if len(reached) else 0
+    if not taken or reached[taken - 1] == good.sum():
+        raise SplitError(
+            f"expected more images than the {count:,} of the audit set, in groups of their own; found "
+            f"{int(free.sum()):,} in {len(order):,} whose split is not given",
+            remedy="Lower --audit.",
+        )
+    split[free] = np.where(np.isin(pieces[free], order[:taken]), "audit", "train")
+    return table.assign(split=split)
 
 
 def check_disjoint(table: ImageTable) -> None:

@@ -131,8 +131,7 @@ def _labels(
     for name, row in sizes.iterrows():
         sides = ", ".join(f"{count:,} {side}" for side, count in row.items() if count or side != "audit")
         lines.append(f"  {name!s:<{width}}  {row.sum():>7,}  ({sides})")
-    if absent := [str(name) for name in sizes.index[sizes["test"] == 0]]:
-        lines.append(f"  Not in the test set, for want of images or groups: {_some(absent)}.")
+    lines += _not_tested(table, sizes)
     if unmatched:
         lines.append(
             f"  Rows of the labels that name no image: {len(unmatched):,} ({_some(unmatched)}); "
@@ -143,6 +142,15 @@ def _labels(
         for same in look_alikes
     ]
     return lines
+
+
+def _not_tested(table: ImageTable, sizes: pd.DataFrame) -> list[str]:
+    """The classes of which nothing will be known."""
+    if not len(table.test) and (table.usable.frame["split"] == "audit").any():
+        return ["  No image of the audit set has a label yet. Accuracy is measured on them: label them all."]
+    absent = [str(name) for name in sizes.index[sizes[table.judging] == 0]]
+    why = "for want of images or groups" if table.judging == "test" else "as chance would have it"
+    return [f"  Not in the {table.judging} set, {why}: {_some(absent)}."] if absent else []
 
 
 def _groups(counted: Mapping[str, Any]) -> str:

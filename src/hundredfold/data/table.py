@@ -152,9 +152,15 @@ class ImageTable:
         return self._side("train")
 
     @property
+    def judging(self) -> str:
+        """The split that accuracy is measured on: ``test``, or ``audit`` where no test image has a label."""
+        sides = self.usable.frame.dropna(subset=["label"])["split"]
+        return "audit" if sides.eq("audit").any() and not sides.eq("test").any() else "test"
+
+    @property
     def test(self) -> Self:
-        """The usable, labelled images of the test side."""
-        return self._side("test")
+        """The usable, labelled images that accuracy is measured on: see :attr:`judging`."""
+        return self._side(self.judging)
 
     @property
     def rejects(self) -> pd.DataFrame:
@@ -175,7 +181,7 @@ class TableFile:
 
     Args:
         path: the file that :meth:`ImageTable.write` wrote.
-        transductive: all usable images, not only those of the training side.
+        transductive: the usable images of the test side, too; never those of the audit set.
 
     Raises:
         TableError: there is no such file, or it is no image table.
@@ -195,7 +201,8 @@ class TableFile:
         with parquet.ParquetFile(self.path, memory_map=True) as file:
             for batch in file.iter_batches(PART, columns=[*{*names, "problem", "split"}]):
                 frame = batch.to_pandas()
-                fine = frame["problem"].isna() & (self.transductive | (frame["split"] == "train"))
+                known = frame["split"].ne("audit") if self.transductive else frame["split"].eq("train")
+                fine = frame["problem"].isna() & known
                 yield frame.loc[fine, list(names)]
 
 

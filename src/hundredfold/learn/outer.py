@@ -96,7 +96,8 @@ def sides_of(table: ImageTable, choices: CurveChoices, *, seed: int) -> Sides:
     trials = tuple(
         Trial.of(labelled.assign(split=split), allow_leak=choices.allow_leak) for split in splits
     )
-    return Sides(trials, replace(trials[0], test=labelled, small=small))
+    audit = int((table.usable.labelled & (table.usable.frame["split"] == "audit")).sum())
+    return Sides(trials, replace(trials[0], test=labelled, small=small, spared=audit))
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,12 @@ class Trial:
 
     Attributes:
         train: the labelled images of the training side.
-        test: the labelled test images.
+        test: the labelled test images, or those of the audit set: ``judging`` says which.
         classes: the classes of both, sorted; class numbers are positions in it.
         small: classes that were left out for having too few training images.
         leak: how images are on both sides, if the user insists on it.
+        judging: the split of the test images, ``test`` or ``audit``.
+        spared: labelled images of an audit set beside a test set; they take no part.
     """
 
     train: ImageTable
@@ -41,6 +43,8 @@ class Trial:
     classes: tuple[str, ...]
     small: tuple[str, ...] = ()
     leak: str | None = None
+    judging: str = "test"
+    spared: int = 0
 
     @classmethod
     def of(cls, table: ImageTable, *, min_class_size: int = 0, allow_leak: bool = False) -> Self:
@@ -65,7 +69,9 @@ class Trial:
             train, test = (side.select(~side.frame["label"].isin(small)) for side in (train, test))
         _check_sides(train, test, min_class_size)
         classes = tuple(sorted({*train.classes, *test.classes}))
-        return cls(train, test, classes, tuple(small), leak)
+        audit = int((table.usable.labelled & (table.usable.frame["split"] == "audit")).sum())
+        judging = table.judging
+        return cls(train, test, classes, tuple(small), leak, judging, audit if judging == "test" else 0)
 
     @classmethod
     def labelled(cls, table: ImageTable) -> Self:
@@ -156,6 +162,8 @@ class Trial:
             "train_images": len(self.train),
             "train_images_by_class": {name: int(train.get(name, 0)) for name in self.classes},
             "test_images": {name: int(test.get(name, 0)) for name in self.classes},
+            "test_set": self.judging,
+            "audit_images_spared": self.spared,
             "test_groups": int(self.test.frame["group"].nunique()),
             "classes_without_test_images": sorted(set(self.classes) - set(self.test.classes)),
             "classes_without_training_images": sorted(set(self.classes) - set(self.train.classes)),
@@ -180,7 +188,8 @@ class Trial:
     def sentences(self) -> list[str]:
         """The facts that a user should read, in sentences."""
         facts = self.facts()
-        sizes = f"{len(self.train):,} training and {len(self.test):,} test images"
+        tested = "test images" if self.judging == "test" else "audit images to judge on"
+        sizes = f"{len(self.train):,} training and {len(self.test):,} {tested}"
         lines = [f"Curve: {sizes} of {len(self.classes)} classes.", f"Intervals: {self.intervals}."]
         for name, text in (
             ("classes_without_test_images", "Without test images, hence in no average"),
@@ -189,6 +198,8 @@ class Trial:
         ):
             if facts[name]:
                 lines.append(f"{text}: {', '.join(facts[name])}.")
+        if self.spared:
+            lines.append(f"Judged on the test set: the {self.spared:,} labelled audit images take no part.")
         if self.leak:
             lines.append(f"Warning: {self.leak}; you insisted, so results will be too good.")
         return lines
@@ -218,6 +229,7 @@ def _check_sides(train: ImageTable, test: ImageTable, min_class_size: int) -> No
     if not len(test):
         raise SplitError(
             "expected labelled test images, found none",
-            remedy="Leave the column 'split' out to have a test set drawn, or mark rows of it 'test'. "
+            remedy="If there is an audit set, label images of it (splits.csv names them). Else leave the "
+            "column 'split' out to have a test set drawn, or mark rows of it 'test'. "
             "Near-copies of each other stay together; if they are none, scan with --no-near-copies.",
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isnan
+from typing import Any
 
 import pandas as pd
 
@@ -24,7 +25,7 @@ from hundredfold.report.tables import (
     recall_points,
     without_tiny,
 )
-from hundredfold.report.words import features_words, interval, method_words, share, shown
+from hundredfold.report.words import AUDIT_SET, features_words, interval, method_words, share, shown
 
 __all__ = ["finding"]
 
@@ -46,7 +47,7 @@ def finding(
     points = points_of(curve_points(material.curve))
     beside = _references(material, points, at)
     answers = [
-        [_result(_point(points, at))],
+        [_result(_point(points, at), material.evaluation)],
         [*_other_budgets(points, at), *beside[:1]],
         beside[1:],
         [] if compared is None else best_sentences(material, compared),
@@ -78,14 +79,23 @@ def _point(points: Sequence[Point], at: Headline) -> Point:
     return next(point for point in points if (point.encoder, point.classifier, point.n_per_class) == wanted)
 
 
-def _result(point: Point) -> str:
+def _result(point: Point, evaluation: Mapping[str, Any]) -> str:
     labels = labels_words(point.n_per_class, capped=point.capped)
     if point.capped:
         labels = f"{labels} ({point.n_labels:,.0f} in all)"
     return (
         f"With {labels}, {method_words(point.classifier)} on {features_words(point.encoder)} reaches a "
-        f"balanced accuracy of {share(point.value)}{_spread(point)} on {point.n_test:,} test images."
+        f"balanced accuracy of {share(point.value)}{_spread(point)} on {point.n_test:,} test images"
+        f"{_which(evaluation)}."
     )
+
+
+def _which(evaluation: Mapping[str, Any]) -> str:
+    """Which set the test images are, where there is or was a choice."""
+    if evaluation.get("test_set") == "audit":
+        return f" ({AUDIT_SET})"
+    spared = evaluation.get("audit_images_spared")
+    return f" (the test set; {spared:,} labelled audit images took no part)" if spared else ""
 
 
 def _other_budgets(points: Sequence[Point], at: Headline) -> list[str]:

@@ -149,7 +149,8 @@ def as_evaluated(
     except InputError:
         return images
     tested = labelled.frame["id"].isin(predictions["id"].astype(str).unique())
-    split = labelled.frame["split"].where(~tested, "test").fillna("train")
+    split = labelled.frame["split"]
+    split = split.where(~tested | (split == "audit"), "test").fillna("train")
     return labelled.assign(split=split)
 
 

@@ -105,18 +105,18 @@ def counts(images: ImageTable, rejects: pd.DataFrame | None) -> pd.DataFrame:
     """What there is, as rows of ``item, count``."""
     usable = images.usable.frame
     grouped = usable["group"].notna()
-    tested = grouped & (usable["split"] == "test")
+    tested = grouped & (usable["split"] == images.judging)
     clusters = exact_duplicates(images)
     rows = [
         ("images found", len(images)),
         ("images left out", 0 if rejects is None else len(rejects)),
         ("images used", len(usable)),
         ("labelled training images", len(images.train)),
-        ("labelled test images", len(images.test)),
+        (f"labelled {images.judging} images", len(images.test)),
         ("images without a label", int(usable["label"].isna().sum())),
         ("classes", int(usable["label"].nunique())),
         ("groups (patients, slides)", int(usable["group"].nunique())),
-        ("groups on the test side", int(usable.loc[tested, "group"].nunique())),
+        (f"groups on the {images.judging} side", int(usable.loc[tested, "group"].nunique())),
         ("images without a group", int((~grouped).sum())),
         (EXACT_COPIES, len(clusters) - clusters["cluster"].nunique()),
         (NEAR_COPIES, int(usable["cluster"].notna().sum())),

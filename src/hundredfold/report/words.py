@@ -8,9 +8,12 @@ import unicodedata
 import numpy as np
 
 __all__ = [
-    "compact", "encoder_label", "features_words", "in_lines", "interval", "method_label", "method_words",
-    "probability", "share", "shown",
+    "AUDIT_SET", "compact", "encoder_label", "features_words", "in_lines", "interval", "method_label",
+    "method_words", "probability", "share", "shown",
 ]
+
+#: what the images of an audit set are, where they are the test images
+AUDIT_SET = "the audit set, set aside at random before anything was learned"
 
 #: name → how a sentence calls the features of an encoder, and how a table or figure does
 ENCODERS = {

@@ -62,7 +62,7 @@ def pretrain_encoder(
     if len(pool) < 2:
         raise InputError(
             f"expected at least 2 images to pre-train on, found {len(pool)}", where=run.path,
-            remedy="Check splits.csv: test and audit images are left out unless --transductive is given.",
+            remedy="Check splits.csv: audit images are left out, and without --transductive test images.",
         )
     build = partial(_trainer, pool=pool, run=run, seed=seed)
     noted = from_first(lambda: run.state.get("pretrain") if resume else None)

@@ -20,7 +20,7 @@ __all__ = ["compare"]
 
 #: what is true of the test for every run compared
 SHARED = (
-    "classes", "test_images", "test_groups", "classes_without_test_images", "intervals", "leak",
+    "classes", "test_set", "test_images", "test_groups", "classes_without_test_images", "intervals", "leak",
     "classes_without_training_images", "classes_left_out",
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hundredfold.config import ScanSettings, check_unchanged, verb
@@ -40,7 +41,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
         InputError: there is no such path, or no image.
         TableError: the labels cannot be read; LabelConflictError: one image has two labels.
         SettingsError: ``group_pattern`` matches no image; a finished scan is resumed with other pixels.
-        SplitError: one class only, or one group holds a whole class.
+        SplitError: one class only, one group holds a whole class, or too few images for ``audit``.
         LeakError: a given split has a group on both sides, and ``allow_leak`` is not set.
         TooManyRejectsError: more images are unusable than ``max_bad`` allows.
         InputError: the stain was to be normalised, and the training images have no colour.
@@ -99,18 +100,33 @@ def _check_unchanged(settings: ScanSettings) -> None:
 def _labelled(table: ImageTable, settings: ScanSettings) -> tuple[ImageTable, LabelSet | None]:
     from hundredfold.data.labels import LabelSet
 
+    if settings.splits is not None:
+        table = _as_before(table, settings.splits)
     if settings.labels is None:
         return table, None
     labels = LabelSet.read(settings.labels, table)
     return labels.apply(table), labels
 
 
+def _as_before(table: ImageTable, splits: Path) -> ImageTable:
+    """The images with the sides and groups of an earlier scan."""
+    from hundredfold.data.labels import LabelSet
+    from hundredfold.data.rows import read_rows
+
+    path = splits / "splits.csv" if RunDirectory.is_run(splits) else splits
+    rows = read_rows(path, required=("image", "split"), optional=("group",))
+    return LabelSet.of(rows, table, where=path).apply(table)
+
+
 def _split(table: ImageTable, settings: ScanSettings, *, complain: bool = False) -> ImageTable:
     """The table with its split: a function of the table alone, so it may be drawn more than once."""
     from hundredfold.data.duplicates import withdraw_contradictions
-    from hundredfold.data.splits import check_disjoint, draw_splits
+    from hundredfold.data.splits import check_disjoint, draw_audit, draw_splits
 
-    drawn = draw_splits(withdraw_contradictions(table), test_size=settings.test_size, seed=settings.seed)
+    table = withdraw_contradictions(table)
+    if settings.audit is not None:
+        table = draw_audit(table, settings.audit, seed=settings.seed)
+    drawn = draw_splits(table, test_size=settings.test_size, seed=settings.seed)
     try:
         check_disjoint(drawn)
     except LeakError as error:

@@ -10,7 +10,9 @@ from hundredfold.errors import RunExistsError, TableError
 from hundredfold.progress import say
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from hundredfold.data.table import ImageTable
     from hundredfold.encode.embed import Embeddings
@@ -90,7 +92,7 @@ def _pool(table: ImageTable) -> ImageTable:
     return side.select(side.labelled | ~(alike.duplicated() | alike.isin(alike[side.labelled])))
 
 
-def _rows(embeddings: Embeddings, pool: ImageTable) -> list[int]:
+def _rows(embeddings: Embeddings, pool: ImageTable) -> NDArray[np.intp]:
     import pandas as pd
 
     rows = pd.Index(embeddings.ids).get_indexer(pd.Index(pool.ids))
@@ -99,11 +101,13 @@ def _rows(embeddings: Embeddings, pool: ImageTable) -> list[int]:
             f"{int((rows < 0).sum()):,} of {len(pool):,} images have no vector", where=pool.ids[rows < 0][0],
             remedy="Embed the images again, with the same table.",
         )
-    return [int(row) for row in rows]
+    return rows
 
 
 def _tell(settings: SuggestSettings, table: ImageTable, pool: ImageTable, rows: pd.DataFrame) -> None:
     known = int(pool.labelled.sum())
+    if settings.useless is not None and settings.useless not in pool.classes:
+        say(f"No image is labelled {settings.useless!r} yet; if some are, check the word after --useless.")
     kinds = rows["kind"].value_counts()
     say(
         f"Suggested: {kinds.get('suggested', 0):,} of {len(pool) - known:,} images without a label, by "
@@ -119,5 +123,5 @@ def _tell(settings: SuggestSettings, table: ImageTable, pool: ImageTable, rows: 
     if not held:
         say(
             "Warning: no image is held out, and a test set drawn from labels that were chosen is no fair "
-            "sample. Hold random images out before you begin (split 'audit'), and label those as well."
+            "sample. Scan with --audit N before you begin, and label those images as well."
         )

@@ -12,7 +12,7 @@ from hundredfold.learn.select.clusters import clustered
 from hundredfold.learn.select.picks import Picks
 from hundredfold.learn.select.pool import Pool, Rows
 
-__all__ = ["margin", "shares"]
+__all__ = ["hardest", "margin", "shares"]
 
 #: Of so many times as many hard images as are wanted, those are taken that are unlike each other.
 CANDIDATES = 5
@@ -32,13 +32,7 @@ def margin(pool: Pool, budget: int) -> Picks:
     Raises:
         SettingsError: there are no labels of two classes.
     """
-    if len(pool.classes) < 2:
-        raise SettingsError(
-            f"the strategy margin needs labels of two classes or more, found {len(pool.classes)}",
-            where="strategy", remedy="Label a first round with --strategy typiclust.",
-        )
-    free = pool.free
-    margins, guessed = _margins(pool, free)
+    free, margins, guessed = _margins(pool)
     count = len(pool.classes)  # what is of no use has the next number, and gets no share
     have = np.bincount(pool.labels[pool.labels >= 0], minlength=count)[:count]
     wanted = shares(have, np.bincount(guessed, minlength=count)[:count], budget)
@@ -46,11 +40,18 @@ def margin(pool: Pool, budget: int) -> Picks:
         _unlike(pool, np.flatnonzero(guessed == number), free, margins, share)
         for number, share in enumerate(wanted) if share
     ]
-    places = np.concatenate(parts) if parts else np.empty(0, np.int64)
-    places = places[np.argsort(margins[places], kind="stable")]
-    # No class is named: who reads this is about to say what the image shows.
-    why = "hard to tell so far: its two likeliest classes are {:.2f} apart"
-    return Picks(free[places], tuple(why.format(gap) for gap in margins[places]))
+    return _told(free, margins, np.concatenate(parts) if parts else np.empty(0, np.int64))
+
+
+def hardest(pool: Pool, budget: int) -> Picks:
+    """As :func:`margin`, whatever the classes: those of many images near a border then get the most.
+
+    Raises:
+        SettingsError: there are no labels of two classes.
+    """
+    free, margins, guessed = _margins(pool)
+    useful = np.flatnonzero(guessed < len(pool.classes))
+    return _told(free, margins, _unlike(pool, useful, free, margins, budget))
 
 
 def shares(have: Rows, most: Rows, budget: int) -> Rows:
@@ -72,14 +73,26 @@ def shares(have: Rows, most: Rows, budget: int) -> Rows:
     return given
 
 
-def _margins(pool: Pool, rows: Rows) -> tuple[NDArray[np.float64], Rows]:
-    """Of each row how much more probable the first class is than the second, and the first."""
-    told = np.flatnonzero(pool.labels >= 0)
+def _margins(pool: Pool) -> tuple[Rows, NDArray[np.float64], Rows]:
+    """The free rows; of each how much more probable the first class is than the second, and the first."""
+    if len(pool.classes) < 2:
+        raise SettingsError(
+            f"the strategy margin needs labels of two classes or more, found {len(pool.classes)}",
+            where="strategy", remedy="Label a first round with --strategy mixture.",
+        )
+    told, free = np.flatnonzero(pool.labels >= 0), pool.free
     model = SharedCovariance().fit(pool.vectors[told], pool.labels[told])
-    values = pool.vectors[rows] @ model.coef_.T.astype(np.float32) + model.intercept_
+    values = pool.vectors[free] @ model.coef_.T.astype(np.float32) + model.intercept_
     probable = softmax(values, axis=1)
     two = np.partition(probable, -2, axis=1)[:, -2:]
-    return two[:, 1] - two[:, 0], probable.argmax(axis=1)
+    return free, two[:, 1] - two[:, 0], probable.argmax(axis=1)
+
+
+def _told(free: Rows, margins: NDArray[np.float64], places: Rows) -> Picks:
+    """The smallest margins first. No class is named: who reads this is about to say what the image shows."""
+    places = places[np.argsort(margins[places], kind="stable")]
+    why = "hard to tell so far: its two likeliest classes are {:.2f} apart"
+    return Picks(free[places], tuple(why.format(gap) for gap in margins[places]))
 
 
 def _unlike(pool: Pool, places: Rows, free: Rows, margins: NDArray[np.float64], count: int) -> Rows:

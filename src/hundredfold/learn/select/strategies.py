@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hundredfold.errors import SettingsError
 from hundredfold.learn.select.clusters import medoids, typiclust
 from hundredfold.learn.select.explore import explore
-from hundredfold.learn.select.margin import margin
+from hundredfold.learn.select.margin import hardest, margin
 from hundredfold.learn.select.picks import Picks
 from hundredfold.learn.select.pool import Pool
 from hundredfold.registry import Registry
@@ -100,15 +100,21 @@ def _random(pool: Pool, budget: int) -> Picks:
 
 
 def _mixture(pool: Pool, budget: int) -> Picks:
-    """First middles of clusters and what is far, in turn; later what is hard, and a tenth that is far.
+    """First the middles of clusters, and what is far, in turn; later what is hard, and a tenth that is far.
 
-    Without what is far a class that nobody has seen yet would stay unseen.
+    Of what is hard two thirds level the classes, and a third is the hardest whatever its class. Without
+    what is far, a class that nobody has seen yet would stay unseen.
     """
     if len(pool.classes) < 2:
-        first = medoids(pool, budget - budget // 2)
+        parts = {medoids: budget - budget // 2}
     else:
-        first = margin(pool, budget - budget // 10)
-    return Picks.in_turn([first, explore(pool.after(first.rows), budget - len(first.rows))])
+        parts = {hardest: 3 * budget // 10, margin: budget - 3 * budget // 10 - budget // 10}
+    chosen: list[Picks] = []
+    for strategy, share in parts.items():
+        chosen.append(strategy(pool, share))
+        pool = pool.after(chosen[-1].rows)
+    left = budget - sum(len(picks.rows) for picks in chosen)
+    return Picks.in_turn([*chosen, explore(pool, left)])
 
 
 for _name, _strategy in {

@@ -12,7 +12,15 @@ from hundredfold.metrics import TINY, WITHOUT_TINY
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
 from hundredfold.report.figures import learning_curves
 from hundredfold.report.tables import Headline, Point, curve_points, labels_words, points_of
-from hundredfold.report.words import encoder_label, in_lines, interval, method_label, method_words, share
+from hundredfold.report.words import (
+    AUDIT_SET,
+    encoder_label,
+    in_lines,
+    interval,
+    method_label,
+    method_words,
+    share,
+)
 
 __all__ = ["curve_exhibit", "curves_chapter"]
 
@@ -64,7 +72,8 @@ def curves_chapter(curve: pd.DataFrame, at: Headline, facts: Mapping[str, Any]) 
     sentences = (
         "Balanced accuracy: the share of a class's images that are found, averaged over the classes.",
         f"A classifier that guesses reaches {share(chance)}.",
-        "Each point is the mean over draws of the labelled images; the test set is always the same.",
+        "Each point is the mean over draws of the labelled images; the test set is always the same"
+        + (f": {AUDIT_SET}." if facts.get("test_set") == "audit" else "."),
         *([f"Intervals: {resampled}."] if resampled else []),
     )
     return Chapter("curves", "Accuracy against the number of labels", sentences, items)
