@@ -194,7 +194,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
     contexts = []
 
     def opened_page(site: Site, reader: str = "Anna", view: str = "read", **settings: Any) -> Page:
-        context = browser.new_context(**settings)
+        context = browser.new_context(**{"viewport": {"width": 900, "height": 640}} | settings)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15_000)

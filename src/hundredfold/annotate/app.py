@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from hundredfold.annotate import api
+from hundredfold.annotate.chart import draw_curve
 from hundredfold.annotate.gallery import Picture
 from hundredfold.annotate.guard import Guard, reader_of, set_reader
 from hundredfold.annotate.progress import progress
@@ -116,7 +117,12 @@ class _Pages:
         if self.reader(request) is None:
             return RedirectResponse("/hello", 303)
         found = await run_in_threadpool(progress, self.studio.store, self.studio.table)
-        return self._rendered("progress.html", request, found=found)
+        watcher = self.studio.watcher
+        outlook = None if watcher is None else watcher.found
+        chart = draw_curve(outlook.points) if outlook and outlook.points else None
+        return self._rendered(
+            "progress.html", request, found=found, outlook=outlook, chart=chart, watched=watcher is not None
+        )
 
     def picture(self, of: Callable[[str], Picture]) -> Callable[[Request], Awaitable[Response]]:
         """A picture of the image that the address names."""

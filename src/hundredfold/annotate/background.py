@@ -37,6 +37,7 @@ class Background:
 def _begin() -> None:
     """Give way to the page, leave Ctrl-C to it, and go when it goes, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # its bars would stand among our lines
     if hasattr(os, "nice"):
         os.nice(10)
     parent = multiprocessing.parent_process()

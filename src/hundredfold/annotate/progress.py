@@ -70,6 +70,7 @@ class Progress:
         unusable: those that show nothing to be told.
         audit: images of the audit set.
         audit_read: those with an answer.
+        audit_open: of these, those without a class.
         classes: the images of each class.
         readers: reader → answers that stand, single, in grids, and as second or deciding reader.
         bulk: labels given in grids.
@@ -87,6 +88,7 @@ class Progress:
     unusable: int
     audit: int
     audit_read: int
+    audit_open: int
     classes: tuple[ClassCount, ...]
     readers: Mapping[str, Mapping[str, int]]
     bulk: int
@@ -111,6 +113,7 @@ def progress(store: Store, table: ImageTable) -> Progress:
     return Progress(
         images=len(known), read=len(decided), unsure=says["unsure"], unusable=says["unusable"],
         audit=len(audit), audit_read=len(audit & decided.keys()),
+        audit_open=sum(decided[image].label is None for image in audit & decided.keys()),
         classes=_classes(store, decided, audit), readers=_readers(standing.values()),
         bulk=sum(event.how == "bulk" for event in firsts.values()) + len(pairs),
         to_check=len(store.checks()), checked=len(pairs), wrong=wrong,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from hundredfold.annotate.background import Background
@@ -14,6 +15,7 @@ from hundredfold.annotate.gallery import Gallery
 from hundredfold.annotate.leases import Leases
 from hundredfold.annotate.likes import Likes
 from hundredfold.annotate.order import reading_order
+from hundredfold.annotate.outlook import Watcher
 from hundredfold.annotate.proposals import Proposer
 from hundredfold.annotate.store import Store
 from hundredfold.data.store import PixelStore
@@ -51,6 +53,8 @@ class Studio:
         gallery: their pictures.
         desk: hands them out.
         propose: what the present classifier would call an image.
+        watcher: keeps the learning curve fresh.
+        reasons: image → why it was suggested, where it was.
     """
 
     store: Store
@@ -58,12 +62,19 @@ class Studio:
     gallery: Gallery
     desk: Desk
     propose: Proposes | None = None
+    watcher: Watcher | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
     book: ClassBook = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = ClassBook(self.store)
         frame = self.table.frame
         self.held_out = frozenset(frame.loc[frame["split"].isin(["audit", "test"]), "id"])
+
+    def named_labels(self) -> dict[str, str]:
+        """Image → name of its class, of the images that have one."""
+        names = self.book.names()
+        return {image: names[label] for image, label in self.store.labels().items()}
 
     @property
     def proposes(self) -> bool:
@@ -78,6 +89,8 @@ class Studio:
         """Something was labelled: the classifier may learn from it."""
         if self.propose is not None:
             self.propose.refresh()
+        if self.watcher is not None:
+            self.watcher.refresh()
 
     def shown(self, item: Item, *, proposals: bool) -> dict[str, Any]:
         """An image to read, as the page is told of it: by names that tell nothing."""
@@ -85,6 +98,7 @@ class Studio:
         names = self.book.names()
         return {
             "image": self.gallery.name(item.image), "version": item.version,
+            "why": None if item.said else self.reasons.get(item.image),
             "proposal": None if proposal is None else told(proposal),
             "said": [{**said(event, names), "reader": None} for event in item.said],  # decided blindly
         }
@@ -115,9 +129,10 @@ class Studio:
 
 
 def opened(
-    store: Store, table: ImageTable, pixels: PixelStore, *, first: Sequence[str] = (),
+    store: Store, table: ImageTable, pixels: PixelStore, *, first: Mapping[str, str] | None = None,
     second_share: float = 0.15, embeddings: Embeddings | None = None,
     background: Background | None = None, lease_seconds: float = LEASE_SECONDS, supply: Supply = LOCAL,
+    watched: tuple[Path, Path] | None = None,
 ) -> Studio:
     """Everything on its place.
 
@@ -125,20 +140,24 @@ def opened(
         store: the record.
         table: the images of the run.
         pixels: their stored squares.
-        first: ids to read first, in their order.
+        first: ids to read first, in their order, each with the reason why it was suggested.
         second_share: share of the images that are read twice.
         embeddings: vectors of the images, if there are any: grids then show what is alike.
         background: where a classifier learns from them; without it there are no proposals.
         lease_seconds: how long a browser may be silent before others get its images.
         supply: where the original files are.
+        watched: the folder of the embeddings and the table of the run, from which the curve is measured.
     """
     frame = table.usable.frame
     alike = None if embeddings is None else Likes(list(embeddings.ids), embeddings.vectors)
     desk = Desk(
-        store, reading_order(table, store.key, first), Leases(lease_seconds),
+        store, reading_order(table, store.key, list(first or {})), Leases(lease_seconds),
         audit=frame.loc[frame["split"] == "audit", "id"], second_share=second_share, alike=alike,
     )
-    studio = Studio(store, table, Gallery(table, pixels, store.key, supply), desk)
+    studio = Studio(store, table, Gallery(table, pixels, store.key, supply), desk, reasons=first or {})
+    if watched is not None and background is not None and desk.audit:
+        studio.watcher = Watcher(*watched, studio.named_labels, background)
+        studio.watcher.refresh()
     if embeddings is not None and background is not None:
         studio.propose = Proposer(
             list(embeddings.ids), embeddings.vectors, str(embeddings.encoder.get("hash")),

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from hundredfold.annotate.store import Store
     from hundredfold.data.supply import Supply
     from hundredfold.data.table import ImageTable
-    from hundredfold.encode.embed import Embeddings
 
 __all__ = ["annotate"]
 
@@ -83,16 +82,17 @@ def _serve(settings: AnnotateSettings, run: RunDirectory, store: Store, table: I
     from hundredfold.annotate.background import Background
     from hundredfold.annotate.server import bound, serve
     from hundredfold.annotate.studio import opened
-    from hundredfold.data.rows import read_rows
     from hundredfold.data.store import PixelStore
+    from hundredfold.encode.embed import Embeddings
 
     pixels, order = PixelStore.open(run.pixels), settings.order
-    first = [] if order is None else read_rows(order, required=("image",))["image"].tolist()
+    first = {} if order is None else _suggested(order)
     token, background = new_token(), Background()
-    listening = bound(settings.port)
+    listening, folder = bound(settings.port), _embeddings(run)
     studio = opened(
         store, table, pixels, first=first, second_share=settings.second_share,
-        embeddings=_embeddings(run), background=background, supply=_supply(table),
+        embeddings=None if folder is None else Embeddings.read(folder), background=background,
+        supply=_supply(table), watched=None if folder is None else (folder, run / "images.parquet"),
     )
     try:
         serve(
@@ -105,14 +105,22 @@ def _serve(settings: AnnotateSettings, run: RunDirectory, store: Store, table: I
         f"hundredfold annotate {run.path} --export labels.csv")
 
 
-def _embeddings(run: RunDirectory) -> Embeddings | None:
-    """The vectors of the run that are best for likeness, if it has any."""
-    from hundredfold.encode.embed import Embeddings
+def _suggested(path: Path) -> dict[str, str]:
+    """The images of a table in their order, each with its reason, where there is one."""
+    from hundredfold.data.rows import read_rows
+
+    rows = read_rows(path, required=("image",), optional=("reason",)).dropna(subset="image")
+    reasons = rows["reason"].fillna("") if "reason" in rows else [""] * len(rows)
+    return dict(zip(rows["image"], reasons, strict=True))
+
+
+def _embeddings(run: RunDirectory) -> Path | None:
+    """The folder of the run's vectors that are to be fitted on first, if it has any."""
     from hundredfold.errors import RunMissingError
     from hundredfold.workflows.labelled import embedding_folders
 
     try:
-        return Embeddings.read(embedding_folders(run.path)[0])
+        return embedding_folders(run.path)[0]
     except RunMissingError:
         return None
 

@@ -43,6 +43,7 @@ async function present() {
   at("end").hidden = Boolean(item) || Boolean(filling);
   at("proposal").hidden = true;
   at("said").hidden = true;
+  at("why").hidden = true;
   if (!item) {
     viewer.show(null);
     at("note").hidden = true;
@@ -61,6 +62,8 @@ async function present() {
   at("note").hidden = !found.note;
   propose(item);
   tell(item);
+  at("why").hidden = !item.why;
+  at("why").textContent = `Suggested: ${item.why}.`;
   ready = item;
   at("canvas").dataset.image = item.image;
   at("canvas").dataset.shown = performance.now();
