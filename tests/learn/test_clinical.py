@@ -100,7 +100,8 @@ def test_scores_are_those_of_the_fit_and_stand_beside_its_decision(
 
 
 def test_what_is_written_can_be_read_in_parts(curve: LearningCurve, tmp_path: Path) -> None:
-    (tmp_path / "thresholds.csv").write_text("of an earlier call")
+    for name in ("thresholds.csv", "calibrations.json"):
+        (tmp_path / name).write_text("of an earlier call")
     clinical = clinical_of(curve)
     Clinical(clinical.scores, None, clinical.strata).write(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.parquet", "strata.csv"]

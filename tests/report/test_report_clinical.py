@@ -15,11 +15,13 @@ from hundredfold.config import CurveChoices, ReportChoices
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import SettingsError
+from hundredfold.learn.calibrate import Calibration
 from hundredfold.learn.curve import learning_curve
 from hundredfold.metrics import prevalences
 from hundredfold.report.chapters.base import Chapter, Exhibit, Listing
 from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.curves import curves_chapter
+from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.material import Material, gather
 from hundredfold.report.tables import Headline, headline
 from hundredfold.report.words import share
@@ -306,3 +308,32 @@ def test_what_the_network_has_no_part_in_is_said(clinical_run: RunDirectory) -> 
     assert any(one.startswith(told) for one in chapter_of(asked).sentences)
     unasked = replace(asked, thresholds=None, strata=None)
     assert not any("The network" in one for one in chapter_of(unasked).sentences)
+
+
+def test_probabilities_stand_beside_how_often_they_are_right(clinical_run: RunDirectory) -> None:
+    material = gather(clinical_run)
+    at = headline(material.curve)
+    found = probabilities_chapter(material, at)
+    summary = item(found, "calibration").table.set_index("way")
+    assert summary.loc["after", "loss"] < summary.loc["before", "loss"]
+    assert summary.loc["after", "error"] < summary.loc["before", "error"]
+    losses = []
+    for repeat, rows in scores_of(clinical_run).groupby("repeat"):
+        facts = next(one for one in material.calibrations if one["repeat"] == repeat)
+        names = [name for name in rows if name.startswith("score:")]
+        said = Calibration.of(facts).probabilities(rows[names].to_numpy())
+        own = said[np.arange(len(rows)), [names.index(f"score:{label}") for label in rows["label"]]]
+        by_class = pd.Series(-np.log(own)).groupby(rows["label"].astype(str).to_numpy()).mean()
+        losses.append(by_class.mean())  # as if the classes were equally common
+    assert summary.loc["after", "loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    bins = item(found, "reliability").table
+    assert bins[bins["way"] == "after"]["share"].sum() == pytest.approx(1)
+    stated = probabilities_chapter(gather(clinical_run, {"kind 0": 0.9}), at)
+    assert any("prevalences as stated: kind 0 .9" in sentence for sentence in stated.sentences)
+
+
+def test_no_probabilities_no_chapter(clinical_run: RunDirectory) -> None:
+    material = gather(clinical_run)
+    at = headline(material.curve)
+    assert probabilities_chapter(replace(material, calibrations=material.calibrations[:1]), at) is None
+    assert probabilities_chapter(replace(material, scores=None), at) is None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 
-from hundredfold.files import atomic_write
+from hundredfold.files import atomic_write, write_json
+from hundredfold.learn.calibrate import Calibration
 from hundredfold.learn.held_out import HeldOut
 from hundredfold.learn.scores import Said, score_table
 from hundredfold.learn.strata import by_stratum, without_site
@@ -30,11 +31,15 @@ class Clinical:
             none: it would have to be trained five times more for every draw.
         strata: by site and subgroup, and each site without its labels; see
             :func:`~hundredfold.learn.strata.by_stratum`. ``None`` where there is neither.
+        calibrations: encoder, classifier, n_per_class and repeat, with the
+            :attr:`~hundredfold.learn.calibrate.Calibration.facts` of what makes probabilities of the scores;
+            those of too few labels have none.
     """
 
     scores: pd.DataFrame
     thresholds: pd.DataFrame | None = None
     strata: pd.DataFrame | None = None
+    calibrations: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def of(
@@ -58,10 +63,14 @@ class Clinical:
         if study.choices.leave_one_site_out:
             alone = without_site(study, vectors, jobs=jobs)
             strata = pd.concat([strata, alone], ignore_index=True) if len(strata) else alone
-        return cls(score_table(study.trial, said), chosen, strata if len(strata) else None)
+        scores, calibrations = score_table(study.trial, said), _calibrations(study, held)
+        return cls(scores, chosen, strata if len(strata) else None, calibrations)
 
     def write(self, folder: Path) -> None:
-        """Write ``scores.parquet`` and, where there are such, ``thresholds.csv`` and ``strata.csv``."""
+        """Write ``scores.parquet``, and of the others what there is; that of an earlier call is removed."""
+        (folder / "calibrations.json").unlink(missing_ok=True)
+        if self.calibrations:
+            write_json(folder / "calibrations.json", list(self.calibrations))
         with atomic_write(folder / "scores.parquet") as path:
             self.scores.to_parquet(path, index=False, row_group_size=1 << 16)
         for name, table in (("thresholds.csv", self.thresholds), ("strata.csv", self.strata)):
@@ -69,3 +78,14 @@ class Clinical:
             if table is not None:
                 with atomic_write(folder / name) as path:
                     table.to_csv(path, index=False, lineterminator="\n")
+
+
+def _calibrations(study: Study, held: Mapping[tuple[str, int], HeldOut]) -> tuple[dict[str, Any], ...]:
+    """Of every encoder, classifier and draw, from what is said of the draw's own labels."""
+    found = []
+    for (encoder, repeat), one in held.items():
+        place = {"encoder": encoder, "n_per_class": study.headline, "repeat": repeat}
+        for name, scores in zip(study.shallow, one.scores, strict=True):
+            if (calibration := Calibration.fit(scores, one.codes)) is not None:
+                found.append({**place, "classifier": name, **calibration.facts})
+    return tuple(found)

@@ -24,13 +24,14 @@ from hundredfold.metrics.operating import (
 )
 from hundredfold.metrics.patients import Patients
 from hundredfold.metrics.ranking import auroc
+from hundredfold.metrics.reliability import Reliability, reliability
 from hundredfold.metrics.resampling import MIN_GROUPS, Estimate, Resamples, group_codes
 from hundredfold.metrics.tradeoff import GRID, Tradeoff, tradeoff
 
 __all__ = [
     "GRID", "MIN_GROUPS", "TINY", "WITHOUT_TINY", "Estimate", "Measure", "OperatingPoint", "Patients",
-    "Resamples", "Tradeoff", "auroc", "balanced_accuracy", "class_trials", "cohen_kappa", "confusion",
-    "flawless_accuracy", "group_codes", "interval_width", "krippendorff_alpha", "macro_f1", "measure",
-    "operating_points", "predictive_values", "prevalences", "recalls", "resampled_accuracy", "threshold",
-    "tradeoff",
+    "Reliability", "Resamples", "Tradeoff", "auroc", "balanced_accuracy", "class_trials", "cohen_kappa",
+    "confusion", "flawless_accuracy", "group_codes", "interval_width", "krippendorff_alpha", "macro_f1",
+    "measure", "operating_points", "predictive_values", "prevalences", "recalls", "reliability",
+    "resampled_accuracy", "threshold", "tradeoff",
 ]

@@ -1,4 +1,4 @@
-"""ROC and precision–recall curves: a small panel a class, from tidy tables."""
+"""ROC and precision–recall curves, a small panel a class, and the reliability diagram, from tidy tables."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from hundredfold.metrics import TINY
-from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn
+from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn, plain_axes, small
 from hundredfold.report.words import in_lines, share
 
-__all__ = ["MOST_PANELS", "tradeoff_panels"]
+__all__ = ["MOST_PANELS", "reliability_diagram", "tradeoff_panels"]
 
 MOST_PANELS = 24
 TITLES = {"roc": ("1 − specificity", "sensitivity"), "pr": ("sensitivity (recall)", "precision (PPV)")}
@@ -71,3 +71,32 @@ def _panel(axes: Axes, curve: pd.DataFrame, points: pd.DataFrame, kind: str) -> 
         axis.set_major_locator(FixedLocator([0, 0.5, 1]))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("0.", ".")))
     axes.set_aspect("equal")
+
+
+@drawn
+def reliability_diagram(table: pd.DataFrame, *, width: float = 0.7 * WIDTH) -> Figure:
+    """How often answers are right against how probable they were called.
+
+    Args:
+        table: ``way`` ("before", "after"), ``sure``, ``right``, ``low``, ``high``; a row a bin.
+        width: of the figure in inches.
+    """
+    figure, axes = plain_axes(width, width)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    for way, colour, marker, height in (("before", CYCLE[1], "s", 0.13), ("after", CYCLE[0], "o", 0.05)):
+        own = table[table["way"] == way]
+        x, y = own["sure"].to_numpy(float), own["right"].to_numpy(float)
+        if own["low"].notna().all():
+            axes.vlines(x, own["low"], own["high"], color=colour, alpha=0.35, linewidth=2)
+        axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.4 if way == "after" else 0.8)
+        axes.plot([0.57], [height], color=colour, marker=marker, markersize=4)
+        axes.text(0.6, height, f"{way} calibration", color=colour, fontweight="bold", va="center",
+                  fontsize=small() + 0.5)
+    axes.set_xlabel("probability of the most probable class")
+    axes.set_ylabel("share that is right")
+    for axis, limits in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
+        limits(0, 1.02)
+        axis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("0.", ".")))
+    axes.set_aspect("equal")
+    return figure

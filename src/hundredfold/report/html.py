@@ -17,6 +17,7 @@ from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.compared import compared_chapter
 from hundredfold.report.chapters.curves import curve_exhibit, curves_chapter
 from hundredfold.report.chapters.data import data_chapter
+from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.chapters.published import published_chapter
 from hundredfold.report.chapters.record import citations, record_chapter
 from hundredfold.report.chapters.shortcuts import shortcuts_chapter
@@ -93,6 +94,7 @@ def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | 
             compared_chapter(compared),
             classes_chapter(material, at),
             clinical_chapter(material, at),
+            probabilities_chapter(material, at),
             errors_chapter(material, at),
         ]
     made += [shortcuts_chapter(material, at), published_chapter(material, at), map_chapter(material, at)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,7 @@ class Material:
         predictor: ``predictor/predictor.json``.
         scores: the file of the scores at the headline's budget, which is large.
         thresholds, strata: what ``curve`` found for clinicians.
+        calibrations: what made probabilities of each method's scores, draw by draw.
         prevalence: class → share, as the reader of the report stated it.
         near_copies: pairs of images, as ``scan`` wrote them.
     """
@@ -61,6 +62,7 @@ class Material:
     scores: Path | None = None
     thresholds: pd.DataFrame | None = None
     strata: pd.DataFrame | None = None
+    calibrations: Sequence[Mapping[str, Any]] = ()
     prevalence: Mapping[str, float] = field(default_factory=dict)
     near_copies: pd.DataFrame | None = None
 
@@ -110,6 +112,8 @@ def gather(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> 
         scores=path if (path := run / "scores.parquet").exists() else None,
         thresholds=_names(run / "thresholds.csv", "encoder", "classifier", "class"),
         strata=_names(run / "strata.csv", "encoder", "classifier", "class", "by", "stratum"),
+        calibrations=json.loads(path.read_text("utf-8"))
+        if (path := run / "calibrations.json").exists() else (),
         prevalence=prevalence or {},
         near_copies=pd.read_csv(path) if (path := run / "near_copies.csv").exists() else None,
     )
