@@ -232,7 +232,7 @@ def fetched_folder(url: Url, marker: str, *inner: str) -> Iterator[Path]:
             root = str(files._strip_protocol(found)).rstrip("/")  # noqa: SLF001 - nothing else tells
             for name in files.find(found):
                 relative = str(name)[len(root) + 1 :]
-                if relative and not relative.endswith("/") and ".." not in relative.split("/"):
+                if not {"", ".", ".."} & set(relative.split("/")):  # no name leads out of the folder
                     (Path(folder) / relative).parent.mkdir(parents=True, exist_ok=True)
                     files.get_file(name, str(Path(folder) / relative))
         yield Path(folder)

@@ -19,16 +19,20 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from hundredfold.data import archive as archive_module
+from hundredfold.data.archive import Archive, Origin
 from hundredfold.data.labels import LabelSet
+from hundredfold.data.part import read_part
 from hundredfold.data.pixels import fill
 from hundredfold.data.rows import read_rows
 from hundredfold.data.source import Found, find, find_images
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
-from hundredfold.errors import InputError, RunExistsError, TableError
+from hundredfold.errors import ImageError, InputError, RunExistsError, TableError
 
 AWKWARD = ("a b.png", "größe/ü.png", "line\nend.png", 'comma,quote".png', "hash#1.png", "日本.png", "r\r.png")
 
@@ -102,6 +106,17 @@ def test_a_folder_of_an_archive_can_be_named(folder: Path, kind: str) -> None:
     assert find_images(archive / "größe").ids.tolist() == ["ü.png"]
     with pytest.raises(InputError, match=r"has no folder 'gross' .* lie in .*'größe'"):
         find_images(archive / "gross")
+
+
+def test_a_folder_that_was_packed_itself_is_told_of(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        file.add(folder, "images")
+    assert find_images(tmp_path / "a.tar").ids[0].startswith("images/")
+    assert f"{tmp_path / 'a.tar'}/images in place of the archive" in capsys.readouterr().err
+    assert find_images(tmp_path / "a.tar" / "images").ids.tolist() == find_images(folder).ids.tolist()
+    assert "in place of" not in capsys.readouterr().err
 
 
 def test_nothing_is_unpacked_onto_a_disk_but_what_is_compressed_as_a_whole(
@@ -309,6 +324,16 @@ def test_a_name_of_a_tar_that_takes_memory_is_refused(tmp_path: Path) -> None:
         find(tmp_path / "a.tar")
 
 
+def test_a_tar_whose_sizes_lead_backwards_ends(tmp_path: Path) -> None:
+    """Some versions of Python read it for ever (CVE-2025-8194)."""
+    first = tarfile.TarInfo("a.png")
+    first.pax_headers = {"size": "-1536"}
+    data = first.tobuf(tarfile.PAX_FORMAT) + bytes(512)
+    (tmp_path / "a.tar").write_bytes(data + tarfile.TarInfo("b.png").tobuf() + bytes(1024))
+    with pytest.raises(InputError, match="cut short or damaged"):
+        find(tmp_path / "a.tar")
+
+
 @pytest.mark.parametrize(("data", "said"), [
     (b"7z\xbc\xaf\x27\x1c" + bytes(600), "is 7z"), (b"Rar!\x1a\7" + bytes(600), "is RAR"),
     (gzip.compress(b"no tar" * 200), "no tar"), (bz2.compress(b"?" * 900), "no tar"),
@@ -330,7 +355,7 @@ def test_archives_in_an_archive_are_counted_and_not_opened(tmp_path: Path) -> No
 
 
 def test_an_archive_with_nothing_but_archives_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"found none but 1 archives \(not opened\)"):
+    with pytest.raises(InputError, match=r"found none but 1 archives \(not opened\).*Give an archive itself"):
         find(zipped(tmp_path / "a.zip", ("inner.zip", b"")))
 
 
@@ -360,6 +385,37 @@ def test_a_name_of_a_tar_that_is_not_utf8_is_rejected_not_lost(tmp_path: Path) -
     path.write_bytes(data[:start] + bytes(header) + data[start + 512 :])
     rejects = find_images(path).rejects
     assert rejects[["image", "reason"]].to_numpy().tolist() == [["caf\\xe9.png", "bad_name"]]
+
+
+CONTENTS = [png(0), png(1), bytes(3000), b""]
+
+
+@given(
+    st.sampled_from(["zip", "tar"]), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12),
+    st.floats(0, 1) | st.just(1.0),
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_bytes_an_archive_has_it_gives_images_or_a_reason(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, changes: list[tuple[float, int]], kept: float
+) -> None:
+    """A zip has check sums: what it gives is what was packed, or nothing."""
+    path = tmp_path_factory.mktemp("fuzzed") / "archive"
+    (zipped if kind == "zip" else tarred)(path, *((f"{n}.png", data) for n, data in enumerate(CONTENTS)))
+    data = bytearray(path.read_bytes())
+    for place, value in changes:
+        data[int(place * (len(data) - 1))] = value
+    path.write_bytes(data[: int(len(data) * kept)])
+    try:
+        archive = Archive(Origin.of(path))
+    except InputError:
+        return
+    for member in archive.members.named.values():
+        if member.problem is None:
+            try:
+                read = read_part(str(path), member.part)
+            except ImageError:
+                continue
+            assert read in CONTENTS or kind == "tar"
 
 
 def store_of(path: Path, folder: Path) -> tuple[ImageTable, list[int]]:

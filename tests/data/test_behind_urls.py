@@ -32,7 +32,7 @@ from hundredfold.data.source import find, find_images
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import InputError, ModelFileError, RunExistsError, SettingsError, TableError
 from hundredfold.rundir import RunDirectory
-from hundredfold.url import Url, place, storage, without_secrets
+from hundredfold.url import Url, fetched_folder, place, storage, without_secrets
 
 SECRET = "planted-secret-0123456789"
 
@@ -359,6 +359,18 @@ def test_the_extra_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(InputError, match=rf"needs the package \w+, .*hundredfold\[{extra}\]"):
             find(Url(f"{protocol}://bucket/cells"))
     storage.cache_clear()
+
+
+def test_no_name_in_a_storage_leads_out_of_the_copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    files = storage("memory")
+    files.pipe_file("memory://model/predictor.json", b"{}")
+    bad = (f"/{tmp_path}/a", "../b", "x/../../c", "y//d", "e/")
+    names = [f"/model/{name}" for name in ("predictor.json", *bad)]
+    monkeypatch.setattr(files, "find", lambda _: names)
+    with fetched_folder(Url("memory://model"), "predictor.json") as folder:
+        assert [path.name for path in folder.rglob("*")] == ["predictor.json"]
+    assert list(tmp_path.iterdir()) == []
+    files.rm("memory://model", recursive=True)
 
 
 def test_a_bucket_that_may_not_be_read_says_so(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

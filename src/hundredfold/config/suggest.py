@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from hundredfold.config.base import ResumableSettings
+from hundredfold.config.base import OptionalPlace, ResumableSettings
 
 __all__ = ["SuggestSettings"]
 
@@ -22,7 +22,7 @@ class SuggestSettings(ResumableSettings):
         "pretrained, adapted, initial."
     )
     budget: int = Field(ge=1, description="How many images to suggest.")
-    labels: Path | None = Field(
+    labels: OptionalPlace = Field(
         None,
         description="CSV or Parquet with the columns image,label: what is labelled already.",
     )

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["ARCHIVES", "HELPER_NAMES", "candidates", "kind_of_name", "suffix_of", "tidy"]
+__all__ = ["ARCHIVES", "HELPER_NAMES", "NESTED", "candidates", "kind_of_name", "suffix_of", "tidy"]
 
 #: Suffixes of files that are never images; everything else is judged by its content.
 HELPERS = frozenset(

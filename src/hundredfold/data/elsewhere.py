@@ -15,6 +15,7 @@ from hundredfold.data.bucket import Bucket, archive_behind, origin_behind
 from hundredfold.data.candidates import ARCHIVES, candidates, tidy
 from hundredfold.data.supply import LOCAL, Supply
 from hundredfold.errors import InputError
+from hundredfold.progress import say
 from hundredfold.url import Url, place
 
 __all__ = ["Listing", "in_archive", "in_bucket", "opened_archive", "supply_of"]
@@ -80,6 +81,10 @@ def in_archive(archive: Archive, inside: str) -> Listing:
         )
     ignored = Counter(members.ignored)
     names = candidates(names, ignored)
+    tops = {name.partition("/")[0] if "/" in name else "" for name in names}
+    if not inside and len(tops) == 1 and "" not in tops:
+        say(f"All images lie in the folder {min(tops)!r} of the archive, with which their ids begin. "
+            f"{archive.origin.name}/{min(tops)} in place of the archive gives them the ids of that folder.")
     listed = [members.named[top + name] for name in names]
     files = pd.DataFrame({
         "id": names, "path": [archive.named(top + name) for name in names],

@@ -115,7 +115,7 @@ def _zipped(info: zipfile.ZipInfo, following: int) -> Member:
         return _bad(member, "unsupported", f"the member is packed with {name}; pack it with Deflate")
     if max(info.file_size, info.compress_size) > MAX_BYTES:
         return _bad(member, "too_large", f"the file has over {MAX_BYTES:,} bytes")
-    if span < LOCAL_HEADER.size + info.compress_size:
+    if info.header_offset < 0 or span < LOCAL_HEADER.size + info.compress_size:
         return _bad(member, "corrupt", "the archive lists it at a place that overlaps another")
     return member
 
@@ -152,7 +152,9 @@ def members_of_tar(file: BinaryIO, where: object) -> Members:
             elif not info.isdir():
                 found.ignored["devices and pipes"] += 1
         end = archive.offset
-    except (_TooLongError, OSError, ValueError, tarfile.TarError, EOFError) as error:
+    except HundredfoldError:
+        raise
+    except Exception as error:  # noqa: BLE001 - bytes from anywhere make tarfile raise anything
         raise InputError(
             f"the tar archive is cut short or damaged ({_told(error)})", where=where, remedy=AGAIN
         ) from None
@@ -162,8 +164,12 @@ def members_of_tar(file: BinaryIO, where: object) -> Members:
 
 
 def _each(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Member after member; tarfile would keep them all."""
+    """Member after member; tarfile would keep them all, and may follow a negative size for ever."""
+    place = -1
     while (info := archive.next()) is not None:
+        if archive.offset <= place or info.size < 0:
+            raise tarfile.ReadError("a member has a negative size")
+        place = archive.offset
         yield info
         vars(archive)["members"] = []
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hundredfold.data.bucket import Bucket
-from hundredfold.data.candidates import ARCHIVES, HELPER_NAMES, kind_of_name, suffix_of
+from hundredfold.data.candidates import ARCHIVES, HELPER_NAMES, NESTED, kind_of_name, suffix_of
 from hundredfold.data.elsewhere import Listing, in_archive, in_bucket, opened_archive
 from hundredfold.data.file import looks_like_dicom
 from hundredfold.data.labels import LABEL_COLUMNS, LabelSet
@@ -93,7 +93,8 @@ def find(source: Path | Url, naming: Naming = NO_GROUPS) -> Found:
     if not len(found.table):
         ignored = ", ".join(f"{count:,} {kind}" for kind, count in found.ignored.items())
         there = f"none but {ignored}" if ignored else "nothing: it is empty"
-        raise InputError(f"expected images, found {there}", where=source, remedy="Check the path.")
+        remedy = "Give an archive itself, or unpack it." if NESTED in found.ignored else "Check the path."
+        raise InputError(f"expected images, found {there}", where=source, remedy=remedy)
     return found
 
 
