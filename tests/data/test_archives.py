@@ -519,3 +519,11 @@ def test_labels_that_are_none_are_refused(tmp_path: Path, name: str, data: bytes
     path = tarred(tmp_path / "set.tar", ("1.png", png(0)), (name, data))
     with pytest.raises(TableError, match=said):
         read_rows(path, required=("image", "label"))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_labels_of_one_name_beside_an_image_are_refused(tmp_path: Path) -> None:
+    """As two images of one name are: nobody can say which is meant."""
+    path = zipped(tmp_path / "set.zip", ("1.png", png(0)), ("1.cls", b"a"), ("1.cls", b"b"))
+    with pytest.raises(TableError, match="several members of the archive have this name"):
+        read_rows(path, required=("image", "label"))

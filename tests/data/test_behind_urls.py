@@ -370,6 +370,7 @@ def test_no_name_in_a_storage_leads_out_of_the_copy(monkeypatch: pytest.MonkeyPa
     with fetched_folder(Url("memory://model"), "predictor.json") as folder:
         assert [path.name for path in folder.rglob("*")] == ["predictor.json"]
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
     files.rm("memory://model", recursive=True)
 
 
@@ -382,6 +383,7 @@ def test_a_bucket_that_may_not_be_read_says_so(server: str, monkeypatch: pytest.
         find(Url("s3://bucket/cells"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bucket", ["s3"], indirect=True)
 def test_a_predictor_and_its_predictions_may_be_behind_urls(
     folder: Path, bucket: Url, tmp_path: Path

@@ -72,11 +72,13 @@ def rows_beside(archive: Archive, inside: str, where: Path | Url) -> pd.DataFram
 
 
 def _texts(archive: Archive, top: str, names: list[str], where: Path | Url) -> Iterable[str]:
-    parts = [archive.members.named[top + name].part for name in names]
-    for name, part in zip(names, parts, strict=True):
-        if part.size > LARGEST:
-            raise _unread(f"{part.size:,} bytes, more than a label has", name, where)
-    for name, data in zip(names, archive.contents(parts), strict=True):
+    members = [archive.members.named[top + name] for name in names]
+    for name, member in zip(names, members, strict=True):
+        if member.problem is not None:
+            raise _unread(f"what cannot be read: {member.note}", name, where)
+        if member.part.size > LARGEST:
+            raise _unread(f"{member.part.size:,} bytes, more than a label has", name, where)
+    for name, data in zip(names, archive.contents([member.part for member in members]), strict=True):
         if isinstance(data, ImageError):
             raise _unread(data.sentence, name, where)
         try:
