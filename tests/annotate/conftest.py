@@ -124,7 +124,7 @@ def served(run: RunDirectory, **more: Any) -> Iterator[Site]:
     vectors = run / "embeddings" / "kinds"
     studio = opened(
         store, table, PixelStore.open(run.pixels),
-        embeddings=Embeddings.read(vectors) if vectors.is_dir() else None, **more,
+        vectors=vectors if vectors.is_dir() else None, images=run / "images.parquet", **more,
     )
     listening = bound(None)
     port = listening.getsockname()[1]

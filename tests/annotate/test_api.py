@@ -219,6 +219,42 @@ def test_a_proposal_comes_after_the_key_and_never_on_held_out_images_or_a_second
         background.close()
 
 
+def test_labels_that_the_others_contradict_are_asked_about_once(
+    run: RunDirectory, serve: Callable[..., Any]
+) -> None:
+    background = Background()
+    try:
+        with serve(run, background=background) as site:
+            studio = site.studio
+            studio.book.ensure("Anna", site.kinds)
+            train = [image for image in studio.desk.order if image not in studio.held_out]
+            wrong = {image: site.kinds[(site.kind(image) + 1) % 3] for image in train[5:7]}
+            answers = [
+                Answer(image, "label", wrong.get(image, site.kinds[site.kind(image)])) for image in train
+            ]
+            audit = [Answer(image, "label", site.kinds[2 - site.kind(image)]) for image in studio.held_out]
+            studio.store.answer("Anna", "first", answers + audit)
+            assert site.api("again", count=8)[1] == {"items": []}
+            studio.labelled()
+            until(lambda: bool(studio.suspects()))
+            _, body = site.api("again", count=8)
+            found = {studio.gallery.image(item["image"]): item for item in body["items"]}
+            assert found.keys() == wrong.keys()  # and nothing of the audit set
+            for image, item in found.items():
+                assert item["said"][0]["name"] == wrong[image]
+                assert item["proposal"]["label"] == site.kinds[site.kind(image)]
+                names = [like["name"] for like in item["likes"]]
+                assert len(names) == 6
+                assert names.count(site.kinds[site.kind(image)]) >= 4
+            kept, mended = found.values()
+            for item, label in ((kept, kept["said"][0]["label"]), (mended, mended["proposal"]["label"])):
+                assert say(site, "Anna", site.holder, item, label, shown=item["proposal"])[0] == 200
+            assert studio.suspects() == []
+            assert site.api("again", count=8)[1] == {"items": []}
+    finally:
+        background.close()
+
+
 def test_what_was_in_sight_is_in_the_record(site: Any) -> None:
     (item,) = give(site, "Anna", "holder-a")
     shown = {"label": "blue", "probability": 0.75, "model": "m1"}

@@ -31,7 +31,7 @@ def site(drawn: RunDirectory, serve: Callable[..., Any]) -> Iterator[Any]:
         yield found
 
 
-PAGES = ("/read", "/grid", "/second", "/decide", "/progress", "/classes", "/hello")
+PAGES = ("/read", "/grid", "/second", "/decide", "/again", "/progress", "/classes", "/hello")
 
 
 def test_every_view_and_file_is_there_for_who_has_the_token(site: Any) -> None:

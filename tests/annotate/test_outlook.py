@@ -101,8 +101,7 @@ def test_progress_shows_the_curve_once_there_are_labels(
 
     background = Background()
     try:
-        watched = (run / "embeddings" / "kinds", run / "images.parquet")
-        with serve(run, background=background, watched=watched) as site:
+        with serve(run, background=background) as site:
             assert b"from 20 labels on" in site.call("GET", "/progress")[1]
             site.studio.book.ensure("Anna", site.kinds)
             answers = [

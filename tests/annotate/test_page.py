@@ -12,8 +12,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from hundredfold.annotate.background import Background
-from hundredfold.annotate.events import Answer
+from hundredfold.annotate.events import Answer, Proposal
 from hundredfold.annotate.exchange import export_labels
+from hundredfold.annotate.proposals import Suspect
 from hundredfold.annotate.store import Store
 from hundredfold.data.labels import LabelSet
 from hundredfold.data.table import ImageTable
@@ -297,6 +298,43 @@ def test_the_proposal_is_hidden_until_a_key_was_pressed_unless_switched_on(
         background.close()
 
 
+class Said:
+    """A classifier that has learned: it doubts one label."""
+
+    def __init__(self, suspect: Suspect) -> None:
+        self.suspect = suspect
+
+    def __call__(self, _image: str) -> None:
+        return None
+
+    def suspects(self) -> list[Suspect]:
+        return [self.suspect]
+
+    def refresh(self) -> None:
+        return None
+
+
+def test_a_doubtful_label_is_shown_as_a_question_beside_its_likes(site: Any, visit: Any) -> None:
+    order, store = site.studio.desk.order, site.studio.store
+    answers = [Answer(image, "label", site.kinds[site.kind(image)]) for image in order[:20]]
+    store.answer("Anna", "first", answers)
+    image = order[3]
+    rather = site.kinds[(site.kind(image) + 1) % 3]
+    site.studio.propose = Said(Suspect(image, site.kinds[site.kind(image)], Proposal(rather, 0.93, "m")))
+    page = visit(site, view="again")
+    assert image_in(site, seen(page)) == image
+    expect(page.locator("#said")).to_have_text(f"Labelled: {site.kinds[site.kind(image)]}")
+    expect(page.locator("#proposal")).to_have_text(f"They speak for: {rather}, 93 %")
+    expect(page.locator("#likes figure")).to_have_count(6)
+    expect(page.get_by_role("link", name="Look again 1")).to_be_visible()
+    page.keyboard.press(str(site.kinds.index(rather) + 1))
+    expect(page.locator("#end")).to_be_visible()
+    expect(page.locator("#last")).to_have_text(f"Last: {rather}")
+    assert store.labels()[image] == rather
+    *_, event = store.events()
+    assert (event.shown, event.model) == (f'{{"label": "{rather}", "probability": 0.93}}', "m")
+
+
 def test_classes_are_edited_on_the_page(site: Any, visit: Any) -> None:
     images = site.studio.desk.order[:3]
     site.studio.store.answer("Anna", "first", [Answer(image, "label", "red") for image in images])
@@ -321,7 +359,7 @@ def test_classes_are_edited_on_the_page(site: Any, visit: Any) -> None:
     expect(page.locator(".classes details p")).to_have_text("Like blood")
 
 
-VIEWS = ("hello", "read", "grid", "second", "decide", "progress", "classes")
+VIEWS = ("hello", "read", "grid", "second", "decide", "again", "progress", "classes")
 
 
 @pytest.mark.parametrize("settings", [

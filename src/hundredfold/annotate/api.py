@@ -99,6 +99,13 @@ class Beat(Body):
     have: list[Opaque] = Field(default=[], max_length=64)
 
 
+class Again(Body):
+    """Images to look at again, please."""
+
+    have: list[Opaque] = Field(default=[], max_length=64)
+    count: int = Field(1, ge=1, le=8)
+
+
 class Back(Body):
     """Take back what I said last."""
 
@@ -123,7 +130,7 @@ Handler = Callable[[Studio, str, Any], tuple[int, Any]]
 def routes(studio: Studio, reader: Callable[[Request], str | None]) -> list[Route]:
     """The addresses below ``/api``; ``reader`` says who asks."""
     table: dict[str, tuple[type[Body], Handler]] = {
-        "next": (Next, give), "answer": (Say, take), "grid": (Tiles, give_grid),
+        "next": (Next, give), "again": (Again, give_again), "answer": (Say, take), "grid": (Tiles, give_grid),
         "confirm": (Confirm, take_grid), "undo": (Back, take_back), "beat": (Beat, keep),
         "leave": (Body, leave), "classes": (Change, change),
     }
@@ -158,6 +165,19 @@ def give(studio: Studio, reader: str, asked: Next) -> tuple[int, Any]:
     items = studio.desk.next(reader, asked.holder, asked.round, asked.count, have)
     proposals = asked.proposals and asked.round == "first"
     return 200, {"items": [studio.shown(item, proposals=proposals) for item in items]}
+
+
+def give_again(studio: Studio, reader: str, asked: Again) -> tuple[int, Any]:
+    """The next images whose label is hard to believe."""
+    have = set(studio.images(asked.have))
+    items: list[dict[str, Any]] = []
+    for suspect in studio.suspects():
+        chain = chain_of(suspect.image, "first", reader)
+        if len(items) == asked.count:
+            break
+        if suspect.image not in have and studio.desk.leases.take(chain, asked.holder):
+            items.append(studio.doubted(reader, suspect))
+    return 200, {"items": items}
 
 
 def take(studio: Studio, reader: str, asked: Say) -> tuple[int, Any]:

@@ -50,7 +50,8 @@ def make_app(studio: Studio, *, token: str, port: int = 0, name: str | None = No
         Route("/", pages.home),
         Route("/hello", pages.hello),
         Route("/hello", pages.greet, methods=["POST"]),
-        *(Route(address, pages.page("read.html", round=read)) for address, read in ROUNDS.items()),
+        *(Route(address, pages.page("read.html", round=read, view=read)) for address, read in ROUNDS.items()),
+        Route("/again", pages.page("read.html", round="first", view="again")),
         Route("/grid", pages.page("grid.html")),
         Route("/classes", pages.classes),
         Route("/progress", pages.progress),
@@ -138,7 +139,7 @@ class _Pages:
 
     def _rendered(self, template: str, request: Request, *, status: int = 200, **facts: Any) -> Response:
         reader = self.reader(request)
-        left = self.studio.desk.left(reader) if reader else {}
+        left = {**self.studio.desk.left(reader), "again": len(self.studio.suspects())} if reader else {}
         page = self.templates.get_template(template).render(
             reader=reader, path=request.url.path, classes=self.studio.classes(), left=left,
             lease=self.studio.desk.leases.seconds, vectors=self.studio.desk.has_vectors,

@@ -120,10 +120,13 @@ class Desk:
     def left(self, reader: str) -> Mapping[str, int]:
         """How many images wait in each round."""
         return {
-            "first": sum(1 for _ in self._unread()) + len(self.store.checks()),
             "second": sum(1 for _ in self._second(reader)),
             "final": len(torn(self.store)),
         }
+
+    def likes(self, image: str, among: Sequence[str]) -> list[str]:
+        """The likes of an image, nearest first; none without vectors."""
+        return [] if self._alike is None else self._alike(image, among)
 
     @property
     def has_vectors(self) -> bool:

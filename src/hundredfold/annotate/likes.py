@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hundredfold.encode.embed import Embeddings
 
 __all__ = ["Likes"]
 
@@ -30,8 +33,18 @@ class Likes:
     def __init__(self, ids: Sequence[str], vectors: NDArray[np.floating[Any]]) -> None:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         self._unit = np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
-        self._ids = [str(image) for image in ids]
-        self._rows = {image: row for row, image in enumerate(self._ids)}
+        self.ids = [str(image) for image in ids]
+        self._rows = {image: row for row, image in enumerate(self.ids)}
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Of the embeddings in a folder.
+
+        Raises:
+            RunMissingError: there are none, or they are not complete.
+        """
+        embeddings = Embeddings.read(folder)
+        return cls(list(embeddings.ids), embeddings.vectors)
 
     def __call__(self, image: str, among: Sequence[str]) -> list[str]:
         """Those of ``among`` that have a vector, nearest first, at most 500.
@@ -40,9 +53,9 @@ class Likes:
         """
         rows = np.array([self._rows[other] for other in among if other in self._rows], dtype=np.int64)
         if image not in self._rows:
-            return [self._ids[row] for row in rows[:MOST]]
+            return [self.ids[row] for row in rows[:MOST]]
         likeness = (self._unit @ self._unit[self._rows[image]])[rows]
         if len(rows) > MOST:
             best = np.argpartition(-likeness, MOST)[:MOST]
             rows, likeness = rows[best], likeness[best]
-        return [self._ids[row] for row in rows[np.argsort(-likeness, kind="stable")]]
+        return [self.ids[row] for row in rows[np.argsort(-likeness, kind="stable")]]

@@ -6,22 +6,58 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hundredfold.annotate.background import Background
+from hundredfold.annotate.doubts import doubtful
 from hundredfold.annotate.events import Proposal
 
-__all__ = ["CLASSIFIER", "Proposer", "guess"]
+__all__ = ["CLASSIFIER", "Guess", "Proposer", "Suspect", "guess"]
 
 #: The classifier whose probabilities come nearest to frequencies without a calibration.
 CLASSIFIER = "logistic"
 #: Labels of a class from which on it is learned, and new labels after which all is learned anew.
 LEAST_OF_CLASS, EVERY = 3, 20
+
+
+class Suspect(NamedTuple):
+    """An image whose label is probably wrong.
+
+    Args:
+        image: its id.
+        label: that it had when the classifier learned.
+        rather: what the classifier would call it, knowing all labels but those of its patient.
+    """
+
+    image: str
+    label: str
+    rather: Proposal
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a classifier says of all images.
+
+    Args:
+        model: hash of the encoder, the classifier and the labels it learned from.
+        classes: that it knows.
+        best: number of the likeliest class of each image [n].
+        probability: of that class [n].
+        suspects: (image, label, what it would rather be called, how likely), the worst first.
+    """
+
+    model: str
+    classes: list[str]
+    best: NDArray[np.int16]
+    probability: NDArray[np.float32]
+    suspects: list[tuple[str, str, str, float]]
 
 
 class Proposer:
@@ -30,22 +66,21 @@ class Proposer:
     It learns in another process. Images that results are measured on are never learned from.
 
     Args:
-        ids: of the images [n].
-        vectors: theirs [n,d].
-        encoder: hash of what made them.
+        folder: of the embeddings.
+        ids: of their images, in their order.
         held_out: images never to be learned from.
         labels: gives image → class of what is labelled now.
         background: where it learns.
     """
 
     def __init__(
-        self, ids: Sequence[str], vectors: NDArray[np.float32], encoder: str, *, held_out: Collection[str],
+        self, folder: Path, ids: Collection[str], *, held_out: Collection[str],
         labels: Callable[[], Mapping[str, str]], background: Background,
     ) -> None:
+        self._folder, self._held_out = folder, frozenset(held_out)
         self._rows = {str(image): row for row, image in enumerate(ids)}
-        self._vectors, self._encoder, self._held_out = vectors, encoder, frozenset(held_out)
         self._labels, self._background = labels, background
-        self._found: tuple[str, list[str], NDArray[np.float32]] | None = None
+        self._found: Guess | None = None
         self._learned = 0
         self._busy = False
         self._lock = threading.Lock()
@@ -55,9 +90,15 @@ class Proposer:
         found, row = self._found, self._rows.get(image)
         if found is None or row is None:
             return None
-        model, classes, probabilities = found
-        best = int(probabilities[row].argmax())
-        return Proposal(classes[best], float(probabilities[row, best]), model)
+        return Proposal(found.classes[found.best[row]], float(found.probability[row]), found.model)
+
+    def suspects(self) -> list[Suspect]:
+        """Images whose label the classifier finds hard to believe, the worst first."""
+        found = self._found
+        return [] if found is None else [
+            Suspect(image, label, Proposal(rather, probability, found.model))
+            for image, label, rather, probability in found.suspects
+        ]
 
     def refresh(self) -> None:
         """Learn anew if enough labels came since; returns at once."""
@@ -68,13 +109,7 @@ class Proposer:
             if abs(len(labels) - self._learned) < (EVERY if self._learned else 1):
                 return
             self._busy, self._learned = True, len(labels)
-        images = sorted(labels)
-        told = [labels[image] for image in images]
-        rows = np.array([self._rows[image] for image in images])
-        facts = json.dumps([self._encoder, CLASSIFIER, images, told]).encode()
-        model = hashlib.sha256(facts).hexdigest()[:16]
-        future = self._background.submit(guess, self._vectors, rows, told)
-        future.add_done_callback(lambda done: self._take(model, done))
+        self._background.submit(guess, self._folder, labels).add_done_callback(self._take)
 
     def _usable(self) -> dict[str, str]:
         """The labels to learn from: of classes with enough of them, if there are two such."""
@@ -86,28 +121,40 @@ class Proposer:
         enough = {name for name, count in counts.items() if count >= LEAST_OF_CLASS}
         return {image: label for image, label in labels.items() if label in enough} if len(enough) > 1 else {}
 
-    def _take(self, model: str, done: Future[Any]) -> None:
+    def _take(self, done: Future[Guess]) -> None:
         if not done.cancelled() and done.exception() is None:
-            classes, probabilities = done.result()
-            self._found = model, classes, probabilities
+            self._found = done.result()
         self._busy = False
 
 
-def guess(
-    vectors: NDArray[np.float32], rows: NDArray[np.int64], labels: Sequence[str]
-) -> tuple[list[str], NDArray[np.float32]]:
-    """Learn from the labels [k] of some rows, and give the classes and their probabilities [n,c] for all.
+def guess(folder: Path, labels: Mapping[str, str]) -> Guess:
+    """Learn from some labels, judge all images, and look for labels that are hard to believe.
 
-    Examples:
-        >>> classes, found = guess(np.eye(4, dtype=np.float32)[[0, 1, 0, 1, 1]], np.arange(4), [*"abab"])
-        >>> classes, found.shape, classes[found[4].argmax()]
-        (['a', 'b'], (5, 2), 'b')
+    Called in a process of its own, which reads the vectors itself.
+
+    Args:
+        folder: of the embeddings.
+        labels: image → class, of each class three or more.
     """
+    from sklearn.base import clone
+
+    from hundredfold.encode.embed import Embeddings
     from hundredfold.learn.classifiers import make_pipeline
 
-    classes = sorted(set(labels))
+    embeddings = Embeddings.read(folder)
+    vectors, ids = embeddings.vectors, embeddings.ids.astype(str)
+    rows = np.flatnonzero(np.isin(ids, list(labels)))
+    told = np.array([labels[image] for image in ids[rows]])
     pipeline = make_pipeline(
-        CLASSIFIER, samples=len(rows), features=vectors.shape[1], classes=len(classes)
+        CLASSIFIER, samples=len(rows), features=vectors.shape[1], classes=len(set(told))
     )
-    pipeline.fit(vectors[rows], np.asarray(labels))
-    return [str(name) for name in pipeline.classes_], pipeline.predict_proba(vectors).astype(np.float32)
+    groups = embeddings.images.frame["group"].to_numpy(dtype=object)[rows]
+    doubts = doubtful(clone(pipeline), vectors[rows], told, groups)
+    found = pipeline.fit(vectors[rows], told).predict_proba(vectors)
+    facts = json.dumps([embeddings.encoder.get("hash"), CLASSIFIER, sorted(labels.items())])
+    return Guess(
+        hashlib.sha256(facts.encode()).hexdigest()[:16],
+        [str(name) for name in pipeline.classes_], found.argmax(axis=1).astype(np.int16),
+        found.max(axis=1).astype(np.float32),
+        [(str(ids[rows[d.row]]), str(told[d.row]), d.label, d.probability) for d in doubts],
+    )

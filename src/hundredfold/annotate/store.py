@@ -198,6 +198,13 @@ class Store:
         with self._lock:
             return {name: dict(facts) for name, facts in self._classes.items()}
 
+    def label_given_once(self, image: str) -> str | None:
+        """The label of an image that was read once and not decided; ``None`` where another look was taken."""
+        with self._lock:
+            event = self._standing.get(Chain(image, "first", ""))
+            once = event is not None and self._before.get(event.number) is None
+            return event.label if event and once and Chain(image, "final", "") not in self._standing else None
+
     def aside(self) -> frozenset[str]:
         """The images that were taken out of a grid."""
         with self._lock:

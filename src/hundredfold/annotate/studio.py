@@ -10,18 +10,17 @@ from typing import Any, Protocol
 from hundredfold.annotate.background import Background
 from hundredfold.annotate.classes import ClassBook, LabelClass
 from hundredfold.annotate.desk import Desk, Item
-from hundredfold.annotate.events import Event, Proposal
+from hundredfold.annotate.events import Event, Proposal, chain_of
 from hundredfold.annotate.gallery import Gallery
 from hundredfold.annotate.leases import Leases
 from hundredfold.annotate.likes import Likes
 from hundredfold.annotate.order import reading_order
 from hundredfold.annotate.outlook import Watcher
-from hundredfold.annotate.proposals import Proposer
+from hundredfold.annotate.proposals import Proposer, Suspect
 from hundredfold.annotate.store import Store
 from hundredfold.data.store import PixelStore
 from hundredfold.data.supply import LOCAL, Supply
 from hundredfold.data.table import ImageTable
-from hundredfold.encode.embed import Embeddings
 
 __all__ = ["Studio", "opened"]
 
@@ -29,6 +28,8 @@ __all__ = ["Studio", "opened"]
 LEASE_SECONDS = 60.0
 #: Images of a class that are offered as its examples.
 SAMPLES = 10
+#: Labelled images that stand beside one that is looked at again.
+LIKES = 6
 
 
 class Proposes(Protocol):
@@ -36,6 +37,10 @@ class Proposes(Protocol):
 
     def __call__(self, image: str) -> Proposal | None:
         """The proposal, if there is one."""
+        ...
+
+    def suspects(self) -> list[Suspect]:
+        """Images whose label is hard to believe."""
         ...
 
     def refresh(self) -> None:
@@ -85,6 +90,25 @@ class Studio:
         """What the classifier would call an image; nothing of one that results are measured on."""
         return None if self.propose is None or image in self.held_out else self.propose(image)
 
+    def suspects(self) -> list[Suspect]:
+        """Images to look at again: their one label is hard to believe for who learned from the others."""
+        found = [] if self.propose is None else self.propose.suspects()
+        return [suspect for suspect in found if self.store.label_given_once(suspect.image) == suspect.label]
+
+    def doubted(self, reader: str, suspect: Suspect) -> dict[str, Any]:
+        """An image to look at again, as the page is told of it: as a question, beside its likes."""
+        item = self.desk.item(reader, "first", suspect.image)
+        chain = chain_of(suspect.image, "first", reader)
+        standing, names, labels = self.store.standing(chain), self.book.names(), self.store.labels()
+        likes = self.desk.likes(suspect.image, [image for image in labels if image != suspect.image])
+        return {
+            **self.shown(item, proposals=False), "proposal": told(suspect.rather),
+            "said": [] if standing is None else [{**said(standing, names), "reader": None}],
+            "likes": [
+                {"image": self.gallery.name(image), "name": names[labels[image]]} for image in likes[:LIKES]
+            ],
+        }
+
     def labelled(self) -> None:
         """Something was labelled: the classifier may learn from it."""
         if self.propose is not None:
@@ -130,9 +154,8 @@ class Studio:
 
 def opened(
     store: Store, table: ImageTable, pixels: PixelStore, *, first: Mapping[str, str] | None = None,
-    second_share: float = 0.15, embeddings: Embeddings | None = None,
+    second_share: float = 0.15, vectors: Path | None = None, images: Path | None = None,
     background: Background | None = None, lease_seconds: float = LEASE_SECONDS, supply: Supply = LOCAL,
-    watched: tuple[Path, Path] | None = None,
 ) -> Studio:
     """Everything on its place.
 
@@ -142,28 +165,26 @@ def opened(
         pixels: their stored squares.
         first: ids to read first, in their order, each with the reason why it was suggested.
         second_share: share of the images that are read twice.
-        embeddings: vectors of the images, if there are any: grids then show what is alike.
-        background: where a classifier learns from them; without it there are no proposals.
+        vectors: folder of the embeddings, if there are any: grids then show what is alike.
+        images: file of ``table``.
+        background: where a classifier learns and the curve is measured; without it there are neither.
         lease_seconds: how long a browser may be silent before others get its images.
         supply: where the original files are.
-        watched: the folder of the embeddings and the table of the run, from which the curve is measured.
     """
     frame = table.usable.frame
-    alike = None if embeddings is None else Likes(list(embeddings.ids), embeddings.vectors)
+    alike = None if vectors is None else Likes.read(vectors)
     desk = Desk(
         store, reading_order(table, store.key, list(first or {})), Leases(lease_seconds),
         audit=frame.loc[frame["split"] == "audit", "id"], second_share=second_share, alike=alike,
     )
     studio = Studio(store, table, Gallery(table, pixels, store.key, supply), desk, reasons=first or {})
-    if watched is not None and background is not None and desk.audit:
-        studio.watcher = Watcher(*watched, studio.named_labels, background)
-        studio.watcher.refresh()
-    if embeddings is not None and background is not None:
+    if alike is not None and vectors is not None and background is not None:
         studio.propose = Proposer(
-            list(embeddings.ids), embeddings.vectors, str(embeddings.encoder.get("hash")),
-            held_out=studio.held_out, labels=store.labels, background=background,
+            vectors, alike.ids, held_out=studio.held_out, labels=store.labels, background=background
         )
-        studio.propose.refresh()
+        if desk.audit and images is not None:
+            studio.watcher = Watcher(vectors, images, studio.named_labels, background)
+    studio.labelled()
     return studio
 
 

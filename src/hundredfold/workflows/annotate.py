@@ -83,16 +83,14 @@ def _serve(settings: AnnotateSettings, run: RunDirectory, store: Store, table: I
     from hundredfold.annotate.server import bound, serve
     from hundredfold.annotate.studio import opened
     from hundredfold.data.store import PixelStore
-    from hundredfold.encode.embed import Embeddings
 
     pixels, order = PixelStore.open(run.pixels), settings.order
     first = {} if order is None else _suggested(order)
     token, background = new_token(), Background()
-    listening, folder = bound(settings.port), _embeddings(run)
+    listening = bound(settings.port)
     studio = opened(
         store, table, pixels, first=first, second_share=settings.second_share,
-        embeddings=None if folder is None else Embeddings.read(folder), background=background,
-        supply=_supply(table), watched=None if folder is None else (folder, run / "images.parquet"),
+        vectors=_vectors(run), images=run / "images.parquet", background=background, supply=_supply(table),
     )
     try:
         serve(
@@ -114,7 +112,7 @@ def _suggested(path: Path) -> dict[str, str]:
     return dict(zip(rows["image"], reasons, strict=True))
 
 
-def _embeddings(run: RunDirectory) -> Path | None:
+def _vectors(run: RunDirectory) -> Path | None:
     """The folder of the run's vectors that are to be fitted on first, if it has any."""
     from hundredfold.errors import RunMissingError
     from hundredfold.workflows.labelled import embedding_folders

@@ -44,6 +44,7 @@ async function present() {
   at("proposal").hidden = true;
   at("said").hidden = true;
   at("why").hidden = true;
+  at("likes").hidden = true;
   if (!item) {
     viewer.show(null);
     at("note").hidden = true;
@@ -62,6 +63,7 @@ async function present() {
   at("note").hidden = !found.note;
   propose(item);
   tell(item);
+  compare(item);
   at("why").hidden = !item.why;
   at("why").textContent = `Suggested: ${item.why}.`;
   ready = item;
@@ -71,7 +73,23 @@ async function present() {
 
 function propose(item) {
   at("proposal").hidden = !item.proposal;
-  if (item.proposal) at("proposal").textContent = `Proposal: ${proposed(item.proposal)}`;
+  if (item.proposal) at("proposal").textContent = `${item.likes ? "They speak for" : "Proposal"}: ${proposed(item.proposal)}`;
+}
+
+/** The nearest labelled images, beside one that is looked at again. */
+function compare(item) {
+  at("likes").hidden = !item.likes?.length;
+  at("likes").replaceChildren(...(item.likes ?? []).map(({ image, name }) => {
+    const figure = document.createElement("figure");
+    const picture = new Image(88, 88);
+    picture.className = "tile";
+    picture.src = `/tile/${image}`;
+    picture.alt = `A labelled image like it: ${name}`;
+    const words = document.createElement("figcaption");
+    words.textContent = name;
+    figure.append(picture, words);
+    return figure;
+  }));
 }
 
 const proposed = (proposal) => `${nameOf(proposal.label)}, ${Math.round(100 * proposal.probability)} %`;
@@ -80,7 +98,7 @@ function tell(item) {
   at("said").hidden = !item.said.length;
   at("said").replaceChildren(...item.said.map((said) => {
     const line = document.createElement("li");
-    line.textContent = `${said.round === "first" ? "First" : "Second"} reader: ${said.name ?? said.says}`;
+    line.textContent = item.likes ? `Labelled: ${said.name}` : `${said.round === "first" ? "First" : "Second"} reader: ${said.name ?? said.says}`;
     return line;
   }));
 }
@@ -97,9 +115,8 @@ async function fill() {
   if (many <= 0) return;
   const have = [...queue.map((item) => item.image), ...under];
   try {
-    const { status, body } = await send("next", {
-      round: facts.round, have, count: many, proposals: Boolean(at("proposals")?.checked),
-    });
+    const { status, body } = facts.view === "again" ? await send("again", { have, count: many })
+      : await send("next", { round: facts.round, have, count: many, proposals: Boolean(at("proposals")?.checked) });
     if (status !== 200) { complain(body.error); return; }
     const known = new Set(queue.map((item) => item.image));
     const idle = !queue.length;

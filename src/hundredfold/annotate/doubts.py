@@ -1,0 +1,63 @@
+"""Labels that a classifier of all the others finds hard to believe: slips of the finger, mostly."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Doubt", "doubtful"]
+
+FOLDS, MOST = 5, 200
+
+
+class Doubt(NamedTuple):
+    """A label that is to be looked at again.
+
+    Args:
+        row: of the image.
+        label: what the others would call it.
+        probability: how likely they find that.
+    """
+
+    row: int
+    label: str
+    probability: float
+
+
+def doubtful(
+    pipeline: Any, vectors: NDArray[np.float32], labels: ArrayLike, groups: ArrayLike | None = None
+) -> list[Doubt]:
+    """The labels that are probably wrong, the least believable first; at most 200.
+
+    Every image is judged by a classifier that learned from other groups only. Which labels are then too
+    unlikely follows from how sure the classifier usually is of each class.
+
+    Args:
+        pipeline: an unfitted classifier with probabilities.
+        vectors: of the labelled images [k,d].
+        labels: theirs [k], of each class three or more.
+        groups: theirs [k], where known.
+
+    Source:
+        Northcutt, Jiang, Chuang 2021, "Confident Learning", JAIR 70, 1373–1411 (arXiv 1911.00068).
+    """
+    from cleanlab.filter import find_label_issues
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+
+    names, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
+    folds = min(FOLDS, int(np.bincount(codes).min()))
+    own = pd.Series(np.arange(len(codes)).astype(str))
+    kin = own if groups is None else pd.Series(np.asarray(groups, dtype=object)).fillna("image " + own)
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    found = cross_val_predict(pipeline, vectors, codes, groups=kin, cv=split, method="predict_proba")
+    rows = find_label_issues(
+        codes, found, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
+    )
+    best = found.argmax(axis=1)
+    return [
+        Doubt(int(row), str(names[best[row]]), float(found[row, best[row]]))
+        for row in rows[:MOST] if best[row] != codes[row]
+    ]
