@@ -25,6 +25,7 @@ from pydicom.data import get_testdata_file
 
 from hundredfold.data import archive as archive_module
 from hundredfold.data.archive import Archive, Origin
+from hundredfold.data.elsewhere import supply_of
 from hundredfold.data.labels import LabelSet
 from hundredfold.data.part import read_part
 from hundredfold.data.pixels import fill
@@ -210,6 +211,22 @@ def test_links_in_a_tar_are_followed_within_it_only(tmp_path: Path) -> None:
     assert found.ignored == {"links to nothing in the archive": 4, "devices and pipes": 1}
     _, store = filled(found, tmp_path / "pixels")
     assert all(np.array_equal(image, store.array[0]) for image in store.array)
+
+
+def test_a_member_without_a_name_is_rejected(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("x", png(0)), ("b.png", png(1)))
+    data = path.read_bytes()
+    first, listed = data.index(b"PK\3\4"), data.index(b"PK\1\2")
+    end = data.index(b"PK\5\6")
+    raw = bytearray(data)
+    struct.pack_into("<H", raw, listed + 28, 0)
+    del raw[listed + 46]
+    struct.pack_into("<I", raw, end - 1 + 12, end - 1 - listed)
+    path.write_bytes(raw)
+    assert first == 0
+    table = find_images(path)
+    assert table.rejects[["image", "reason"]].to_numpy().tolist() == [["(no name)", "bad_name"]]
+    assert table.usable.ids.tolist() == ["b.png"]
 
 
 def test_links_in_a_zip_are_passed_over(tmp_path: Path) -> None:
@@ -508,6 +525,36 @@ def test_labels_beside_the_images_are_read_where_the_archive_is_named(
     assert frame["group"].tolist() == ["7", "p8", "", "", ""]
     inside = find_images(path / "a")
     assert LabelSet.read(path / "a", inside).apply(inside).classes == ["3", "größer", "monocyte"]
+
+
+@PACKERS
+def test_shards_are_one_folder(tmp_path: Path, pack: Callable[..., Path]) -> None:
+    for number in range(3):
+        names = (f"{number}{letter}" for letter in "ab")
+        images = [(f"{name}.png", png(ord(name[1]) + number)) for name in names]
+        labels = [(f"{number}{letter}.cls", b"x") for letter in "ab"]
+        last = ("same.png" if number else "only.png", png(number))
+        pack(tmp_path / f"set-{number:02d}", *images, *labels, last)
+    shards = tmp_path / "set-{00..02}"
+    found = find(shards)
+    ids = [f"{number}{letter}.png" for number in range(3) for letter in "ab"]
+    assert found.table.ids.tolist() == [*ids, "only.png", "same.png"]
+    assert found.ignored == {"other files": 6}
+    table, store = filled(found, tmp_path / "pixels")
+    assert table.rejects[["image", "reason"]].to_numpy().tolist() == [["same.png", "bad_name"]]
+    _, others = filled(find(tmp_path / "set-01"), tmp_path / "one")
+    for image in ("1a.png", "1b.png"):
+        assert np.array_equal(store[store.rows([image])], others[others.rows([image])])
+    assert LabelSet.read(shards, table).apply(table).labelled.sum() == 6
+    supply = supply_of(table.usable.frame["path"].tolist())
+    paths = table.usable.frame["path"].tolist()
+    assert [supply.stamp(path) for path in paths] == [found.supply.stamp(path) for path in paths]
+    with pytest.raises(InputError, match=r"expected 4 archives, found 3 .*set-03"):
+        find(tmp_path / "set-{00..03}")
+    with pytest.raises(InputError, match="expected a range like"):
+        find(tmp_path / "set-{5..2}")
+    with pytest.raises(InputError, match="found nothing there"):
+        find(tmp_path / "other-{5..5}")
 
 
 @pytest.mark.parametrize(("name", "data", "said"), [

@@ -26,7 +26,7 @@ class EmbedSettings(EmbedChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Place = Field(description="A folder, archive or table of images, or a scanned run directory.")
+    images: Place = Field(description="A folder, archive or table of images, a URL, or a scanned run.")
     encoder: str = Field(
         description="A run, an encoder folder, timm:NAME, hf:NAME, thumbnail, or several joined by '+'."
     )

@@ -58,8 +58,8 @@ class PredictSettings(ReportChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Place = Field(description="A folder or archive of images, or a table that lists them.")
-    predictor: Place = Field(description="The predictor folder, or a run directory that holds one.")
+    images: Place = Field(description="A folder or archive of images or a table of them, or a URL.")
+    predictor: Place = Field(description="The predictor folder, a URL, or a run directory that holds one.")
     out: Place = Field(description="The CSV file to write; it may be a URL.")  # type: ignore[assignment]
     embed_batch: int = Field(64, ge=1, description="Images encoded at once.")
     prevalence: tuple[str, ...] = Field(

@@ -228,7 +228,7 @@ class PretrainSettings(PretrainChoices, PixelChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Place = Field(description="A folder, archive or table of images, or a scanned run directory.")
+    images: Place = Field(description="A folder, archive or table of images, a URL, or a scanned run.")
     labels: OptionalPlace = Field(
         None, description="Labels, used only to hold out the test images and to watch the kNN."
     )

@@ -43,7 +43,7 @@ class RunSettings(
     positional: ClassVar[tuple[str, ...]] = ("images",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
-    images: Place = Field(description="A folder or archive of images, or a table that lists them.")
+    images: Place = Field(description="A folder or archive of images or a table of them, or a URL.")
     labels: Place = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
 
 

@@ -112,7 +112,7 @@ class ScanSettings(ScanChoices, ResumableSettings):
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    images: Place = Field(description="A folder or archive of images, or a table that lists them.")
+    images: Place = Field(description="A folder or archive of images or a table of them, or a URL.")
     labels: OptionalPlace = Field(
         None, description="CSV or Parquet with the columns image,label[,group][,split][,site]."
     )

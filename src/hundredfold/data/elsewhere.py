@@ -13,12 +13,13 @@ import pandas as pd
 from hundredfold.data.archive import Archive, Origin, archive_in
 from hundredfold.data.bucket import Bucket, archive_behind, origin_behind
 from hundredfold.data.candidates import ARCHIVES, candidates, tidy
+from hundredfold.data.shards import as_one, shards_of
 from hundredfold.data.supply import LOCAL, Supply
 from hundredfold.errors import InputError
 from hundredfold.progress import say
 from hundredfold.url import Url, place
 
-__all__ = ["Listing", "in_archive", "in_bucket", "opened_archive", "supply_of"]
+__all__ = ["Listing", "in_archives", "in_bucket", "opened_archives", "supply_of"]
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,29 @@ class Listing:
     supply: Supply
 
 
-def opened_archive(source: Path | Url) -> tuple[Archive, str] | None:
-    """The archive that a source is or leads into, and the folder in it; ``None`` where it is something else.
+def opened_archives(source: Path | Url) -> list[tuple[Archive, str]]:
+    """The archives that a source is or leads into, with the folder in each; none where it is something else.
 
     Raises:
-        InputError: the archive is damaged, cut short, or of a kind that is not read.
+        InputError: an archive is damaged, cut short, of a kind that is not read, or missing among others.
     """
+    shards = shards_of(source)
+    found = [opened for shard in shards if (opened := _opened(shard)) is not None]
+    if len(shards) > 1 and len(found) < len(shards):
+        there = {archive.origin.name for archive, _ in found}
+        absent = next(shard for shard in shards if _whole(shard) not in there)
+        raise InputError(
+            f"expected {len(shards):,} archives, found {len(found):,}", where=absent,
+            remedy="Give the range of those that are there.",
+        )
+    return found
+
+
+def _whole(shard: Path | Url) -> str:
+    return str(shard if isinstance(shard, Url) else shard.resolve())
+
+
+def _opened(source: Path | Url) -> tuple[Archive, str] | None:
     if isinstance(source, Url):
         far = archive_behind(source, ARCHIVES)
         return None if far is None else (Archive(origin_behind(far[0])), far[1])
@@ -50,23 +68,40 @@ def opened_archive(source: Path | Url) -> tuple[Archive, str] | None:
 
 
 def supply_of(paths: Sequence[str]) -> Supply:
-    """Where the files are that a table names: on this machine, in one archive, or behind one URL.
+    """Where the files are that a table names: on this machine, in archives, or behind one URL.
 
     Raises:
         InputError: the storage does not answer, or the archive is damaged by now.
     """
-    if not paths:
-        return LOCAL
-    first = place(paths[0])
-    if packed := opened_archive(first):
-        return packed[0]
+    archives, left = list[Archive](), list(paths)
+    while left and (packed := _opened(place(left[0]))) is not None:
+        archives.append(packed[0])
+        left = [path for path in left if not path.startswith(f"{packed[0].origin.name}/")]
+    if archives:
+        return as_one(archives)
+    first = place(paths[0]) if paths else None
     if isinstance(first, Url):
         folders = [path.partition("://")[2].rpartition("/")[0] for path in paths]
         return Bucket(Url(f"{first.protocol}://{posixpath.commonpath(folders)}"))
     return LOCAL
 
 
-def in_archive(archive: Archive, inside: str) -> Listing:
+def in_archives(opened: Sequence[tuple[Archive, str]]) -> Listing:
+    """The members of archives, or of a folder in each; a name that two have is no image's.
+
+    Raises:
+        InputError: one has no such folder.
+    """
+    listings = [_in_archive(archive, inside) for archive, inside in opened]
+    files = pd.concat([listing.files for listing in listings], ignore_index=True)
+    twice = files["id"].duplicated(keep=False)
+    files.loc[twice, ["problem", "note"]] = "bad_name", "several archives have a member of this name"
+    files = files.drop_duplicates("id").sort_values("id", ignore_index=True)
+    ignored = sum((Counter(listing.ignored) for listing in listings), Counter[str]())
+    return Listing(files, dict(ignored), as_one([archive for archive, _ in opened]))
+
+
+def _in_archive(archive: Archive, inside: str) -> Listing:
     """The members of an archive, or of a folder in it.
 
     Raises:

@@ -53,7 +53,7 @@ class Members:
     def add(self, name: str, member: Member) -> None:
         """Add a member; one whose name leaves the archive, or stands twice, has a problem."""
         clean = tidy(name)
-        spelt = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        spelt = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") or "(no name)"
         if clean is None:
             member = _bad(member, "bad_name", "its name leads out of the archive; pack relative paths")
         elif spelt != name:
@@ -90,7 +90,7 @@ def members_of_zip(file: BinaryIO, where: object) -> Members:
     following = dict(pairwise(starts))
     for info in listed:
         kind = stat.S_IFMT(info.external_attr >> 16)
-        if info.is_dir() or info.orig_filename.endswith(("/", "\\")) or kind == stat.S_IFDIR:
+        if info.orig_filename.endswith(("/", "\\")) or kind == stat.S_IFDIR:
             continue
         if kind == stat.S_IFLNK:
             found.ignored["links"] += 1

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import pandas as pd
 from pyarrow import parquet
 
-from hundredfold.data.elsewhere import opened_archive
+from hundredfold.data.elsewhere import opened_archives
 from hundredfold.data.sidecars import rows_beside
 from hundredfold.errors import InputError, TableError
 from hundredfold.files import atomic_write
@@ -104,8 +104,8 @@ def write_rows(path: Path, frame: pd.DataFrame) -> None:
 
 
 def _read(path: Path | Url) -> pd.DataFrame:
-    if packed := opened_archive(path):
-        return rows_beside(*packed, where=path)
+    if packed := opened_archives(path):
+        return pd.concat([rows_beside(*one, where=path) for one in packed], ignore_index=True)
     if isinstance(path, Url):
         content = read_bytes(path)
     elif existing(path, "a CSV or Parquet table").is_dir():

@@ -15,7 +15,7 @@ import pandas as pd
 
 from hundredfold.data.bucket import Bucket
 from hundredfold.data.candidates import ARCHIVES, HELPER_NAMES, NESTED, kind_of_name, suffix_of
-from hundredfold.data.elsewhere import Listing, in_archive, in_bucket, opened_archive
+from hundredfold.data.elsewhere import Listing, in_archives, in_bucket, opened_archives
 from hundredfold.data.file import looks_like_dicom
 from hundredfold.data.labels import LABEL_COLUMNS, LabelSet
 from hundredfold.data.naming import Naming
@@ -65,7 +65,8 @@ def find(source: Path | Url, naming: Naming = NO_GROUPS) -> Found:
     A folder is searched with all its sub-folders. Passed over: hidden files, files that are no
     images by their suffix (tables, texts, archives …), links to folders, links that leave the
     folder, and run directories. A zip or tar archive is the folder that was packed, read in place;
-    ``images.zip/cells`` is the folder ``cells`` in it. A table (CSV or Parquet) has the column ``image``, a
+    ``images.zip/cells`` is the folder ``cells`` in it, and ``set-{000..041}.tar`` is 42 archives as one
+    folder. A table (CSV or Parquet) has the column ``image``, a
     path relative to the table's folder, and may have ``label``, ``group``, ``site``, ``split``, and
     ``path``, where the file lies if ``image`` is only its name; an image that it lists but that is not
     there gets the problem ``no_file``. Each frame of a multi-frame DICOM file is an image of its own,
@@ -82,8 +83,8 @@ def find(source: Path | Url, naming: Naming = NO_GROUPS) -> Found:
     """
     if isinstance(source, Path) and source.is_dir():
         found = _in_folder(source, naming)
-    elif packed := opened_archive(source):
-        found = _elsewhere(in_archive(*packed), naming)
+    elif packed := opened_archives(source):
+        found = _elsewhere(in_archives(packed), naming)
     elif isinstance(source, Url) and (info_of(source) or {}).get("type") == "directory":
         found = _elsewhere(in_bucket(source), naming)
     elif existing(source, IMAGES).suffix.lower() in TABLE_SUFFIXES:

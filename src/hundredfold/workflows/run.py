@@ -114,13 +114,15 @@ def _check_places(settings: RunSettings) -> None:
     """What takes no time to look up."""
     from hundredfold.data.archive import archive_in
     from hundredfold.data.rows import existing
+    from hundredfold.data.shards import shards_of
     from hundredfold.data.source import IMAGES
     from hundredfold.workflows.fit import check_free
 
     if not settings.resume:
         for path, what in ((settings.images, IMAGES), (settings.labels, "a CSV or Parquet table")):
-            if isinstance(path, Path) and archive_in(path) is None:
-                existing(path, what)
+            for shard in shards_of(path) if isinstance(path, Path) else ():
+                if archive_in(shard) is None:
+                    existing(shard, what)
         if settings.copy_to is not None:
             check_free(settings.copy_to)
         if RunDirectory.is_run(settings.out):
