@@ -75,14 +75,16 @@ def main() -> None:
     if given.single:
         print(json.dumps(one(given.counts[0], given.strategies[0])))
         return
-    found = []
+    found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     for count in given.counts:
         for strategy in given.strategies:
             command = [sys.executable, __file__, str(count), "--single", "--strategies", strategy]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-            found.append(json.loads(done.stdout))
-            print(found[-1], flush=True)
-    write_json(RESULTS, found)
+            new = json.loads(done.stdout)
+            same = {"images": count, "strategy": strategy}
+            found = [*(old for old in found if not same.items() <= old.items()), new]
+            print(new, flush=True)
+            write_json(RESULTS, found)
 
 
 if __name__ == "__main__":

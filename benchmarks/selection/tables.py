@@ -69,7 +69,8 @@ def holm(differences: Sequence[Values]) -> list[tuple[float, float]]:
 def summary(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """One entry a side, strategy and task."""
     entries: list[dict[str, Any]] = []
-    for (side, strategy), part in rows.groupby(["side", "strategy"], sort=False):
+    others = rows[rows["strategy"] != BASE]
+    for (side, strategy), part in others.groupby(["side", "strategy"], sort=False):
         mine = [entry for task, lines in part.groupby("task", sort=False)
                 if (entry := _entry(rows, side, task, strategy, lines)) is not None]
         intervals = holm([difference for entry in mine for difference in entry.pop("differences").T])

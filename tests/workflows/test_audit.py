@@ -94,7 +94,7 @@ def test_the_curve_is_judged_on_it_and_says_so(
     assert set(said["id"].astype(str)) == audit_of(run)
     assert made.state["curve"]["test_set"] == "audit"
     assert made.state["curve"]["transductive"] == {}
-    assert "audit images to judge on" in capsys.readouterr().err
+    assert "test images (the audit set)" in capsys.readouterr().err
     page = (hundredfold.report(run) / "report.html").read_text(encoding="utf-8")
     assert "test images (the audit set, set aside at random before anything was learned)" in page
     assert "labelled audit images" in page

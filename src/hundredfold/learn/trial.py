@@ -188,7 +188,7 @@ class Trial:
     def sentences(self) -> list[str]:
         """The facts that a user should read, in sentences."""
         facts = self.facts()
-        tested = "test images" if self.judging == "test" else "audit images to judge on"
+        tested = "test images" if self.judging == "test" else "test images (the audit set)"
         sizes = f"{len(self.train):,} training and {len(self.test):,} {tested}"
         lines = [f"Curve: {sizes} of {len(self.classes)} classes.", f"Intervals: {self.intervals}."]
         for name, text in (

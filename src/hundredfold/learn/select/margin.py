@@ -16,6 +16,8 @@ __all__ = ["hardest", "margin", "shares"]
 
 #: Of so many times as many hard images as are wanted, those are taken that are unlike each other.
 CANDIDATES = 5
+OPEN = "hard to tell so far: its two likeliest classes are {:.2f} apart"
+LEFT = "of what is left among the hardest to tell: its two likeliest classes are {:.2f} apart"
 
 
 def margin(pool: Pool, budget: int) -> Picks:
@@ -91,8 +93,7 @@ def _margins(pool: Pool) -> tuple[Rows, NDArray[np.float64], Rows]:
 def _told(free: Rows, margins: NDArray[np.float64], places: Rows) -> Picks:
     """The smallest margins first. No class is named: who reads this is about to say what the image shows."""
     places = places[np.argsort(margins[places], kind="stable")]
-    why = "hard to tell so far: its two likeliest classes are {:.2f} apart"
-    return Picks(free[places], tuple(why.format(gap) for gap in margins[places]))
+    return Picks(free[places], tuple((OPEN if gap < 0.5 else LEFT).format(gap) for gap in margins[places]))
 
 
 def _unlike(pool: Pool, places: Rows, free: Rows, margins: NDArray[np.float64], count: int) -> Rows:
