@@ -1,8 +1,9 @@
-"""Damaged bytes for the decoder and the table reader: they must answer with a value or a reason.
+"""Damaged bytes for the decoder, the table reader and the reader of archives: they must answer with a value or a reason.
 
     pip install atheris
     python benchmarks/fuzz.py decode --minutes 20 --out found
     python benchmarks/fuzz.py table --minutes 10 --out found
+    python benchmarks/fuzz.py archive --minutes 10 --out found
 
 Starts from small real files (those of pydicom's package, and every other format, made here), changes them as
 libFuzzer does, guided by which lines of ours, of pydicom and of tifffile it reaches, and keeps in ``--out``
@@ -18,10 +19,12 @@ import hashlib
 import io
 import os
 import sys
+import tarfile
 import tempfile
 import time
 import traceback
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,8 +40,11 @@ with atheris.instrument_imports(include=GUIDED_BY, enable_loader_override=False)
     import tifffile
     from PIL import Image
 
+    from hundredfold.data.archive import Archive, Origin
     from hundredfold.data.decode import decode, measure
+    from hundredfold.data.elsewhere import in_archives
     from hundredfold.data.labels import LabelSet
+    from hundredfold.data.part import read_part
     from hundredfold.data.rows import read_rows
     from hundredfold.data.table import ImageTable
     from hundredfold.errors import ImageError, InputError
@@ -91,6 +97,25 @@ def table_seeds() -> Iterator[bytes]:
     yield frame.to_parquet()
 
 
+def archive_seeds() -> Iterator[bytes]:
+    """One small folder, packed in several ways."""
+    files = {"a/1.png": b"\x89PNG" * 20, "a/1.json": b'{"label": "x"}', "ü/2.png": bytes(700), "b.txt": b"y"}
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", method) as file:
+            for name, data in files.items():
+                file.writestr(name, data)
+        yield buffer.getvalue()
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
+            for name, data in files.items():
+                member = tarfile.TarInfo(name)
+                member.size, member.mtime = len(data), 1.5
+                tar.addfile(member, io.BytesIO(data))
+        yield buffer.getvalue()
+
+
 def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
@@ -122,8 +147,24 @@ def try_table(data: bytes) -> None:
         path.unlink()
 
 
+def try_archive(data: bytes) -> None:
+    """List an archive and read its members."""
+    path = Path(tempfile.gettempdir()) / f"fuzzed-{os.getpid()}.archive"
+    path.write_bytes(data)
+    with contextlib.suppress(InputError), contextlib.redirect_stderr(io.StringIO()):
+        archive = Archive(Origin.of(path))
+        for place in in_archives([(archive, "")]).files["path"]:
+            member = archive.member(place)
+            if member.problem is None:
+                archive.head(place, 132)
+                with contextlib.suppress(ImageError):
+                    assert len(read_part(str(archive.read), member.part)) == member.part.size
+        read_rows(path, required=("image",), optional=("label",))
+
+
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]] = {
     "decode": (try_decode, image_seeds), "table": (try_table, table_seeds),
+    "archive": (try_archive, archive_seeds),
 }
 
 
