@@ -1,4 +1,4 @@
-"""Damaged bytes for the decoder, the table reader and the reader of archives: they must answer with a value or a reason.
+"""Damaged bytes for what reads images, tables and archives: they must answer with a value or a reason.
 
     pip install atheris
     python benchmarks/fuzz.py decode --minutes 20 --out found
