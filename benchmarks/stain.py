@@ -248,12 +248,23 @@ def kinds_of_smears(given: Set) -> NDArray[np.int64]:
     return pd.Series(machine.labels_, index=smears.index)[given.few.frame["group"]].to_numpy()
 
 
+def described(given: Set) -> list[dict[str, Any]]:
+    """The two kinds of smears: how many, how many images, and the median colour of their glass."""
+    kinds, told = kinds_of_smears(given), []
+    for kind in (0, 1):
+        own = given.few.select(kinds == kind)
+        glass = Reference.of("white", given.pixels(own)).stain.reference
+        told.append({"smears": int(own.frame["group"].nunique()), "images": len(own), "glass": list(glass)})
+    return told
+
+
 def other_smears(given: Set, ways: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> list[dict[str, Any]]:
     """Labels from smears of one kind, judged on those of the other."""
     kinds, told = kinds_of_smears(given), []
     for kind in (0, 1):
         train, judged = np.flatnonzero(kinds == kind), np.flatnonzero(kinds != kind)
-        weights = _resampled(given.few.frame["group"].to_numpy()[judged])
+        smears = given.few.frame["group"].to_numpy()[judged]
+        weights = _resampled(smears)
         for encoder in next(iter(ways.values())):
             hits = {way: _hits(given, found[encoder], train, judged) for way, found in ways.items()}
             for place, classifier in enumerate(CLASSIFIERS):
@@ -263,7 +274,7 @@ def other_smears(given: Set, ways: Mapping[str, Mapping[str, NDArray[np.float32]
                     low, high = np.percentile(values[1:] - plain[1:], (2.5, 97.5))
                     told.append({
                         "way": way, "encoder": encoder, "budget": BUDGETS[0], "classifier": classifier,
-                        "labels from": kind, "judging smears": int((weights[0] > 0).sum()),
+                        "labels from": kind, "judging smears": len(set(smears)),
                         "value": round(float(values[0]), 4), "gain": round(float(values[0] - plain[0]), 4),
                         "low": round(float(low), 4), "high": round(float(high), 4),
                     })
@@ -306,6 +317,7 @@ def measure(data: Path, given: argparse.Namespace) -> dict[str, Any]:
         "reference_images": len(chosen.reference), "images": len(chosen.few), "classes": chosen.classes,
         "groups": int(chosen.few.frame["group"].nunique()), "labelled": LABELLED,
         "like": like_summary(like_smears(chosen, ways)),
+        "kinds": described(chosen) if chosen.grouped else [],
         "other": other_smears(chosen, ways) if chosen.grouped else [],
     }
 
