@@ -105,6 +105,16 @@ class ScanChoices(PixelChoices, LeakChoices):
         1 / 3, gt=0, lt=1,
         description="Share of the labelled images (of each class) held out as the test set.",
     )
+    audit: int | None = Field(
+        None, ge=1,
+        description="Set about so many random images (whole patients, where they are known) aside as the "
+        "audit set, before anything learns or is suggested; it takes the place of a test set.",
+    )
+    splits: Path | None = Field(
+        None,
+        description="A run that was scanned before, or its splits.csv: its images keep their side and group, "
+        "and none is drawn anew where it has an audit set.",
+    )
 
 
 class ScanSettings(ScanChoices, ResumableSettings):
@@ -116,16 +126,7 @@ class ScanSettings(ScanChoices, ResumableSettings):
     labels: OptionalPlace = Field(
         None, description="CSV or Parquet with the columns image,label[,group][,split][,site]."
     )
-    audit: int | None = Field(
-        None, ge=1,
-        description="Set about so many random images (whole patients, where they are known) aside as the "
-        "audit set, before anything learns or is suggested; it takes the place of a test set.",
-    )
-    splits: Path | None = Field(
-        None,
-        description="A run that was scanned before, or its splits.csv: its images keep their side and group, "
-        "and none is drawn anew where it has an audit set.",
-    )
+
 
 
 def _window(text: str | None) -> tuple[float, float] | None:
