@@ -19,8 +19,8 @@ intervals resample the judging groups. The reference and the statistics come fro
 
 ``by group`` measures the colours of the whole smear in place of each image's. Prints a table; the numbers go
 to ``benchmarks/results/stain.json``. What is in ``--work`` is not computed again. The results that are kept
-there are of ``--ways none white reinhard``; ``trial`` is of a draft of this script with up to 200 images a class and
-has the other ways.
+there are of ``--ways none white reinhard``; ``trial`` is of a draft of this script with up to 200 images a
+class, and has the other ways.
 """
 
 from __future__ import annotations
