@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hundredfold.files import write_json
+from hundredfold.learn.select.strategies import DEFAULT
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 FIGURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "selection.svg"
@@ -29,7 +30,11 @@ LEVEL, BASE = 0.05, "random"
 #: task → the share of the reads of random that is aimed at.
 TARGETS = {"pbc_blood_cells 30:1": 0.4}
 TARGET = 0.6
-COLOURS = {"random": "#888888", "mixture": "#0b6e99", "margin": "#c2571a"}
+TITLES = {
+    "pbc_blood_cells": "blood cells", "chula_rbc": "red cells", "busi_ultrasound": "ultrasound",
+    "pbc_blood_cells 30:1": "blood cells, 30:1", "chula_rbc 5 % junk": "red cells, 5 % junk",
+}
+GREY, BLUE = "#777777", "#0b6e99"
 
 Values = NDArray[np.float64]
 
@@ -115,20 +120,22 @@ def show(entries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw(entries: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Balanced accuracy against images read, a panel a task."""
-    tasks = list(dict.fromkeys(entry["task"] for entry in entries))
-    figure, axes = plt.subplots(1, len(tasks), figsize=(3 * len(tasks), 3), layout="constrained")
-    for axis, task in zip(np.atleast_1d(axes), tasks, strict=True):
-        for entry in (one for one in entries if one["task"] == task and one["strategy"] in COLOURS):
-            axis.plot(entry["n_read"], entry["value"], "o-", ms=3, color=COLOURS[entry["strategy"]],
-                      label=entry["strategy"])
-        level = next(one["random"][-1] for one in entries if one["task"] == task)
-        axis.axhline(level, color=COLOURS[BASE], lw=0.8, ls=":")
-        axis.set(title=task.replace("_", " "), xlabel="images read", xlim=(0, None))
+    """Balanced accuracy against images read, a panel a task; the band is the interval of the difference."""
+    figure, axes = plt.subplots(
+        1, len(entries), figsize=(2.6 * len(entries), 2.9), layout="constrained", sharey=True, squeeze=False
+    )
+    for axis, entry in zip(axes[0], entries, strict=True):
+        reads, base = entry["n_read"], np.array(entry["random"])
+        low, high = np.array(entry["intervals"]).T
+        axis.fill_between(reads, base + low, base + high, color=BLUE, alpha=0.15, lw=0)
+        axis.plot(reads, base, "o-", ms=3, color=GREY, label="random")
+        axis.plot(reads, entry["value"], "o-", ms=3, color=BLUE, label=entry["strategy"])
+        axis.axhline(base[-1], color=GREY, lw=0.8, ls=":")
+        axis.set(title=TITLES[entry["task"]], xlabel="images read", xlim=(0, None))
         axis.spines[["top", "right"]].set_visible(False)
-    np.atleast_1d(axes)[0].set_ylabel("balanced accuracy")
-    np.atleast_1d(axes)[0].legend(frameon=False)
-    figure.savefig(path)
+    axes[0, 0].set_ylabel("balanced accuracy")
+    axes[0, 0].legend(frameon=False, loc="lower right")
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
@@ -137,7 +144,8 @@ def main() -> None:
     entries = summary(pd.DataFrame([json.loads(line) for line in lines]))
     show(entries)
     write_json(RESULTS / "selection.json", entries)
-    draw([entry for entry in entries if entry["side"] == "test"] or entries, FIGURE)
+    drawn = [entry for entry in entries if entry["strategy"] == DEFAULT]
+    draw([entry for entry in drawn if entry["side"] == "test"] or drawn, FIGURE)
 
 
 if __name__ == "__main__":

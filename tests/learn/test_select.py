@@ -13,12 +13,13 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
+from hundredfold.config import SuggestSettings
 from hundredfold.errors import SettingsError
 from hundredfold.learn.select.clusters import clustered, typiclust
 from hundredfold.learn.select.explore import explore
 from hundredfold.learn.select.margin import margin, shares
 from hundredfold.learn.select.pool import Pool
-from hundredfold.learn.select.strategies import STRATEGIES, select
+from hundredfold.learn.select.strategies import DEFAULT, STRATEGIES, select
 
 SIZES = (60, 30, 10)
 
@@ -194,6 +195,11 @@ def test_vectors_that_are_scaled_change_nothing(name: str) -> None:
     labels = labels_of([0, 1, 61, 62])
     plain, other = (select(v, 6, labels=labels, strategy=name) for v in (world(), 8 * world()))
     np.testing.assert_array_equal(plain.suggested.rows, other.suggested.rows)
+
+
+def test_the_default_is_one_and_is_what_the_verb_takes() -> None:
+    assert SuggestSettings.model_fields["strategy"].default == DEFAULT
+    assert DEFAULT in STRATEGIES
 
 
 def test_what_cannot_be_asked_for_is_refused() -> None:

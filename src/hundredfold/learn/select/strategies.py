@@ -18,7 +18,7 @@ from hundredfold.learn.select.picks import Picks
 from hundredfold.learn.select.pool import Pool
 from hundredfold.registry import Registry
 
-__all__ = ["STRATEGIES", "Selection", "Strategy", "select"]
+__all__ = ["DEFAULT", "STRATEGIES", "Selection", "Strategy", "select"]
 
 Strategy = Callable[[Pool, int], Picks]
 
