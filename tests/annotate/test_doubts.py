@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from hundredfold.annotate.doubts import doubtful
+from hundredfold.annotate.proposals import guess
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+from hundredfold.learn.classifiers import make_pipeline
 
 
 def test_planted_errors_are_found_and_little_else() -> None:
@@ -33,3 +39,22 @@ def test_an_image_is_not_judged_by_others_of_its_patient() -> None:
     labels[one] = np.array(["dog", "cat"])[truth[one]]
     found = {doubt.row for doubt in doubtful(LogisticRegression(C=100), vectors, labels, groups)}
     assert set(one) <= found
+
+
+def test_one_wild_feature_makes_nobody_certain(tmp_path: Path) -> None:
+    """An image of one class, but for one of 60 features that is far beyond those of the labelled ones."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(61) % 2
+    vectors = rng.standard_normal((61, 60)) + 0.8 * np.eye(2)[truth].repeat(30, axis=1)
+    vectors[:, 45] = 1 - rng.exponential(0.2, 61) + 0.2 * truth  # skewed to the left: a high power
+    vectors[60, 45] = 8
+    images = ImageTable.of({"id": [f"{number:02d}" for number in range(61)]})
+    facts = {"name": "wild", "hash": "0" * 64, "dimension": 60}
+    Embeddings(images.ids, vectors.astype(np.float32), facts, images).write(tmp_path / "wild")
+    labels = {f"{number:02d}": "ab"[truth[number]] for number in range(60)}
+    found = guess(tmp_path / "wild", labels)
+    assert found.classes[found.best[60]] == "a" == "ab"[truth[60]]
+    plain = make_pipeline("logistic", samples=60, features=60, classes=2)
+    plain.fit(vectors[:60], np.array([*labels.values()]))
+    assert plain.predict_proba(vectors[60:]).max() > 0.99  # what it is there for
+    assert plain.predict(vectors[60:])[0] == "b"

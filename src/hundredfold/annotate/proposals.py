@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,17 @@ from hundredfold.annotate.background import Background
 from hundredfold.annotate.doubts import doubtful
 from hundredfold.annotate.events import Proposal
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
 __all__ = ["CLASSIFIER", "Guess", "Proposer", "Suspect", "guess"]
 
 #: The classifier whose probabilities come nearest to frequencies without a calibration.
 CLASSIFIER = "logistic"
 #: Labels of a class from which on it is learned, and new labels after which all is learned anew.
 LEAST_OF_CLASS, EVERY = 3, 20
+#: Standard deviations from the mean that a feature may say something with.
+MOST_DEVIATIONS = 5.0
 
 
 class Suspect(NamedTuple):
@@ -139,15 +144,12 @@ def guess(folder: Path, labels: Mapping[str, str]) -> Guess:
     from sklearn.base import clone
 
     from hundredfold.encode.embed import Embeddings
-    from hundredfold.learn.classifiers import make_pipeline
 
     embeddings = Embeddings.read(folder)
     vectors, ids = embeddings.vectors, embeddings.ids.astype(str)
     rows = np.flatnonzero(np.isin(ids, list(labels)))
     told = np.array([labels[image] for image in ids[rows]])
-    pipeline = make_pipeline(
-        CLASSIFIER, samples=len(rows), features=vectors.shape[1], classes=len(set(told))
-    )
+    pipeline = _steady(samples=len(rows), features=vectors.shape[1], classes=len(set(told)))
     groups = embeddings.images.frame["group"].to_numpy(dtype=object)[rows]
     doubts = doubtful(clone(pipeline), vectors[rows], told, groups)
     found = pipeline.fit(vectors[rows], told).predict_proba(vectors)
@@ -158,3 +160,19 @@ def guess(folder: Path, labels: Mapping[str, str]) -> Guess:
         found.max(axis=1).astype(np.float32),
         [(str(ids[rows[d.row]]), str(told[d.row]), d.label, d.probability) for d in doubts],
     )
+
+
+def _steady(*, samples: int, features: int, classes: int) -> Pipeline:
+    """The package's pipeline, but no feature of an image counts for more than ``MOST_DEVIATIONS``.
+
+    The power that makes a feature of few images Gaussian may throw one of the others far out, and the
+    classifier is then certain of a class for no reason that anybody sees.
+    """
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    from hundredfold.learn.classifiers import make_pipeline
+
+    power, *rest = make_pipeline(CLASSIFIER, samples=samples, features=features, classes=classes).steps
+    clip = FunctionTransformer(np.clip, kw_args={"a_min": -MOST_DEVIATIONS, "a_max": MOST_DEVIATIONS})
+    return Pipeline([power, ("clip", clip), *rest])
