@@ -40,7 +40,7 @@ PRESS = """(key) => new Promise((resolve) => {
     watching.disconnect();
     resolve(performance.now() - began);
   }).observe(canvas, { attributes: true, attributeFilter: ["data-shown"] });
-  window.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 })"""
 
 
