@@ -244,8 +244,8 @@ def test_labels_that_the_others_contradict_are_asked_about_once(
                 assert item["said"][0]["name"] == wrong[image]
                 assert item["proposal"]["label"] == site.kinds[site.kind(image)]
                 names = [like["name"] for like in item["likes"]]
-                assert len(names) == 6
-                assert names.count(site.kinds[site.kind(image)]) >= 4
+                assert len(names) == 8
+                assert names.count(site.kinds[site.kind(image)]) >= 6
             kept, mended = found.values()
             for item, label in ((kept, kept["said"][0]["label"]), (mended, mended["proposal"]["label"])):
                 assert say(site, "Anna", site.holder, item, label, shown=item["proposal"])[0] == 200

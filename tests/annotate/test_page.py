@@ -325,7 +325,7 @@ def test_a_doubtful_label_is_shown_as_a_question_beside_its_likes(site: Any, vis
     assert image_in(site, seen(page)) == image
     expect(page.locator("#said")).to_have_text(f"Labelled: {site.kinds[site.kind(image)]}")
     expect(page.locator("#proposal")).to_have_text(f"They speak for: {rather}, 93 %")
-    expect(page.locator("#likes figure")).to_have_count(6)
+    expect(page.locator("#likes figure")).to_have_count(8)
     expect(page.get_by_role("link", name="Look again 1")).to_be_visible()
     page.keyboard.press(str(site.kinds.index(rather) + 1))
     expect(page.locator("#end")).to_be_visible()

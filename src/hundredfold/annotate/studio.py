@@ -29,7 +29,7 @@ LEASE_SECONDS = 60.0
 #: Images of a class that are offered as its examples.
 SAMPLES = 10
 #: Labelled images that stand beside one that is looked at again.
-LIKES = 6
+LIKES = 8
 
 
 class Proposes(Protocol):
