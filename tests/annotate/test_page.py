@@ -55,10 +55,11 @@ def saved(page: Page, site: Any, count: int) -> None:
         page.wait_for_timeout(20)
 
 
-def test_two_hundred_images_by_keyboard_alone(
-    tmp_path: Path, new_run: Callable[..., RunDirectory], serve: Callable[..., Any], visit: Any
+@pytest.mark.parametrize("count", [30, pytest.param(200, marks=pytest.mark.slow)])
+def test_images_are_labelled_by_keyboard_alone(
+    tmp_path: Path, new_run: Callable[..., RunDirectory], serve: Callable[..., Any], visit: Any, count: int
 ) -> None:
-    run = new_run(tmp_path, 200, audit=20, vectors=False)
+    run = new_run(tmp_path, count, audit=count // 10, vectors=False)
     with serve(run) as site:
         page = visit(site, viewport={"width": 640, "height": 480})
         for name in site.kinds:
@@ -68,18 +69,18 @@ def test_two_hundred_images_by_keyboard_alone(
             expect(page.locator(".class")).to_have_count(site.kinds.index(name) + 1)
         told: dict[str, str] = {}
         shown = None
-        for number in range(200):
+        for number in range(count):
             now = seen(page, shown)
             image, shown = image_in(site, now), now["shown"]
             told[image] = site.kinds[site.kind(image)]
             page.keyboard.press(str(site.kind(image) + 1))
-            if number == 99:
-                saved(page, site, 100)
+            if number == count // 2:
+                saved(page, site, number + 1)
                 page.reload()  # in the middle: nothing is lost, and nothing comes twice
                 shown = None
         expect(page.locator("#end")).to_be_visible()
-        saved(page, site, 200)
-        assert len(told) == 200
+        saved(page, site, count)
+        assert len(told) == count
         table = ImageTable.read(run / "images.parquet")
         export_labels(site.studio.store, table, tmp_path / "labels.csv")
         found = LabelSet.read(tmp_path / "labels.csv", table).frame
@@ -263,6 +264,7 @@ def test_a_second_reader_sees_no_answer_and_the_decider_sees_all(site: Any, visi
     assert sorted(store.labels().values()) == ["green", "red", "red", "red"]
 
 
+@pytest.mark.slow
 def test_the_proposal_is_hidden_until_a_key_was_pressed_unless_switched_on(
     run: RunDirectory, serve: Callable[..., Any], visit: Any
 ) -> None:
@@ -364,7 +366,10 @@ VIEWS = ("hello", "read", "grid", "second", "decide", "again", "progress", "clas
 
 @pytest.mark.parametrize("settings", [
     {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"},
-    {"viewport": {"width": 820, "height": 1180}, "color_scheme": "dark", "has_touch": True},
+    pytest.param(
+        {"viewport": {"width": 820, "height": 1180}, "color_scheme": "dark", "has_touch": True},
+        marks=pytest.mark.slow,
+    ),
 ])
 def test_axe_finds_nothing_serious(site: Any, visit: Any, settings: dict[str, Any]) -> None:
     desk, store, book = site.studio.desk, site.studio.store, site.studio.book

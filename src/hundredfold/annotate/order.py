@@ -10,6 +10,9 @@ from hundredfold.data.table import ImageTable
 
 __all__ = ["chance", "drawn", "few", "reading_order"]
 
+#: Images that come with each one of the audit set.
+OTHERS = 2
+
 
 def chance(key: bytes, purpose: str, image: str) -> float:
     """A number from 0 to 1 that is an image's for a purpose, and that nobody can guess without the key."""
@@ -42,8 +45,8 @@ def few(key: bytes, purpose: str, images: Sequence[str], share: float) -> set[st
 def reading_order(table: ImageTable, key: bytes, first: Sequence[str] = ()) -> list[str]:
     """The usable images in the order in which they are to be read.
 
-    Those of the audit set are spread evenly among the others, so that nobody sees which they are, and
-    the set grows with the rest.
+    Those of the audit set are among the others, one in three until all are read, so that nobody sees which
+    they are, and results can be told early.
 
     Args:
         table: the images.
@@ -52,10 +55,8 @@ def reading_order(table: ImageTable, key: bytes, first: Sequence[str] = ()) -> l
 
     Examples:
         >>> table = ImageTable.of({"id": ["a", "b", "c", "d"], "split": ["audit", None, None, None]})
-        >>> reading_order(table, b"key", first=["d", "b"]).index("a")
-        1
-        >>> [image for image in reading_order(table, b"key", first=["d", "b"]) if image != "a"]
-        ['d', 'b', 'c']
+        >>> reading_order(table, b"key", first=["d", "b"])
+        ['d', 'a', 'b', 'c']
     """
     frame = table.usable.frame
     audit = set(frame.loc[frame["split"] == "audit", "id"])
@@ -65,7 +66,9 @@ def reading_order(table: ImageTable, key: bytes, first: Sequence[str] = ()) -> l
         (image for image in by_chance if image not in audit),
         key=lambda image: place.get(image, len(place)),
     )
-    return _spread([image for image in by_chance if image in audit], others)
+    held = [image for image in by_chance if image in audit]
+    among = OTHERS * len(held)
+    return [*_spread(held, others[:among]), *others[among:]]
 
 
 def _spread(few: Sequence[str], many: Sequence[str]) -> list[str]:
