@@ -16,7 +16,7 @@ from hundredfold.cli import main
 from hundredfold.data.smear import draw_smear
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.opening import load_encoder
-from hundredfold.errors import RunExistsError, SettingsError
+from hundredfold.errors import RunExistsError, SettingsError, SplitError
 from hundredfold.learn.shortcuts import SHORTCUT
 from hundredfold.report.words import encoder_label
 from hundredfold.workflows.run import ENCODERS
@@ -190,6 +190,22 @@ def test_a_wrong_name_is_found_before_anything_is_written(
     assert main(["run", *places, *weights, *setting]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_test_side_without_labels_is_found_before_training(
+    given: dict[str, Any], smear: Path, tmp_path: Path
+) -> None:
+    rows = pd.read_csv(smear / "labels.csv").assign(split="train")
+    rows.loc[rows["image"].isin(rows["image"].tail(9)), "split"] = "audit"
+    rows.loc[rows["split"] == "audit", "label"] = None
+    rows.drop(columns="group").to_csv(tmp_path / "labels.csv", index=False)
+    for resume in (False, True):
+        with pytest.raises(SplitError, match="test"):
+            hundredfold.run(
+                **given | {"labels": tmp_path / "labels.csv"}, near_copies=False, out=tmp_path / "run",
+                resume=resume,
+            )
+        assert "pretrain" not in hundredfold.RunDirectory.open(tmp_path / "run").state["stages"]
 
 
 def test_an_encoder_that_is_there_takes_the_place_of_pre_training(

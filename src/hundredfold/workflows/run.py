@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from hundredfold.config import (
+    CurveChoices,
     CurveSettings,
     EmbedChoices,
     EmbedSettings,
@@ -69,6 +70,8 @@ def carry_out(settings: RunSettings) -> RunDirectory:
         if settings.resume and _is_done(name, noted, settings):
             say(f"[{place}/{len(stages) + 1}] {name}: done before, kept.")
             continue
+        if place == 2:  # an hour's training must not end in a side without labels
+            _check_sides(settings)
         say(f"[{place}/{len(stages) + 1}] {name}")
         work()
         worked = True
@@ -101,6 +104,20 @@ def _stages(settings: RunSettings) -> dict[str, tuple[Settings, Callable[[], obj
         "curve": (measuring, lambda: curve(measuring)),
         "fit": (fitting, lambda: fit(fitting)),
     }
+
+
+def _check_sides(settings: RunSettings) -> None:
+    """Make sure that the scan's labels can be learned from and judged by.
+
+    Raises:
+        SplitError: one of the two sides has no labelled image, or the first one class only.
+        LeakError: an image or a group is on both sides.
+    """
+    from hundredfold.data.table import ImageTable
+    from hundredfold.learn.outer import sides_of
+
+    table = ImageTable.read(settings.out / "images.parquet")
+    sides_of(table, settings.part(CurveChoices), seed=settings.seed)
 
 
 def _embedding(settings: RunSettings) -> Settings:
