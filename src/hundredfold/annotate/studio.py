@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from hundredfold.annotate.background import Background
 from hundredfold.annotate.classes import ClassBook, LabelClass
 from hundredfold.annotate.desk import Desk, Item
-from hundredfold.annotate.events import Event, Proposal, chain_of
+from hundredfold.annotate.events import Chain, Event, Proposal, chain_of
 from hundredfold.annotate.gallery import Gallery
 from hundredfold.annotate.leases import Leases
 from hundredfold.annotate.likes import Likes
@@ -87,8 +87,13 @@ class Studio:
         return self.propose is not None
 
     def proposal(self, image: str) -> Proposal | None:
-        """What the classifier would call an image; nothing of one that results are measured on."""
-        return None if self.propose is None or image in self.held_out else self.propose(image)
+        """What the classifier would call an image.
+
+        Nothing of one that results are measured on, and nothing of one that has an answer: the classifier
+        has learned that answer, and a check of it would be none.
+        """
+        answered = self.store.standing(Chain(image, "first", "")) is not None
+        return None if self.propose is None or answered or image in self.held_out else self.propose(image)
 
     def suspects(self) -> list[Suspect]:
         """Images to look at again: their one label is hard to believe for who learned from the others."""

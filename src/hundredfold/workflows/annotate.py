@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,15 +42,13 @@ def annotate(settings: AnnotateSettings) -> Path:
 
     run = RunDirectory.open(settings.run)
     table = ImageTable.read(run.require("images.parquet", "scan"))
-    with alone(run / ".annotate.lock", "annotate"):
-        store = Store.open(run / FILE)
-        try:
-            _take_in(settings, store, table)
-            if settings.export is not None:
-                return _export(settings.export, store, table)
-            _serve(settings, run, store, table)
-        finally:
-            store.close()
+    only_read = settings.export is not None and settings.labels is None and (run / FILE).is_file()
+    held = nullcontext() if only_read else alone(run / ".annotate.lock", "annotate")
+    with held, closing(Store.open(run / FILE)) as store:
+        _take_in(settings, store, table)
+        if settings.export is not None:
+            return _export(settings.export, store, table)
+        _serve(settings, run, store, table)
     return run / FILE
 
 
@@ -85,7 +84,7 @@ def _serve(settings: AnnotateSettings, run: RunDirectory, store: Store, table: I
     from hundredfold.data.store import PixelStore
 
     pixels, order = PixelStore.open(run.pixels), settings.order
-    first = {} if order is None else _suggested(order)
+    first = {} if order is None else _suggested(order, table)
     token, background = new_token(), Background()
     listening = bound(settings.port)
     studio = opened(
@@ -103,11 +102,26 @@ def _serve(settings: AnnotateSettings, run: RunDirectory, store: Store, table: I
         f"hundredfold annotate {run.path} --export labels.csv")
 
 
-def _suggested(path: Path) -> dict[str, str]:
-    """The images of a table in their order, each with its reason, where there is one."""
+def _suggested(path: Path, table: ImageTable) -> dict[str, str]:
+    """The images of a table in their order, each with its reason, where there is one.
+
+    Raises:
+        TableError: it cannot be read, or names no image of the run.
+    """
     from hundredfold.data.rows import read_rows
+    from hundredfold.errors import TableError
 
     rows = read_rows(path, required=("image",), optional=("reason",)).dropna(subset="image")
+    known = rows["image"].isin(table.usable.ids)
+    if not known.any():
+        raise TableError(
+            f"none of the {len(rows):,} rows names an image of the run: the first names "
+            f"{rows['image'].iloc[0]!r}" if len(rows) else "no row names an image",
+            where=path, remedy="Give the table that `hundredfold suggest` wrote for this run.",
+        )
+    if not known.all():
+        say(f"{path}: {int((~known).sum()):,} of {len(rows):,} rows name no usable image of the run")
+    rows = rows[known]
     reasons = rows["reason"].fillna("") if "reason" in rows else [""] * len(rows)
     return dict(zip(rows["image"], reasons, strict=True))
 
