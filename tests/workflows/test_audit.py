@@ -151,10 +151,10 @@ def test_a_later_scan_of_more_images_keeps_it(run: Path, smear: Path, tmp_path: 
     shutil.copytree(other / "images", more / "later")
     for splits in (run, run / "splits.csv"):
         out = tmp_path / f"again of {splits.name}"
-        again = hundredfold.scan(more, labels=smear / "labels.csv", splits=splits, out=out)
+        again = hundredfold.scan(more, labels=smear / "labels.csv", keep_splits=splits, out=out)
         assert audit_of(again.path) == audit_of(run)
         frame = ImageTable.read(again / "images.parquet").frame
         assert set(frame.loc[frame["id"].str.startswith("later/"), "split"]) == {"train"}
         assert frame["group"].notna().sum() == 100
     with pytest.raises(SplitError, match="it is drawn once only"):
-        hundredfold.scan(more, splits=run, audit=10, out=tmp_path / "twice")
+        hundredfold.scan(more, keep_splits=run, audit=10, out=tmp_path / "twice")

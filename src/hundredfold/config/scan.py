@@ -110,7 +110,7 @@ class ScanChoices(PixelChoices, LeakChoices):
         description="Set about so many random images (whole patients, where they are known) aside as the "
         "audit set, before anything learns or is suggested; it takes the place of a test set.",
     )
-    splits: Path | None = Field(
+    keep_splits: Path | None = Field(
         None,
         description="A run that was scanned before, or its splits.csv: its images keep their side and group, "
         "and none is drawn anew where it has an audit set.",

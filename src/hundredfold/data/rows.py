@@ -104,7 +104,8 @@ def write_rows(path: Path, frame: pd.DataFrame) -> None:
 
 
 def _read(path: Path | Url) -> pd.DataFrame:
-    if packed := opened_archives(path):
+    # What is named as a table is none even if it is packed: a workbook of Excel is a zip.
+    if path.suffix.lower() not in TABLE_SUFFIXES and (packed := opened_archives(path)):
         return pd.concat([rows_beside(*one, where=path) for one in packed], ignore_index=True)
     if isinstance(path, Url):
         content = read_bytes(path)

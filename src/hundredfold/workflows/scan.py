@@ -100,8 +100,8 @@ def _check_unchanged(settings: ScanSettings) -> None:
 def _labelled(table: ImageTable, settings: ScanSettings) -> tuple[ImageTable, LabelSet | None]:
     from hundredfold.data.labels import LabelSet
 
-    if settings.splits is not None:
-        table = _as_before(table, settings.splits)
+    if settings.keep_splits is not None:
+        table = _as_before(table, settings.keep_splits)
     if settings.labels is None:
         return table, None
     labels = LabelSet.read(settings.labels, table)
