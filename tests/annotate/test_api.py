@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from hundredfold.annotate.background import Background
-from hundredfold.annotate.events import Answer
+from hundredfold.annotate.events import Answer, Proposal
 from hundredfold.annotate.exchange import take_in
 from hundredfold.annotate.store import FILE, Store
 from hundredfold.rundir import RunDirectory
@@ -254,6 +254,21 @@ def test_labels_that_the_others_contradict_are_asked_about_once(
             assert site.api("again", count=8)[1] == {"items": []}
     finally:
         background.close()
+
+
+def test_a_proposal_seen_before_an_undo_was_in_sight_at_the_next_answer(site: Any) -> None:
+    (item,) = give(site, "Anna", "holder-a")
+    image, store = site.studio.gallery.image(item["image"]), site.studio.store
+    store.answer("Anna", "first", [Answer(image, "label", "red", revealed=Proposal("blue", 0.8, "m1"))])
+    _, body = site.api("undo", holder="holder-a")
+    assert body["items"][0]["image"] == item["image"]
+    assert say(site, "Anna", "holder-a", body["items"][0], "blue")[0] == 200
+    *_, event = store.events()
+    assert (event.shown, event.revealed, event.model) == ('{"label": "blue", "probability": 0.8}', None, "m1")
+    store.undo("Anna")
+    assert say(site, "Ben", "holder-b", item, "red", version=store.count)[0] == 200
+    *_, event = store.events()
+    assert (event.reader, event.shown) == ("Ben", None)  # who did not see it
 
 
 def test_what_was_in_sight_is_in_the_record(site: Any) -> None:

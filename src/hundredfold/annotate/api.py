@@ -189,6 +189,8 @@ def take(studio: Studio, reader: str, asked: Say) -> tuple[int, Any]:
         return 400, {"error": "There is no such class any more. Load the page again."}
     first = asked.round == "first"
     shown = Proposal(**asked.shown.model_dump()) if asked.shown and first else None
+    if first and shown is None:  # it may have been seen before an answer was taken back
+        shown = studio.store.revealed(reader, image)
     revealed = studio.proposal(image) if first and shown is None else None
     answer = Answer(
         image, asked.says, asked.label, asked.version, asked.key, shown=shown, revealed=revealed

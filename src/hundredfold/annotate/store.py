@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-from hundredfold.annotate.events import COLUMNS, Answer, Chain, Event, Round, chain_of
+from hundredfold.annotate.events import COLUMNS, Answer, Chain, Event, Proposal, Round, chain_of
 from hundredfold.errors import InputError
 
 __all__ = ["FILE", "Conflict", "Store"]
@@ -28,6 +28,13 @@ KEY_BYTES = 32
 INSERT = f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names of ours
 
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM events ORDER BY number"  # noqa: S608 - names of ours
+
+
+REVEALED = """
+    SELECT revealed, model FROM events
+    WHERE image = ? AND round = 'first' AND reader = ? AND revealed IS NOT NULL
+    ORDER BY number DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True)
@@ -221,6 +228,12 @@ class Store:
             pairs = [(self._before.get(now.number), now) for now in self._standing.values()]
             told = [(self._answers[before], now) for before, now in pairs if before is not None]
         return [(before, now) for before, now in told if before.check_up and now.how == "single"]
+
+    def revealed(self, reader: str, image: str) -> Proposal | None:
+        """The proposal that a reader was shown after an earlier answer on the image, and still knows."""
+        with self._lock:
+            row = self._connection.execute(REVEALED, (image, reader)).fetchone()
+        return None if row is None else Proposal(**json.loads(row[0]), model=row[1])
 
     def events(self) -> Iterator[Event]:
         """All events, in their order."""

@@ -160,7 +160,6 @@ function report(item, words, known, body) {
   const revealed = body.revealed;
   if (!revealed) { last(`Last: ${words}`); return; }
   const same = revealed.label === known?.id;
-  item.proposal = revealed; // seen now, should the reader come back to it
   last(`Last: ${words}. The classifier ${same ? "agrees" : `says ${nameOf(revealed.label)}`}, ${Math.round(100 * revealed.probability)} %.`, !same);
 }
 
