@@ -45,8 +45,9 @@ def few(key: bytes, purpose: str, images: Sequence[str], share: float) -> set[st
 def reading_order(table: ImageTable, key: bytes, first: Sequence[str] = ()) -> list[str]:
     """The usable images in the order in which they are to be read.
 
-    Those of the audit set are among the others, one in three until all are read, so that nobody sees which
-    they are, and results can be told early.
+    Those of the audit set are among the others, one in three until all are read: read under the same eyes on
+    the same day, and early enough that results can be told. They have no reason and no proposal, so who
+    looks for them can tell them apart.
 
     Args:
         table: the images.
