@@ -353,7 +353,7 @@ def test_a_tar_whose_sizes_lead_backwards_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("data", "said"), [
     (b"7z\xbc\xaf\x27\x1c" + bytes(600), "is 7z"), (b"Rar!\x1a\7" + bytes(600), "is RAR"),
-    (gzip.compress(b"no tar" * 200), "no tar"), (bz2.compress(b"?" * 900), "no tar"),
+    (gzip.compress(b"no tar" * 200, mtime=0), "no tar"), (bz2.compress(b"?" * 900), "no tar"),
     (lzma.compress(b"")[:20], "cut short"), (b"\x1f\x8b nothing", "cut short"),
     (b"PK\3\4 nothing", "cut short"), (b"", "bytes that are none"), (b"<html>" * 100, "bytes that are none"),
 ])
