@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hundredfold.annotate.app import make_app
 from hundredfold.annotate.server import bound
@@ -29,6 +29,7 @@ from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.rundir import RunDirectory
 
+expect.set_options(timeout=20_000)  # in ms: a busy machine is no fault of the page
 TOKEN = "a-token-of-the-tests"
 HOLDER = "holder-of-the-tests"
 KINDS = ("red", "green", "blue")
@@ -197,7 +198,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(**{"viewport": {"width": 900, "height": 640}} | settings)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda told: faults.append(told.text) if "Content Security" in told.text else None)
         page.on("request", lambda request: asked.append(request.url))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -230,16 +231,21 @@ def test_two_browsers_at_once_have_different_images(site: Any, visit: Any) -> No
     assert {event.reader for event in site.studio.store.decided().values()} == {"Anna", "Ben"}
 
 
-def test_answers_wait_while_the_server_is_away_and_the_page_says_so(site: Any, visit: Any) -> None:
+def test_answers_wait_while_they_cannot_be_saved_and_the_page_says_so(
+    site: Any, visit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_more: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
     page = visit(site)
     now = seen(page)
-    page.route("**/api/answer", lambda route: route.abort())
+    monkeypatch.setattr(site.studio.store, "answer", full)
     for key in "123":
         page.keyboard.press(key)
         now = seen(page, now["shown"])
     expect(page.locator("#trouble")).to_contain_text("answers are not saved yet")
     assert site.studio.store.labels() == {}
-    page.unroute("**/api/answer")
+    monkeypatch.undo()
     saved(page, site, 3)
     expect(page.locator("#trouble")).to_be_hidden()
 
