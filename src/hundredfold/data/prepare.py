@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hundredfold.data.decode import decode, measure
+from hundredfold.data.decode import Decoded, decode, measure
 from hundredfold.data.file import content
-from hundredfold.data.image import Pixels
+from hundredfold.data.image import Pixels, Target
 from hundredfold.data.part import Part
 from hundredfold.data.resize import Fit, resize, scaled_size, to_square
 from hundredfold.data.value_range import ValueRange
@@ -49,11 +49,8 @@ def prepare(
     Raises:
         ImageError: as :func:`~hundredfold.data.decode.decode`, and ``no_file``, ``unreadable``, ``changed``.
     """
-    decoded = decode(
-        content(path, known=known, part=part, once=once), _name(path, part), frame=frame,
-        target=partial(scaled_size, size=size, fit=fit), ct_window=ct_window,
-    )
-    pixels = decoded.pixels.astype(np.float32) if decoded.deep else decoded.pixels
+    data, target = content(path, known=known, part=part, once=once), partial(scaled_size, size=size, fit=fit)
+    decoded, pixels = _decoded(data, _name(path, part), frame, target, ct_window)
     square = to_square(pixels, size, fit)
     if decoded.deep and value_range is not None:
         square = ValueRange(*value_range).to_uint8(square)
@@ -86,15 +83,20 @@ def show(
     Raises:
         ImageError: as :func:`prepare`.
     """
-    decoded = decode(
-        content(path, known=known, part=part, once=once), _name(path, part), frame=frame,
-        target=partial(_within, most=most), ct_window=ct_window,
-    )
-    pixels = decoded.pixels.astype(np.float32) if decoded.deep else decoded.pixels
+    data, target = content(path, known=known, part=part, once=once), partial(_within, most=most)
+    decoded, pixels = _decoded(data, _name(path, part), frame, target, ct_window)
     pixels = resize(pixels, *_within(pixels.shape[1], pixels.shape[0], most=most))
     if decoded.deep:
         pixels = (ValueRange(*value_range) if value_range else ValueRange.of([pixels])).to_uint8(pixels)
     return {"width": decoded.width, "height": decoded.height}, pixels
+
+
+def _decoded(
+    data: bytes, name: str, frame: int | None, target: Target, ct_window: tuple[float, float] | None
+) -> tuple[Decoded, Pixels]:
+    """The image, and its pixels in a type that can be resized."""
+    decoded = decode(data, name, frame=frame, target=target, ct_window=ct_window)
+    return decoded, decoded.pixels.astype(np.float32) if decoded.deep else decoded.pixels
 
 
 def _within(width: int, height: int, *, most: int) -> tuple[int, int]:

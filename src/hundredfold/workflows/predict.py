@@ -49,7 +49,7 @@ def predict(settings: PredictSettings) -> Path | Url:
         say(f"{settings.out} is there already; it is written whole or not at all.")
         return settings.out
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
-    _shares(predictor, settings)
+    shares = _shares(predictor, settings)
     found = find(settings.images)
     # Beside the output, because a folder for temporary files is often small.
     beside = None if isinstance(settings.out, Url) else settings.out.parent
@@ -57,7 +57,7 @@ def predict(settings: PredictSettings) -> Path | Url:
         beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside, prefix=".predict-") as folder:
         table, store = _pixels(found, Path(folder), predictor)
-        rows = _predicted(table, store, predictor, settings)
+        rows = _predicted(table, store, predictor, settings.embed_batch, shares)
         local = Path(folder) / "predictions.csv" if isinstance(settings.out, Url) else settings.out
         write_rows(local, rows)
         if isinstance(settings.out, Url):
@@ -121,13 +121,13 @@ def _shares(predictor: Predictor, settings: PredictSettings) -> NDArray[np.float
 
 
 def _predicted(
-    table: ImageTable, store: PixelStore, predictor: Predictor, settings: PredictSettings
+    table: ImageTable, store: PixelStore, predictor: Predictor, batch: int,
+    shares: NDArray[np.float64] | None,
 ) -> pd.DataFrame:
     """One row an image, in the order of the table."""
     import numpy as np
     import pandas as pd
 
-    batch = settings.embed_batch
     ids = table.usable.ids
     labels: NDArray[np.object_] = np.empty(len(ids), dtype=object)
     scores = np.empty((len(ids), len(predictor.classes)))
@@ -139,8 +139,7 @@ def _predicted(
             progress.advance(len(places[some]))
     kind = "score"
     if predictor.calibration is not None:
-        shares, kind = _shares(predictor, settings), "p"
-        scores = predictor.calibration.probabilities(scores, shares)
+        kind, scores = "p", predictor.calibration.probabilities(scores, shares)
         if shares is not None:
             labels = np.array(predictor.classes, dtype=object)[scores.argmax(axis=1)]
     columns = [f"{kind}:{name}" for name in predictor.classes]
