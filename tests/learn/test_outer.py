@@ -43,7 +43,7 @@ def test_each_image_gets_what_the_classifier_of_its_own_split_says(world: World)
     sides = sides_of(table, given, seed=0)
     study = sides.studies(given, 0, {"sharp": "x"}, None)[1]
     trial, rows = study.trial, study.draws[5, 1]
-    train, test = trial.vectors("sharp", embeddings["sharp"])
+    train, test = trial.vectors(embeddings["sharp"])
     outcome = solve(train[rows], trial.train_codes[rows], test, ["knn", "svm"], 3)
     mine = found.predictions.query(f"{SVM} and repeat == 1")
     said = mine.set_index("id")["predicted"].astype(str)

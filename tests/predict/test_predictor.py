@@ -67,11 +67,11 @@ def copy(saved: Path, tmp_path: Path) -> Path:
 def test_every_classifier_makes_the_round_trip(name: str, tmp_path: Path) -> None:
     images, labels = pictures(8, seed=1)
     predictor = fitted(name)
-    before = predictor.predict(images)
+    before = predictor.answer(images)
     predictor.save(tmp_path / "predictor")
-    after = Predictor.load(tmp_path / "predictor").predict(images)
-    assert before[0].tolist() == after[0].tolist() == labels
-    np.testing.assert_array_equal(before[1], after[1])
+    after = Predictor.load(tmp_path / "predictor").answer(images)
+    assert before.labels.tolist() == after.labels.tolist() == labels
+    np.testing.assert_array_equal(before.scores, after.scores)
 
 
 def test_one_label_a_class_is_enough() -> None:
@@ -81,9 +81,9 @@ def test_one_label_a_class_is_enough() -> None:
 
 def test_scores_are_in_the_order_of_the_classes(saved: Path) -> None:
     predictor = Predictor.load(saved)
-    decided, scores = predictor.predict(pictures(4, seed=2)[0])
+    said = predictor.answer(pictures(4, seed=2)[0])
     assert predictor.classes == ("blue", "green", "red")
-    assert [predictor.classes[place] for place in scores.argmax(axis=1)] == decided.tolist()
+    assert [predictor.classes[place] for place in said.scores.argmax(axis=1)] == said.labels.tolist()
 
 
 def test_held_out_images_are_not_learned_from(saved: Path) -> None:
@@ -94,7 +94,7 @@ def test_held_out_images_are_not_learned_from(saved: Path) -> None:
     wrong = np.where(table.frame["split"] == "test", "red", table.frame["label"])
     other = Predictor.fit(ThumbnailEncoder(), embeddings, table.assign(label=wrong))
     images, _ = pictures(6, seed=3)
-    np.testing.assert_allclose(other.predict(images)[1], Predictor.load(saved).predict(images)[1])
+    np.testing.assert_allclose(other.answer(images).scores, Predictor.load(saved).answer(images).scores)
 
 
 def test_the_facts_name_every_file_with_its_hash(saved: Path) -> None:
@@ -197,5 +197,5 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     with pytest.raises(ModelFileError, match="another encoder"):
         Predictor.fit(ThumbnailEncoder(side=8), embeddings, table)
     more = ImageTable.of({"id": ["new.png", *table.ids], "label": ["red", *table.frame["label"]]})
-    with pytest.raises(TableError, match="1 of 37 labelled images have no vector"):
+    with pytest.raises(TableError, match="1 of 37 images have no vector"):
         Predictor.fit(encoder, embeddings, more)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hundredfold.data.stain import Stain
@@ -22,6 +23,7 @@ from hundredfold.errors import (
     RunExistsError,
     RunMissingError,
     SettingsError,
+    TableError,
 )
 from hundredfold.files import write_json, write_text
 from hundredfold.process import steady_process
@@ -70,6 +72,21 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def of(self, images: ImageTable) -> NDArray[np.float32]:
+        """The vectors ``[k, d]`` of some images, in their order.
+
+        Raises:
+            TableError: an image has no vector.
+        """
+        rows = pd.Index(self.ids).get_indexer(pd.Index(images.ids))
+        if (rows < 0).any():
+            raise TableError(
+                f"{int((rows < 0).sum()):,} of {len(images):,} images have no vector of "
+                f"{self.encoder.get('name', 'this encoder')}",
+                where=images.ids[rows < 0][0], remedy="Embed the images again, with the same table.",
+            )
+        return np.ascontiguousarray(self.vectors[rows], dtype=np.float32)
 
     @classmethod
     def read(cls, folder: Path) -> Self:

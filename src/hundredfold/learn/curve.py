@@ -135,7 +135,7 @@ def learning_curve(
     studies = sides.studies(choices, seed, hashes, networks)
     solved, held = [], {}
     for study in studies:
-        vectors = {name: study.trial.vectors(name, found) for name, found in embeddings.items()}
+        vectors = {name: study.trial.vectors(found) for name, found in embeddings.items()}
         solved.append(study.solve(vectors, jobs=jobs, parts=parts))
     judged = Judged.of(sides, studies, solved)
     frame = _measured(judged, jobs)

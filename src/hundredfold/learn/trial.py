@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hundredfold.data.splits import check_disjoint, pieces_of
+from hundredfold.data.splits import HELD_OUT, check_disjoint, pieces_of
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
-from hundredfold.errors import LeakError, SplitError, TableError
+from hundredfold.errors import LeakError, SplitError
 from hundredfold.learn.reads import expected_reads
 from hundredfold.metrics import MIN_GROUPS
 
@@ -81,7 +81,8 @@ class Trial:
             SplitError: they are of fewer than two classes.
         """
         usable = table.usable
-        train = usable.select(usable.labelled & ~usable.frame["split"].isin(["test", "audit"]))
+        train = usable.select(usable.labelled & ~usable.frame["split"].isin(HELD_OUT))
+        train = train.by_id(sorted(train.ids))
         if len(train.classes) < 2:
             raise SplitError(
                 f"expected labelled training images of two classes or more, found {len(train.classes)}",
@@ -130,23 +131,13 @@ class Trial:
         sizes = np.bincount(self.train_codes)
         return {budget: round(expected_reads(sizes, budget)) for budget in set(budgets)}
 
-    def vectors(self, name: str, embeddings: Embeddings) -> tuple[Vectors, Vectors]:
+    def vectors(self, embeddings: Embeddings) -> tuple[Vectors, Vectors]:
         """The vectors of the training side and of the test images.
 
         Raises:
             TableError: an image has no vector.
         """
-        index = pd.Index(embeddings.ids)
-        sides = []
-        for side in (self.train, self.test):
-            rows = index.get_indexer(pd.Index(side.ids))
-            if (rows < 0).any():
-                raise TableError(
-                    f"{int((rows < 0).sum()):,} of {len(side):,} labelled images have no vector in {name}",
-                    where=side.ids[rows < 0][0], remedy="Embed the images again, with the same table.",
-                )
-            sides.append(np.ascontiguousarray(embeddings.vectors[rows], dtype=np.float32))
-        return sides[0], sides[1]
+        return embeddings.of(self.train), embeddings.of(self.test)
 
     def transductive(self, embeddings: Mapping[str, Embeddings]) -> dict[str, int]:
         """Encoder → how many test images it was trained on, where any."""

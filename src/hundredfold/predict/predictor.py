@@ -7,23 +7,23 @@ import json
 import shutil
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import skops.io
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
+from hundredfold.data.splits import HELD_OUT
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.opening import load_encoder
 from hundredfold.encode.protocol import EncoderLike
-from hundredfold.errors import ModelFileError, TableError
+from hundredfold.errors import ModelFileError, SettingsError
 from hundredfold.files import hash_file, write_json
 from hundredfold.learn.calibrate import Calibration
 from hundredfold.learn.choose import Choice
@@ -32,6 +32,8 @@ from hundredfold.learn.draws import fit_and_tell
 from hundredfold.learn.transforms import YeoJohnson
 from hundredfold.learn.trial import Trial
 from hundredfold.metrics import prevalences
+from hundredfold.predict.answers import Answers
+from hundredfold.predict.memory import Memory
 from hundredfold.rundir import software
 from hundredfold.url import Url, fetched_folder
 
@@ -52,11 +54,13 @@ class Predictor:
         pipeline: vectors → classes; a fitted scikit-learn pipeline.
         facts: classifier, classes, pixel_size, fit, value_range, window, stain, how many labels of which
             classes it learned from …; what ``predictor.json`` says.
+        memory: the images that it learned from; a predictor of before remembers none.
     """
 
     encoder: EncoderLike
     pipeline: Pipeline
     facts: Mapping[str, Any]
+    memory: Memory | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,7 +76,7 @@ class Predictor:
     def fit(
         cls, encoder: EncoderLike, embeddings: Embeddings, table: ImageTable, *,
         classifier: str = "svm", preset: str = "default", name: str = "", choice: Choice | None = None,
-        calibration: Calibration | None = None,
+        calibration: Calibration | None = None, held_out: NDArray[np.float32] | None = None,
     ) -> Self:
         """Fit a classifier to the labelled images of ``table`` that are not held out.
 
@@ -85,6 +89,8 @@ class Predictor:
             name: of the embeddings, as reports call their encoder.
             choice: how classifier and encoder were chosen, if they were; noted beside the predictor.
             calibration: what makes probabilities of such a classifier's scores.
+            held_out: ``[k, c]`` scores of the labelled images, in the order of their ids, by fits that had
+                seen neither them nor their groups; to be remembered.
 
         Raises:
             SettingsError: no classifier has that name.
@@ -93,7 +99,7 @@ class Predictor:
         """
         _check_encoder(encoder, embeddings)
         train = Trial.labelled(table).train
-        vectors = embeddings.vectors[_rows(embeddings, train)]
+        vectors = embeddings.of(train)
         labels = train.frame["label"].to_numpy(dtype=object).astype(str)
         classes, counts = np.unique(labels, return_counts=True)
         samples, features = vectors.shape
@@ -101,32 +107,74 @@ class Predictor:
             classifier, samples=samples, features=features, classes=len(classes), preset=preset
         )
         converged = fit_and_tell(pipeline, vectors, labels)
-        return cls(encoder, pipeline, {
+        names = [str(one) for one in classes]
+        facts = {
             "classifier": classifier,
             "preset": preset,
             "embeddings": name,
             "cross_validation": {} if choice is None else choice.accuracy,
-            "classes": [str(name) for name in classes],
-            "labels": {str(name): int(count) for name, count in zip(classes, counts, strict=True)},
+            "classes": names,
+            "labels": dict(zip(names, counts.tolist(), strict=True)),
             "converged": converged,
             "calibration": None if calibration is None else calibration.facts,
             "groups": int(train.frame["group"].nunique()),
-            "held_out": int(table.usable.frame["split"].isin(["test", "audit"]).sum()),
+            "held_out": int(table.usable.frame["split"].isin(HELD_OUT).sum()),
             "encoder": encoder.facts,
             "pixel_size": embeddings.pixel_size,
             # An encoder that learned nothing knows no range: the images that were embedded have it.
             **(embeddings.pixels or _expected(encoder)),
-        })
+        }
+        return cls(encoder, pipeline, facts, Memory.of(table, embeddings, names, scores=held_out))
 
-    def predict(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
-        """Label square images uint8 ``[b, h, h, 3]``.
+    def answer(self, batch: NDArray[np.uint8], shares: NDArray[np.float64] | None = None) -> Answers:
+        """All that can be said of square images uint8 ``[b, h, h, 3]``.
 
-        Returns:
-            The classes ``[b]``, which are the classifier's own decision, and a score for each class
-            ``[b, c]``, in the order of :attr:`classes`, of which :attr:`calibration` makes probabilities.
+        Args:
+            batch: the images.
+            shares: how common the classes are where the images come from, see :meth:`shares`; by default all
+                alike, and then the labels are the classifier's own decision.
+
+        Raises:
+            SettingsError: shares are given, and the predictor has no probabilities.
         """
-        vectors = self.encoder.encode(batch)
-        return judge(self.pipeline, vectors)
+        return self.judge(self.encoder.encode(batch), shares)
+
+    def judge(self, vectors: NDArray[np.float32], shares: NDArray[np.float64] | None = None) -> Answers:
+        """The same of vectors ``[b, d]`` that the encoder made."""
+        labels, scores = judge(self.pipeline, vectors)
+        if self.calibration is None:
+            if shares is not None:
+                raise SettingsError(
+                    "the predictor gives scores and no probabilities, which a prevalence could change",
+                    where="prevalence",
+                    remedy="Leave it out, or fit a predictor with --calibration to more labels.",
+                )
+            return Answers(labels.astype(str), scores, None, vectors)
+        probabilities = self.calibration.probabilities(scores, shares)
+        if shares is not None:
+            labels = np.array(self.classes)[probabilities.argmax(axis=1)]
+        return Answers(labels.astype(str), scores, probabilities, vectors)
+
+    def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.str_]:
+        """The classes ``[b]`` of square images uint8 ``[b, h, h, 3]``, as scikit-learn's estimators say them.
+
+        They are the classifier's own decision; :meth:`answer` says more.
+        """
+        return self.answer(batch).labels
+
+    def predict_proba(self, batch: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The probabilities ``[b, c]``, in the order of :attr:`classes`, if all classes were equally common.
+
+        Raises:
+            SettingsError: there were too few labels for probabilities.
+        """
+        found = self.answer(batch).probabilities
+        if found is None:
+            raise SettingsError(
+                "the predictor gives scores and no probabilities",
+                remedy="Take the scores of `answer`, or fit a predictor with --calibration to more labels.",
+            )
+        return found
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -144,7 +192,7 @@ class Predictor:
         return prevalences(labels, self.classes, stated, of="labels")
 
     def save(self, folder: Path) -> Self:
-        """Write ``encoder/``, ``classifier.skops`` and, last, ``predictor.json``; the folder appears whole.
+        """Write encoder, classifier, memory and, last, ``predictor.json``; the folder appears whole.
 
         Returns:
             The same predictor, with the facts as written.
@@ -154,6 +202,8 @@ class Predictor:
         building.mkdir(parents=True)
         self.encoder.save(building / ENCODER_FOLDER)
         skops.io.dump(self.pipeline, building / CLASSIFIER_FILE)
+        if self.memory is not None:
+            self.memory.save(building, self.classes)
         files = {
             path.relative_to(building).as_posix(): hash_file(path)
             for path in sorted(building.rglob("*")) if path.is_file()
@@ -162,7 +212,7 @@ class Predictor:
         facts["hash"] = _digest(facts)
         write_json(building / FACTS_FILE, facts)
         building.replace(folder)
-        return type(self)(self.encoder, self.pipeline, facts)
+        return replace(self, facts=facts)
 
     @classmethod
     def load(cls, folder: Path | Url) -> Self:
@@ -180,7 +230,8 @@ class Predictor:
         facts = _read_facts(folder)
         _check_files(folder, facts)
         encoder = load_encoder(folder / ENCODER_FOLDER)
-        return cls(encoder, _load_classifier(folder / CLASSIFIER_FILE, str(facts["classifier"])), facts)
+        pipeline = _load_classifier(folder / CLASSIFIER_FILE, str(facts["classifier"]))
+        return cls(encoder, pipeline, facts, Memory.load(folder))
 
 
 def _check_encoder(encoder: EncoderLike, embeddings: Embeddings) -> None:
@@ -189,16 +240,6 @@ def _check_encoder(encoder: EncoderLike, embeddings: Embeddings) -> None:
             f"the vectors were made by another encoder: {embeddings.encoder.get('hash')}, not {encoder.hash}",
             where=encoder.name, remedy="Embed the images again with this encoder.",
         )
-
-
-def _rows(embeddings: Embeddings, table: ImageTable) -> NDArray[np.int64]:
-    rows = pd.Index(embeddings.ids).get_indexer(pd.Index(table.ids)).astype(np.int64)
-    if (rows < 0).any():
-        raise TableError(
-            f"{int((rows < 0).sum()):,} of {len(table):,} labelled images have no vector",
-            where=table.ids[rows < 0][0], remedy="Embed the images again, with the same table.",
-        )
-    return rows
 
 
 def _expected(encoder: EncoderLike) -> dict[str, Any]:

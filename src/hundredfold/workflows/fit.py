@@ -15,6 +15,9 @@ from hundredfold.rundir import RunDirectory
 from hundredfold.url import Url, info_of, put
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from hundredfold.encode.embed import Embeddings
     from hundredfold.learn.calibrate import Calibration
     from hundredfold.learn.choose import Choice
@@ -113,9 +116,11 @@ def _fit(settings: FitSettings) -> Predictor:
     choice, held = _choose(embeddings, trial, names, settings)
     chosen = embeddings[choice.encoder]
     encoder = encoder_of(settings.embeddings, choice.encoder, chosen)
+    one = held.get((choice.encoder, 0))
+    scores = None if one is None else one.scores[names.index(choice.classifier)]
     return Predictor.fit(
         encoder, chosen, table, classifier=choice.classifier, preset=settings.preset, name=choice.encoder,
-        choice=choice, calibration=_calibration(settings, choice, trial, held, names),
+        choice=choice, calibration=_calibration(settings, trial, scores), held_out=scores,
     )
 
 
@@ -133,7 +138,7 @@ def _choose(
 
     if len(embeddings) == len(names) == 1 and settings.calibration == "none":
         return Choice(next(iter(embeddings)), names[0], {}), {}
-    vectors = {name: trial.vectors(name, found)[0] for name, found in embeddings.items()}
+    vectors = {name: found.of(trial.train) for name, found in embeddings.items()}
     every = [np.arange(len(trial.train))]
     held = held_out(
         trial, vectors, every, names, preset=settings.preset, seed=settings.seed, jobs=cores(),
@@ -143,21 +148,14 @@ def _choose(
 
 
 def _calibration(
-    settings: FitSettings, choice: Choice, trial: Trial, held: Mapping[tuple[str, int], HeldOut],
-    names: Sequence[str],
+    settings: FitSettings, trial: Trial, scores: NDArray[np.float32] | None
 ) -> Calibration | None:
     """What makes probabilities of the chosen method's scores; too few labels are told."""
-    import numpy as np
-
     from hundredfold.learn.calibrate import FEWEST, Calibration
 
-    if settings.calibration == "none":
+    if settings.calibration == "none" or scores is None:
         return None
-    one, place = held[choice.encoder, 0], names.index(choice.classifier)
-    there = np.unique(trial.train_codes)  # a class of test images alone has no part
-    found = Calibration.fit(
-        one.scores[place][:, there], np.searchsorted(there, one.codes), settings.calibration
-    )
+    found = Calibration.fit(scores, trial.train_codes, settings.calibration)
     if found is None:
         say(f"Scores and no probabilities: a class has fewer than {FEWEST} labels that can be held out from "
             "the others of their groups. Label more, from more groups.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hundredfold.config import PredictSettings, verb
-from hundredfold.errors import RunExistsError, SettingsError
+from hundredfold.errors import RunExistsError
 from hundredfold.progress import bar, say
 from hundredfold.url import Url, info_of, put
 
@@ -49,7 +49,7 @@ def predict(settings: PredictSettings) -> Path | Url:
         say(f"{settings.out} is there already; it is written whole or not at all.")
         return settings.out
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
-    shares = _shares(predictor, settings)
+    shares = predictor.shares(settings.prevalences) if settings.prevalence else None
     found = find(settings.images)
     # Beside the output, because a folder for temporary files is often small.
     beside = None if isinstance(settings.out, Url) else settings.out.parent
@@ -104,48 +104,25 @@ def _pixels(found: Found, folder: Path, predictor: Predictor) -> tuple[ImageTabl
     return table, store
 
 
-def _shares(predictor: Predictor, settings: PredictSettings) -> NDArray[np.float64] | None:
-    """The share of each class where the images come from; ``None`` for all alike.
-
-    Raises:
-        SettingsError: as in :func:`predict`.
-    """
-    if not settings.prevalence:
-        return None
-    if predictor.calibration is None:
-        raise SettingsError(
-            "the predictor gives scores and no probabilities, which a prevalence could change",
-            where="prevalence", remedy="Leave it out, or fit a predictor with --calibration to more labels.",
-        )
-    return predictor.shares(settings.prevalences)
-
-
 def _predicted(
     table: ImageTable, store: PixelStore, predictor: Predictor, batch: int,
     shares: NDArray[np.float64] | None,
 ) -> pd.DataFrame:
     """One row an image, in the order of the table."""
-    import numpy as np
     import pandas as pd
 
+    from hundredfold.predict.columns import column_names, columns
+
     ids = table.usable.ids
-    labels: NDArray[np.object_] = np.empty(len(ids), dtype=object)
-    scores = np.empty((len(ids), len(predictor.classes)))
     places = store.rows(ids)
+    parts = [pd.DataFrame(columns=column_names(predictor))]
     with bar("Predicting", len(ids)) as progress:
         for start in range(0, len(ids), batch):
-            some = slice(start, start + batch)
-            labels[some], scores[some] = predictor.predict(store[places[some]])
-            progress.advance(len(places[some]))
-    kind = "score"
-    if predictor.calibration is not None:
-        kind, scores = "p", predictor.calibration.probabilities(scores, shares)
-        if shares is not None:
-            labels = np.array(predictor.classes, dtype=object)[scores.argmax(axis=1)]
-    columns = [f"{kind}:{name}" for name in predictor.classes]
-    known = pd.DataFrame(scores.round(4), index=ids, columns=columns)
-    known["label"] = pd.Series(labels, index=ids, dtype="str")
-    rows = known.reindex(table.ids)[["label", *columns]]
+            some = places[start : start + batch]
+            parts.append(columns(predictor, predictor.answer(store[some], shares)))
+            progress.advance(len(some))
+    known = pd.concat(parts[1:] or parts).set_axis(ids)
+    rows = known.reindex(table.ids)
     rows.insert(0, "image", table.ids)
     return rows.assign(problem=table.frame["problem"].to_numpy()).reset_index(drop=True)
 

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hundredfold.config import SuggestSettings, verb
-from hundredfold.errors import RunExistsError, TableError
+from hundredfold.errors import RunExistsError
 from hundredfold.progress import say
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
     from hundredfold.data.table import ImageTable
     from hundredfold.encode.embed import Embeddings
@@ -53,7 +51,7 @@ def suggest(settings: SuggestSettings) -> Path:
     table = _table(settings, embeddings)
     pool = _pool(table)
     chosen = select(
-        embeddings.vectors[_rows(embeddings, pool)], settings.budget,
+        embeddings.of(pool), settings.budget,
         labels=pool.frame["label"].tolist(), useless=settings.useless,
         strategy=settings.strategy, seed=settings.seed,
     )
@@ -90,18 +88,6 @@ def _pool(table: ImageTable) -> ImageTable:
     side = side.by_id(sorted(side.ids))  # so that no result depends on the order of a table's rows
     alike = pd.Series(pieces_of(side.assign(group=None)))
     return side.select(side.labelled | ~(alike.duplicated() | alike.isin(alike[side.labelled])))
-
-
-def _rows(embeddings: Embeddings, pool: ImageTable) -> NDArray[np.intp]:
-    import pandas as pd
-
-    rows = pd.Index(embeddings.ids).get_indexer(pd.Index(pool.ids))
-    if (rows < 0).any():
-        raise TableError(
-            f"{int((rows < 0).sum()):,} of {len(pool):,} images have no vector", where=pool.ids[rows < 0][0],
-            remedy="Embed the images again, with the same table.",
-        )
-    return rows
 
 
 def _tell(settings: SuggestSettings, table: ImageTable, pool: ImageTable, rows: pd.DataFrame) -> None:

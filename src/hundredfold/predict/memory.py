@@ -1,0 +1,148 @@
+"""Memory: the images that a predictor learned from, as it sees them, to compare new ones with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from hundredfold.data.splits import HELD_OUT, pieces_of
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+from hundredfold.errors import ModelFileError
+from hundredfold.files import atomic_write
+
+__all__ = ["Memory", "hidden_group"]
+
+VECTORS_FILE = "memory.safetensors"
+ROWS_FILE = "memory.csv"
+#: Images without a label that are remembered, so that a predictor of a million images stays small.
+UNLABELLED = 5000
+DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Memory:
+    """``m`` images of the training side: all that have a label, and at most 5,000 random ones of the others.
+
+    No pixels are kept, and no test or audit image. Ids are names of files, as in every table of a run.
+
+    Attributes:
+        ids: object ``[m]``.
+        codes: ``[m]`` class numbers; -1 for an image without a label.
+        groups: object ``[m]``: a digest of the group's name, see :func:`hidden_group`; ``None`` where none is
+            known.
+        pieces: ``[m]`` numbers; images of one group, equal images and near-copies share one.
+        vectors: float32 ``[m, d]``, the encoder's.
+        scores: float32 ``[m, c]``: what fits said that had seen neither the image nor its piece, each by the
+            classifier's own measure; NaN where none did.
+    """
+
+    ids: NDArray[np.object_]
+    codes: NDArray[np.int64]
+    groups: NDArray[np.object_]
+    pieces: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which images have a label ``[m]``."""
+        return self.codes >= 0
+
+    @classmethod
+    def of(
+        cls, table: ImageTable, embeddings: Embeddings, classes: Sequence[str], *,
+        scores: NDArray[np.float32] | None = None, seed: int = 0,
+    ) -> Self:
+        """Remember the training side of a table.
+
+        Args:
+            table: images, some with labels; those of the test and audit set are left out.
+            embeddings: their vectors.
+            classes: the names of the classes, in the order of their numbers.
+            scores: ``[k, c]`` of the labelled images, in the order of their ids.
+            seed: of the choice among images without a label.
+
+        Raises:
+            TableError: an image has no vector.
+        """
+        usable = table.usable
+        usable = table.usable
+        usable = usable.by_id(sorted(usable.ids))  # so that no result depends on the order of a table's rows
+        pieces, held = pieces_of(usable), usable.frame["split"].isin(HELD_OUT).to_numpy(dtype=bool)
+        known = usable.labelled & ~held
+        others = np.flatnonzero(~known & ~np.isin(pieces, pieces[held]))
+        chosen = np.random.default_rng(seed).permutation(others)[:UNLABELLED]
+        kept = np.union1d(np.flatnonzero(known), chosen)
+        rows, labelled = usable.select(np.isin(np.arange(len(usable)), kept)), known[kept]
+        found = np.full((len(rows), len(classes)), np.nan, dtype=np.float32)
+        if scores is not None:
+            found[labelled] = scores
+        numbers = {name: number for number, name in enumerate(classes)}
+        codes = np.array([numbers.get(name, -1) for name in rows.frame["label"]], dtype=np.int64)
+        groups = [hidden_group(one) for one in rows.frame["group"]]
+        return cls(
+            rows.ids, codes, np.array(groups, dtype=object),
+            np.unique(pieces[kept], return_inverse=True)[1], embeddings.of(rows), found,
+        )
+
+    def save(self, folder: Path, classes: Sequence[str]) -> None:
+        """Write ``memory.safetensors`` and, for people to read, ``memory.csv``: id, label, group."""
+        names = np.array([*classes, None], dtype=object)
+        rows = pd.DataFrame({"id": self.ids, "label": names[self.codes], "group": self.groups})
+        with atomic_write(folder / ROWS_FILE) as path:
+            rows.to_csv(path, index=False)
+        data = save({
+            "codes": self.codes, "pieces": self.pieces, "vectors": self.vectors, "scores": self.scores
+        })
+        with atomic_write(folder / VECTORS_FILE) as path:
+            path.write_bytes(data)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Read what :meth:`save` wrote; ``None`` where a predictor of before remembers nothing.
+
+        Raises:
+            ModelFileError: a file is damaged.
+        """
+        if not (folder / VECTORS_FILE).is_file():
+            return None
+        try:
+            arrays = load((folder / VECTORS_FILE).read_bytes())
+            rows = pd.read_csv(folder / ROWS_FILE, dtype=object, keep_default_na=False)
+            groups = np.array([name or None for name in rows["group"]], dtype=object)
+            return cls(
+                rows["id"].to_numpy(dtype=object), arrays["codes"], groups, arrays["pieces"],
+                arrays["vectors"], arrays["scores"],
+            )
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise ModelFileError(
+                f"cannot read what the predictor remembers: {type(error).__name__}", where=folder,
+                remedy="Copy the predictor again from where it was made, or fit it again.",
+            ) from error
+
+
+def hidden_group(name: object) -> str | None:
+    """A digest that tells groups apart without their names, which may be those of patients.
+
+    Whoever can guess a name can check the guess, so a predictor is no place to publish.
+
+    Examples:
+        >>> hidden_group("patient 7"), hidden_group(None)
+        ('bb7da5a7e6bba0ab', None)
+    """
+    if pd.isna(name):  # type: ignore[call-overload]
+        return None
+    return hashlib.sha256(str(name).encode()).hexdigest()[:DIGITS]

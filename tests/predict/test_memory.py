@@ -1,0 +1,81 @@
+"""What a predictor remembers: its training side and nothing else, the same after a round trip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hundredfold.data.table import ImageTable
+from hundredfold.encode.embed import Embeddings
+from hundredfold.encode.thumbnail import ThumbnailEncoder
+from hundredfold.errors import ModelFileError
+from hundredfold.predict import memory as module
+from hundredfold.predict.memory import Memory, hidden_group
+
+CLASSES = ("cat", "dog")
+#: From below: a broken image, one of the audit set, a copy of a test image, one without a label …
+TABLE = ImageTable.of({
+    "id": list("gfedcba"),
+    "label": ["dog", "dog", "cat", None, None, "cat", "dog"],
+    "group": ["p1", "p2", "p1", "p3", "p4", None, "p5"],
+    "split": ["train", "test", "train", "train", "train", "audit", "train"],
+    "cluster": [None, "k", None, None, "k", None, None],
+    "problem": [None, None, None, None, None, None, "corrupt"],
+})
+
+
+def embedded(table: ImageTable) -> Embeddings:
+    images = table.usable
+    vectors = np.array([[ord(name), 1] for name in images.ids], dtype=np.float32)
+    return Embeddings(images.ids, vectors, ThumbnailEncoder().facts, images)
+
+
+def test_the_training_side_is_remembered_in_the_order_of_ids_and_nothing_held_out() -> None:
+    scores = np.array([[0.1, 0.9], [0.8, 0.2]], dtype=np.float32)
+    found = Memory.of(TABLE, embedded(TABLE), CLASSES, scores=scores)
+    assert found.ids.tolist() == ["d", "e", "g"]
+    assert found.codes.tolist() == [-1, 0, 1]
+    assert found.labelled.tolist() == [False, True, True]
+    assert found.vectors[:, 0].tolist() == [ord(name) for name in "deg"]
+    assert np.isnan(found.scores[0]).all()
+    np.testing.assert_array_equal(found.scores[1:], scores)
+
+
+def test_groups_are_known_apart_but_not_by_name() -> None:
+    found = Memory.of(TABLE, embedded(TABLE), CLASSES)
+    assert found.groups.tolist() == [hidden_group("p3"), hidden_group("p1"), hidden_group("p1")]
+    assert found.pieces[1] == found.pieces[2] != found.pieces[0]
+
+
+def test_a_round_trip(tmp_path: Path) -> None:
+    found = Memory.of(TABLE, embedded(TABLE), CLASSES)
+    found.save(tmp_path, CLASSES)
+    again = Memory.load(tmp_path)
+    assert again is not None
+    for name in ("ids", "codes", "groups", "pieces", "vectors", "scores"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    assert "p1" not in (tmp_path / "memory.csv").read_text()
+
+
+def test_many_images_without_a_label_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNLABELLED", 10)
+    table = ImageTable.of({
+        "id": [f"{number:03d}" for number in range(100)],
+        "label": [CLASSES[number % 2] if number < 20 else None for number in range(100)],
+        "split": "train",
+    })
+    images = Embeddings(table.ids, np.ones((100, 2), dtype=np.float32), ThumbnailEncoder().facts, table)
+    one, other = (Memory.of(table, images, CLASSES, seed=seed) for seed in (0, 1))
+    assert one.labelled.sum() == 20
+    assert len(one) == 30
+    assert one.ids.tolist() != other.ids.tolist()
+
+
+def test_nothing_remembered_is_no_error_but_a_damaged_memory_is(tmp_path: Path) -> None:
+    assert Memory.load(tmp_path) is None
+    Memory.of(TABLE, embedded(TABLE), CLASSES).save(tmp_path, CLASSES)
+    (tmp_path / "memory.safetensors").write_bytes(b"\x00" * 40)
+    with pytest.raises(ModelFileError, match="cannot read what the predictor remembers"):
+        Memory.load(tmp_path)
