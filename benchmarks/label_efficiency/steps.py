@@ -188,7 +188,7 @@ def _proper(vectors: Vectors) -> Vectors:
 
 
 def _all_layers(parts: Sequence[Vectors]) -> Vectors:
-    return parts[0]
+    return np.concatenate(parts, axis=1)
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,8 @@ TWO = "two views"
 VECTOR_STEPS: Mapping[str, Made] = {
     "statistics anew": Made(_side_by_side, ("adapted",)),
     "statistics as they are + anew": Made(_side_by_side, ("plain", "adapted")),
+    "last stages too, all views": Made(_all_layers, ("whole_layers",)),
+    "both statistics, last stages too": Made(_all_layers, ("whole_layers", "adapted_layers")),
     "+ thumbnail": Made(_side_by_side, ("plain", "thumbnail-plain")),
     "+ initial": Made(_side_by_side, ("plain", "initial-plain"), only="pretrained"),
     "+ initial, statistics anew": Made(_side_by_side, ("plain", "initial-adapted"), only="pretrained"),

@@ -17,14 +17,12 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainChoices
@@ -52,33 +50,11 @@ STAGES = 3  # last stages before the features proper
 Look = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-class LayersEncoder(Encoder):
-    """The features proper, then the means over the maps of the last stages."""
-
-    @cached_property
-    def _lean(self) -> nn.Module:
-        return _Layers(super()._lean)
-
-
-class _Layers(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        last, maps = self.model.forward_intermediates(images, indices=STAGES)
-        proper = self.model.forward_head(last, pre_logits=True)
-        return torch.cat([proper, *(one.mean((2, 3)) for one in maps)], dim=1)  # [b,d + sum of c]
-
-
-def _copy(encoder: Encoder, kind: type[Encoder] = Encoder, *, factor: float = 1.0) -> Encoder:
+def _copy(encoder: Encoder, *, factor: float = 1.0, stages: int = 0) -> Encoder:
     """Two views an image where there are eight, at a multiple of the size."""
     size = encoder.size if factor == 1 else round(factor * encoder.size / 8) * 8
-    return kind(
-        copy.deepcopy(encoder.backbone), size=size,
-        value_range=encoder.value_range, fit=encoder.fit, provenance={}, seen=frozenset(),
-        symmetry="none" if encoder.symmetry == "none" else "mirror",
-    )
+    symmetry = "none" if encoder.symmetry == "none" else "mirror"
+    return encoder.altered(size=size, symmetry=symmetry, stages=stages)
 
 
 def _centre(encoder: Encoder) -> Look:
@@ -91,13 +67,15 @@ def _centre(encoder: Encoder) -> Look:
     return look
 
 
-#: What is done to an encoder; ``adapted`` has its statistics taken anew from these images before.
+#: What is done to an encoder; those called adapted have its statistics taken anew from these images before.
 WAYS: Mapping[str, Callable[[Encoder], Look]] = {
     "adapted": lambda encoder: encoder.encode,
-    "layers": lambda encoder: _copy(encoder, LayersEncoder).encode,
+    "layers": lambda encoder: _copy(encoder, stages=STAGES).encode,
     "smaller": lambda encoder: _copy(encoder, factor=0.7).encode,
     "centre": _centre,
     "larger": lambda encoder: _copy(encoder, factor=1.4).encode,
+    "whole_layers": lambda encoder: encoder.altered(stages=STAGES).encode,
+    "adapted_layers": lambda encoder: encoder.altered(stages=STAGES).encode,
 }
 
 
@@ -163,7 +141,7 @@ class Gallery:
 
     def _in_way(self, encoder: Encoder, way: str) -> tuple[ImageTable, NDArray[np.float32]]:
         few = labelled(self.side)
-        own = adapted(encoder, self.store, self.side) if way == "adapted" else encoder
+        own = adapted(encoder, self.store, self.side) if way.startswith("adapted") else encoder
         return few, self._looked(few, WAYS[way](own))
 
     def _write(self, name: str, work: Callable[[], tuple[ImageTable, NDArray[np.float32]]]) -> None:

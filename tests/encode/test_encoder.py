@@ -46,10 +46,11 @@ def batch() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (5, 48, 48, 3), dtype=np.uint8)
 
 
-@pytest.fixture(params=["backbone", "thumbnail", "concatenated"])
+@pytest.fixture(params=["backbone", "with stages", "thumbnail", "concatenated"])
 def any_encoder(request: pytest.FixtureRequest, encoder: Encoder) -> EncoderLike:
     kinds = {
         "backbone": encoder,
+        "with stages": encoder.altered(stages=2),
         "thumbnail": ThumbnailEncoder(),
         "concatenated": ConcatenatedEncoder([encoder, ThumbnailEncoder(side=4)]),
     }

@@ -53,6 +53,15 @@ def test_the_first_half_of_a_vector_is_that_of_the_network_as_it_came(
     assert not np.allclose(vectors[:, initial.dimension :], before)
 
 
+def test_both_halves_have_the_last_stages_if_asked_for(initial: Encoder, pool: Pool) -> None:
+    made = adapted_encoder(initial, pool, seed=0, stages=3)
+    assert made is not None
+    assert made.dimension == 2 * (512 + 128 + 256)
+    vectors = made.encode(pool.pixels[pool.rows[:2]])
+    np.testing.assert_array_equal(vectors[:, :512], initial.encode(pool.pixels[pool.rows[:2]]))
+    assert not np.allclose(vectors[:, :896], vectors[:, 896:])
+
+
 def test_the_statistics_are_the_means_and_variances_of_what_each_layer_is_given(pool: Pool) -> None:
     """Against a network in training mode, which normalises by those of the batch themselves."""
     backbone = encoder("resnet10t").backbone

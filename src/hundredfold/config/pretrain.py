@@ -51,6 +51,7 @@ PAPER: Mapping[str, Any] = {
     "drop_path": 0.0,
     "curriculum": 0.0,
     "symmetry": "none",
+    "stages": 0,
 }
 
 
@@ -165,6 +166,12 @@ class PretrainChoices(Settings):
         "auto",
         description="What the encoder averages over: nothing, an image and its mirror image, or its 8 turned "
         "and mirrored ones; auto: all that the modality allows.",
+    )
+
+    stages: int | None = Field(
+        None, ge=0, le=8,
+        description="Last stages of the backbone whose mean maps stand beside the encoder's features "
+        "[default: 3 of a convolutional one, else 0].",
     )
 
     precision: Literal["auto", "float32", "bfloat16", "float64"] = Field(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hundredfold.backbones.backbone import Backbone, rebuild_backbone
 from hundredfold.backbones.folding import folded
+from hundredfold.backbones.stages import WithStages, dimension_with_stages
 from hundredfold.backbones.weights import read_weights
 from hundredfold.data.resize import Fit
 from hundredfold.data.stain import Stain
@@ -67,9 +68,10 @@ class Encoder:
         window: the window in Hounsfield units through which the CT of the training set was shown.
         stain: how the colours of the training set were normalised.
         symmetry: average the vectors over an image and its mirror image, or its 8 turned and mirrored ones.
+        stages: of the backbone's last stages the mean maps stand beside its features.
 
     Raises:
-        SettingsError: an unknown symmetry.
+        SettingsError: an unknown symmetry, or more stages than there are.
 
     Examples:
         >>> from hundredfold.backbones.backbone import create_backbone
@@ -84,7 +86,7 @@ class Encoder:
     def __init__(
         self, backbone: Backbone, *, size: int, value_range: ValueRange | None, fit: Fit,
         provenance: Mapping[str, Any], seen: frozenset[str], symmetry: Symmetry = "none",
-        window: CtWindow | None = None, stain: Stain | None = None,
+        window: CtWindow | None = None, stain: Stain | None = None, stages: int = 0,
     ) -> None:
         if symmetry not in SYMMETRIES:
             raise SettingsError(
@@ -92,17 +94,14 @@ class Encoder:
             )
         self.backbone, self.size, self.value_range, self.fit = backbone, size, value_range, fit
         self.provenance, self.seen, self.symmetry = dict(provenance), frozenset(seen), symmetry
-        self.window, self.stain = window, stain
+        self.window, self.stain, self.stages = window, stain, stages
+        #: The length of a vector.
+        self.dimension = dimension_with_stages(backbone.model, stages) if stages else backbone.dimension
 
     @property
     def name(self) -> str:
         """The backbone's timm name."""
         return self.backbone.name
-
-    @property
-    def dimension(self) -> int:
-        """The length of a vector."""
-        return self.backbone.dimension
 
     @cached_property
     def hash(self) -> str:
@@ -130,7 +129,17 @@ class Encoder:
             "value_range": None if limits is None else [limits.low, limits.high],
             **({} if self.window is None else {"window": list(self.window)}),
             **({} if self.stain is None else {"stain": self.stain.facts}),
+            **({"stages": self.stages} if self.stages else {}),
         }
+
+    def altered(self, **changes: Any) -> Encoder:
+        """An encoder like this one but for some arguments; the backbone is shared, unless it is of them."""
+        own = {
+            "backbone": self.backbone, "size": self.size, "value_range": self.value_range, "fit": self.fit,
+            "provenance": self.provenance, "seen": self.seen, "symmetry": self.symmetry,
+            "window": self.window, "stain": self.stain, "stages": self.stages,
+        }
+        return Encoder(**{**own, **changes})
 
     def to(self, device: str | torch.device) -> Self:
         """Move the backbone to a device, and return the encoder."""
@@ -156,7 +165,8 @@ class Encoder:
     @cached_property
     def _lean(self) -> nn.Module:
         """The frozen model, made for speed; to train the backbone further is to make another encoder."""
-        return folded(self.backbone.model).to(memory_format=self.backbone.memory_format)
+        lean = folded(self.backbone.model).to(memory_format=self.backbone.memory_format)
+        return WithStages(lean, self.stages) if self.stages else lean
 
     def save(self, folder: Path) -> None:
         """Write ``encoder.safetensors`` and ``encoder.json``."""
@@ -212,7 +222,7 @@ class Encoder:
             backbone, size=facts["size"], value_range=None if limits is None else ValueRange(*limits),
             fit=facts["fit"], provenance=facts["provenance"], seen=frozenset(facts["seen"]),
             symmetry=facts["symmetry"], window=tuple(facts["window"]) if facts.get("window") else None,
-            stain=Stain.read(facts.get("stain")),
+            stain=Stain.read(facts.get("stain")), stages=facts.get("stages", 0),
         )
 
 

@@ -21,7 +21,9 @@ __all__ = ["adapted_encoder", "take_statistics"]
 IMAGES, BATCH = 2048, 64
 
 
-def adapted_encoder(encoder: Encoder, pool: Pool, *, seed: int) -> ConcatenatedEncoder | None:
+def adapted_encoder(
+    encoder: Encoder, pool: Pool, *, seed: int, stages: int = 0
+) -> ConcatenatedEncoder | None:
     """The vectors of ``encoder``, beside them those with BatchNorm's statistics taken anew from ``pool``.
 
     It takes no labels and no training. Side by side the two did better than the weights of ImageNet as they
@@ -32,6 +34,7 @@ def adapted_encoder(encoder: Encoder, pool: Pool, *, seed: int) -> ConcatenatedE
         encoder: any; it is not changed.
         pool: the images that may be learned from; 2,048 random ones are looked at.
         seed: which ones.
+        stages: of the backbone's last stages the mean maps stand beside the features, in both.
 
     Returns:
         ``None`` where the network has no BatchNorm, or there are fewer than two images.
@@ -42,15 +45,14 @@ def adapted_encoder(encoder: Encoder, pool: Pool, *, seed: int) -> ConcatenatedE
     if len(pool) < 2 or not _layers(encoder.backbone):
         return None
     places = np.random.default_rng(seed).permutation(len(pool))[:IMAGES]
-    other = Encoder(
-        copy.deepcopy(encoder.backbone), size=encoder.size, value_range=encoder.value_range, fit=encoder.fit,
+    other = encoder.altered(
+        backbone=copy.deepcopy(encoder.backbone), stages=stages,
         provenance={**encoder.provenance, "statistics": len(places)},
-        seen=encoder.seen | frozenset(pool.take(places, "sha256")["sha256"]), symmetry=encoder.symmetry,
-        window=encoder.window, stain=encoder.stain,
+        seen=encoder.seen | frozenset(pool.take(places, "sha256")["sha256"]),
     )
     parts = np.array_split(pool.rows[places], max(1, len(places) // BATCH))
     take_statistics(other.backbone, (resize(pool.pixels[part], other.size) for part in parts))
-    return ConcatenatedEncoder([encoder, other])
+    return ConcatenatedEncoder([encoder.altered(stages=stages), other])
 
 
 @torch.no_grad()

@@ -82,7 +82,12 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
     from hundredfold.ssl.adapt import adapted_encoder
     from hundredfold.ssl.device import default_image_size, device_type
     from hundredfold.ssl.pool import Pool
-    from hundredfold.ssl.pretraining import encoder_size, encoder_symmetry, pretrain_encoder
+    from hundredfold.ssl.pretraining import (
+        encoder_size,
+        encoder_stages,
+        encoder_symmetry,
+        pretrain_encoder,
+    )
 
     table = TableFile(run.require("images.parquet", made_by="scan"), settings.transductive)
     pixels = PixelStore.open(run.pixels)
@@ -104,7 +109,8 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
     if is_first():
         encoder.save(run / "encoder")
         start = cast("Encoder", load_encoder(run / "initial"))  # the backbone above is trained by now
-        if (adapted := adapted_encoder(start, pool, seed=settings.seed)) is not None:
+        stages = encoder_stages(settings, start.backbone)
+        if (adapted := adapted_encoder(start, pool, seed=settings.seed, stages=stages)) is not None:
             adapted.save(run / "adapted")
     say(f"Encoder: {run / 'encoder'}")
 
