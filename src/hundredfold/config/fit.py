@@ -60,7 +60,9 @@ class PredictSettings(ReportChoices, ResumableSettings):
 
     images: Place = Field(description="A folder or archive of images or a table of them, or a URL.")
     predictor: Place = Field(description="The predictor folder, a URL, or a run directory that holds one.")
-    out: Place = Field(description="The CSV file to write; it may be a URL.")  # type: ignore[assignment]
+    out: Place = Field(  # type: ignore[assignment]
+        description="The table to write, as .csv, .parquet or .jsonl; it may be a URL."
+    )
     embed_batch: int = Field(64, ge=1, description="Images encoded at once.")
     prevalence: tuple[str, ...] = Field(
         (),

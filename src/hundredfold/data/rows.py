@@ -20,7 +20,7 @@ from hundredfold.errors import InputError, TableError
 from hundredfold.files import atomic_write
 from hundredfold.url import Url, info_of, read_bytes
 
-__all__ = ["TABLE_SUFFIXES", "existing", "read_rows", "write_rows"]
+__all__ = ["TABLE_SUFFIXES", "csv_text", "existing", "read_rows", "write_rows"]
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 PARQUET = (".parquet", ".pq")
@@ -96,11 +96,19 @@ def write_rows(path: Path, frame: pd.DataFrame) -> None:
         >>> read_rows(path, required=["image"], optional=["label"]).values.tolist()
         [['a b.png', 'x'], ['NA', nan]]
     """
+    with atomic_write(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n", quoting=_quoting(frame))
+
+
+def csv_text(frame: pd.DataFrame, *, header: bool) -> str:
+    """Rows as :func:`write_rows` writes them, with a header or to follow others."""
+    return frame.to_csv(index=False, header=header, lineterminator="\n", quoting=_quoting(frame))
+
+
+def _quoting(frame: pd.DataFrame) -> Literal[0, 2]:
     # Python's csv module before 3.13 leaves a lone carriage return unquoted, which then ends the row.
     returns = any(frame[name].astype("str").str.contains("\r", regex=False).any() for name in list(frame))
-    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-    with atomic_write(path) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n", quoting=quoting)
+    return csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
 
 
 def _read(path: Path | Url) -> pd.DataFrame:

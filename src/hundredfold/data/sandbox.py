@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -44,7 +44,7 @@ TRIES = 2
 
 def answers(
     items: Sequence[T], task: Callable[[T], Mapping[str, Any]], *, limits: Limits = DEFAULT
-) -> Iterator[Answer]:
+) -> Generator[Answer]:
     """Do a task for each item on all cores; answers come in the order of the items, and few wait in memory.
 
     Args:

@@ -144,11 +144,7 @@ class Predictor:
         labels, scores = judge(self.pipeline, vectors)
         if self.calibration is None:
             if shares is not None:
-                raise SettingsError(
-                    "the predictor gives scores and no probabilities, which a prevalence could change",
-                    where="prevalence",
-                    remedy="Leave it out, or fit a predictor with --calibration to more labels.",
-                )
+                raise _no_prevalence()
             return Answers(labels.astype(str), scores, None, vectors)
         probabilities = self.calibration.probabilities(scores, shares)
         if shares is not None:
@@ -186,8 +182,10 @@ class Predictor:
         """The share of each class ``[c]`` where images come from: as stated, the rest divided as the labels.
 
         Raises:
-            SettingsError: a class is unknown, or the shares of all do not make 1.
+            SettingsError: a class is unknown, the shares of all do not make 1, or there are no probabilities.
         """
+        if self.calibration is None:
+            raise _no_prevalence()
         labels = np.array([self.facts["labels"][name] for name in self.classes])
         return prevalences(labels, self.classes, stated, of="labels")
 
@@ -232,6 +230,13 @@ class Predictor:
         encoder = load_encoder(folder / ENCODER_FOLDER)
         pipeline = _load_classifier(folder / CLASSIFIER_FILE, str(facts["classifier"]))
         return cls(encoder, pipeline, facts, Memory.load(folder))
+
+
+def _no_prevalence() -> SettingsError:
+    return SettingsError(
+        "the predictor gives scores and no probabilities, which a prevalence could change",
+        where="prevalence", remedy="Leave it out, or fit a predictor with --calibration to more labels.",
+    )
 
 
 def _check_encoder(encoder: EncoderLike, embeddings: Embeddings) -> None:

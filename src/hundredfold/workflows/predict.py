@@ -2,71 +2,83 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import PredictSettings, verb
-from hundredfold.errors import RunExistsError
+from hundredfold.errors import RunExistsError, SettingsError
 from hundredfold.progress import bar, say
 from hundredfold.url import Url, info_of, put
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
-
     from hundredfold.data.source import Found
-    from hundredfold.data.store import PixelStore
-    from hundredfold.data.table import ImageTable
+    from hundredfold.data.stream import Passing
+    from hundredfold.predict.parts import Parts
     from hundredfold.predict.predictor import Predictor
 
 __all__ = ["predict"]
+
+#: Settings on which no cell depends.
+ELSEWHERE = {"images", "predictor", "out", "resume"}
 
 
 @verb(PredictSettings)
 def predict(settings: PredictSettings) -> Path | Url:
     """Label the images of a folder or table.
 
-    Writes a CSV, to a file or behind a URL: ``image, label, p:<class> …, problem``. An image that cannot be
-    used has neither label nor probabilities, and the reason in ``problem``. New images go through the same
-    decoding, range, colours and size as those the predictor learned from. The label is the classifier's own
-    decision and the probabilities are such as if all classes were equally common; with ``prevalence`` they
-    are for that, and the label is the most probable class. A predictor of too few labels for probabilities
-    gives ``score:<class>`` instead, the classifier's own.
+    Writes a table, to a file or behind a URL, as CSV, Parquet or JSON lines by the suffix of its name:
+    ``image, label, p:<class> …, problem``. An image that cannot be used has neither label nor probabilities,
+    and the reason in ``problem``. New images go through the same decoding, range, colours and size as those
+    the predictor learned from. The label is the classifier's own decision and the probabilities are such as
+    if all classes were equally common; with ``prevalence`` they are for that, and the label is the most
+    probable class. A predictor of too few labels for probabilities gives ``score:<class>`` instead, the
+    classifier's own.
+
+    Images pass by: the memory that is taken does not grow with their number but for their names. Rows come in
+    parts of a few hundred, in a folder beside the output; ``resume`` continues behind the last whole part,
+    and the output is the same, byte for byte. Behind a URL there are no parts to continue.
 
     Raises:
-        SettingsError: a prevalence is of no class, or of a predictor without probabilities.
+        SettingsError: a prevalence is of no class, or of a predictor without probabilities; the output has
+            another suffix; what is to be continued was begun with other images, predictor or settings.
         InputError: there are no images.
         ModelFileError: the predictor is damaged or was edited.
-        RunExistsError: the file is there already and ``resume`` is not set.
+        RunExistsError: the file or parts of it are there already and ``resume`` is not set.
     """
-    from hundredfold.data.rows import existing, write_rows
-    from hundredfold.data.source import find
+    from hundredfold.data.rows import existing
+    from hundredfold.predict.parts import Parts
     from hundredfold.predict.predictor import Predictor
 
+    _check_suffix(settings.out)
     if _is_there(settings):
         say(f"{settings.out} is there already; it is written whole or not at all.")
         return settings.out
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
-    shares = predictor.shares(settings.prevalences) if settings.prevalence else None
-    found = find(settings.images)
-    # Beside the output, because a folder for temporary files is often small.
-    beside = None if isinstance(settings.out, Url) else settings.out.parent
-    if beside is not None:
-        beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=beside, prefix=".predict-") as folder:
-        table, store = _pixels(found, Path(folder), predictor)
-        rows = _predicted(table, store, predictor, settings.embed_batch, shares)
-        local = Path(folder) / "predictions.csv" if isinstance(settings.out, Url) else settings.out
-        write_rows(local, rows)
-        if isinstance(settings.out, Url):
+    if isinstance(settings.out, Url):
+        with tempfile.TemporaryDirectory(prefix="hundredfold-") as folder:
+            local = Path(folder) / settings.out.name
+            _predict(settings, predictor, Parts(local))
             put(local, settings.out)
-    _tell(rows, settings.out)
+    else:
+        _predict(settings, predictor, Parts(settings.out))
     if predictor.calibration is not None and not settings.prevalence:
         say("The probabilities are such as if all classes were equally common; --prevalence says how common "
             "they are where the images come from.")
     return settings.out
+
+
+def _check_suffix(out: Path | Url) -> None:
+    from hundredfold.predict.parts import FORMATS
+
+    if (suffix := out.suffix.lower()) not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise SettingsError(
+            f"expected an output that ends in {known}; found {suffix or 'no suffix'}", where="out",
+            remedy="Name the file so; the suffix says how it is written.",
+        )
 
 
 def _is_there(settings: PredictSettings) -> bool:
@@ -85,51 +97,49 @@ def _is_there(settings: PredictSettings) -> bool:
     return there
 
 
-def _pixels(found: Found, folder: Path, predictor: Predictor) -> tuple[ImageTable, PixelStore]:
-    from hundredfold.data.pixels import fill
-    from hundredfold.data.stain import Stain
-    from hundredfold.data.value_range import ValueRange
+def _predict(settings: PredictSettings, predictor: Predictor, parts: Parts) -> None:
+    """Make the parts that are not there, and the table of all of them."""
+    from hundredfold.data.source import find
+    from hundredfold.predict.rows import listed, part_size, predicted
 
-    facts = predictor.facts
-    known = ValueRange(*facts["value_range"]) if facts["value_range"] else None
-    window = (facts["window"][0], facts["window"][1]) if facts.get("window") else None
-    table, store = fill(
-        found.table, folder, size=facts["pixel_size"], fit=facts["fit"], value_range=known, window=window,
-        supply=found.supply,
-        stain=Stain.read(facts.get("stain")),
-    )
-    if known is None and store.value_range is not None:
-        say("Warning: these images are deeper than those the predictor learned from; they were scaled by "
-            f"their own range, {store.value_range}.")
-    return table, store
-
-
-def _predicted(
-    table: ImageTable, store: PixelStore, predictor: Predictor, batch: int,
-    shares: NDArray[np.float64] | None,
-) -> pd.DataFrame:
-    """One row an image, in the order of the table."""
-    import pandas as pd
-
-    from hundredfold.predict.columns import column_names, columns
-
-    ids = table.usable.ids
-    places = store.rows(ids)
-    parts = [pd.DataFrame(columns=column_names(predictor))]
-    with bar("Predicting", len(ids)) as progress:
-        for start in range(0, len(ids), batch):
-            some = places[start : start + batch]
-            parts.append(columns(predictor, predictor.answer(store[some], shares)))
-            progress.advance(len(some))
-    known = pd.concat(parts[1:] or parts).set_axis(ids)
-    rows = known.reindex(table.ids)
-    rows.insert(0, "image", table.ids)
-    return rows.assign(problem=table.frame["problem"].to_numpy()).reset_index(drop=True)
+    shares = predictor.shares(settings.prevalences) if settings.prevalence else None
+    with parts.alone():
+        found = find(settings.images)
+        images = listed(found.table, found.supply)
+        parts.begin(_claim(settings, predictor, found, images), resume=settings.resume)
+        done = min(parts.count * part_size(settings.embed_batch), len(found.table))
+        with bar("Predicting", len(found.table), start=done) as progress:
+            for rows in predicted(
+                predictor, found.table, images, found.supply, batch=settings.embed_batch, first=parts.count,
+                shares=shares,
+            ):
+                parts.append(rows)
+                progress.advance(len(rows))
+        _tell(parts, settings.out)
+        parts.join()
 
 
-def _tell(rows: pd.DataFrame, out: Path | Url) -> None:
-    counts = ", ".join(f"{name} {count:,}" for name, count in rows["label"].value_counts().items())
-    say(f"{int(rows['label'].notna().sum()):,} images labelled ({counts or 'none'}), in {out}")
-    if (bad := rows["problem"].value_counts()).sum():
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in bad.items())
-        say(f"{int(bad.sum()):,} images cannot be used ({reasons}); their rows say why.")
+def _claim(
+    settings: PredictSettings, predictor: Predictor, found: Found, images: list[Passing]
+) -> dict[str, Any]:
+    """Everything that the rows depend on."""
+    digest = hashlib.sha256()
+    for line in (*found.table.ids, *(image.stamp for image in images)):
+        digest.update(f"{len(line)} {line}".encode("utf-8", "surrogatepass"))
+    chosen = settings.model_dump(mode="json", exclude=ELSEWHERE)
+    return {"list of images": digest.hexdigest(), "predictor": predictor.hash, "set of settings": chosen}
+
+
+def _tell(parts: Parts, out: Path | Url) -> None:
+    labels, problems = Counter[str](), Counter[str]()
+    for rows in parts:
+        labels.update(rows["label"].dropna())
+        problems.update(rows["problem"].dropna())
+    counts = _counted(labels) or "none"
+    say(f"{labels.total():,} images labelled ({counts}), in {out}")
+    if problems:
+        say(f"{problems.total():,} images cannot be used ({_counted(problems)}); their rows say why.")
+
+
+def _counted(names: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in names.most_common())
