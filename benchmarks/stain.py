@@ -183,7 +183,7 @@ def vectors(given: Set, way: str, encoder: Encoder, work: Path) -> dict[str, NDA
         reference, few = WAYS[way](given)
         other = copy.copy(encoder)
         other.backbone = copy.deepcopy(encoder.backbone)
-        other.__dict__.pop("_lean", None)  # made of the statistics before
+        other.__dict__.pop("lean", None)  # made of the statistics before
         order = np.random.default_rng(0).permutation(len(reference))[:STATISTICS]
         parts = np.array_split(order, max(1, len(order) // BATCH))
         take_statistics(other.backbone, (resize(reference[part], encoder.size) for part in parts))

@@ -106,7 +106,7 @@ def adapted(encoder: Encoder, store: PixelStore, side: ImageTable) -> Encoder:
     """A copy with BatchNorm's statistics of these images; those without a label come first."""
     other, known = copy.copy(encoder), set(labelled(side).ids)
     other.backbone = copy.deepcopy(encoder.backbone)
-    other.__dict__.pop("_lean", None)  # made of the statistics before
+    other.__dict__.pop("lean", None)  # made of the statistics before
     order = sorted(np.random.default_rng(SEED).permutation(side.ids), key=known.__contains__)[:ADAPTED]
     parts = np.array_split(store.rows(np.array(order)), max(1, len(order) // BATCH))
     take_statistics(other.backbone, (resize(store[part], encoder.size) for part in parts))

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hundredfold.workflows.curve import curve
     from hundredfold.workflows.demo import demo
     from hundredfold.workflows.embed import embed
+    from hundredfold.workflows.export import export
     from hundredfold.workflows.fit import fit
     from hundredfold.workflows.predict import predict
     from hundredfold.workflows.pretrain import pretrain
@@ -68,6 +69,7 @@ __all__ = [
     "curve",
     "demo",
     "embed",
+    "export",
     "fit",
     "learning_curve",
     "predict",

@@ -6,6 +6,7 @@ from hundredfold.config.clinical import ClinicalChoices, ReportChoices
 from hundredfold.config.compare import CompareSettings
 from hundredfold.config.curve import CurveChoices, CurveSettings
 from hundredfold.config.embed import EmbedChoices, EmbedSettings
+from hundredfold.config.export import ExportSettings
 from hundredfold.config.fit import FitChoices, FitSettings, PredictSettings
 from hundredfold.config.pretrain import FittedChoices, PretrainChoices, PretrainSettings
 from hundredfold.config.reproduce import DatasetChoices, DatasetSettings, ReproduceSettings
@@ -25,6 +26,7 @@ __all__ = [
     "EmbedChoices",
     "EmbedSettings",
     "EncoderChoices",
+    "ExportSettings",
     "FitChoices",
     "FitSettings",
     "FittedChoices",

@@ -144,7 +144,7 @@ class Encoder:
     def to(self, device: str | torch.device) -> Self:
         """Move the backbone to a device, and return the encoder."""
         self.backbone.to(device)
-        self.__dict__.pop("_lean", None)
+        self.__dict__.pop("lean", None)
         return self
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -159,11 +159,11 @@ class Encoder:
     def _vectors(self, pixels: Tensor) -> Tensor:
         """Images uint8 [b,h,h,3] → the means over their views [b,d]."""
         images = self.backbone.normalise(pixels)  # [b,h,h,3] -> [b,3,h,h]
-        views = [self._lean(view).float() for view in symmetric_views(images, self.symmetry)]
+        views = [self.lean(view).float() for view in symmetric_views(images, self.symmetry)]
         return torch.stack(views).mean(0)  # [v,b,d] -> [b,d]
 
     @cached_property
-    def _lean(self) -> nn.Module:
+    def lean(self) -> nn.Module:
         """The frozen model, made for speed; to train the backbone further is to make another encoder."""
         lean = folded(self.backbone.model).to(memory_format=self.backbone.memory_format)
         return WithStages(lean, self.stages) if self.stages else lean

@@ -18,7 +18,9 @@ from hundredfold.data.value_range import CtWindow, ValueRange
 from hundredfold.errors import InputError, ModelFileError, SettingsError
 from hundredfold.files import write_json
 
-__all__ = ["ENCODER_FILE", "ConcatenatedEncoder", "EncoderLike", "digest", "read_facts", "resize"]
+__all__ = [
+    "ENCODER_FILE", "ConcatenatedEncoder", "EncoderLike", "digest", "expected_pixels", "read_facts", "resize",
+]
 
 ENCODER_FILE = "encoder.json"
 
@@ -135,6 +137,15 @@ class ConcatenatedEncoder:
 
 def _pixels(encoder: EncoderLike) -> ValueRange | CtWindow | Stain | None:
     return encoder.value_range or encoder.window or encoder.stain
+
+
+def expected_pixels(encoder: EncoderLike) -> dict[str, Any]:
+    """The pixels that an encoder expects, as ``PixelStore.recipe`` says it."""
+    limits, window, stain = encoder.value_range, encoder.window, encoder.stain
+    return {
+        "fit": encoder.fit, "value_range": None if limits is None else [limits.low, limits.high],
+        "window": None if window is None else list(window), "stain": None if stain is None else stain.facts,
+    }
 
 
 def resize(batch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -22,7 +22,7 @@ from hundredfold.data.splits import HELD_OUT
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.opening import load_encoder
-from hundredfold.encode.protocol import EncoderLike
+from hundredfold.encode.protocol import EncoderLike, expected_pixels
 from hundredfold.errors import ModelFileError, SettingsError
 from hundredfold.files import hash_file, write_json
 from hundredfold.learn.calibrate import Calibration
@@ -35,7 +35,7 @@ from hundredfold.metrics import prevalences
 from hundredfold.predict.answers import Answers
 from hundredfold.predict.memory import Memory
 from hundredfold.rundir import software
-from hundredfold.url import Url, fetched_folder
+from hundredfold.url import Url, fetched_folder, info_of
 
 __all__ = ["Predictor"]
 
@@ -122,7 +122,7 @@ class Predictor:
             "encoder": encoder.facts,
             "pixel_size": embeddings.pixel_size,
             # An encoder that learned nothing knows no range: the images that were embedded have it.
-            **(embeddings.pixels or _expected(encoder)),
+            **(embeddings.pixels or expected_pixels(encoder)),
         }
         return cls(encoder, pipeline, facts, Memory.of(table, embeddings, names, scores=held_out))
 
@@ -212,6 +212,13 @@ class Predictor:
         building.replace(folder)
         return replace(self, facts=facts)
 
+    @staticmethod
+    def is_at(place: Path | Url) -> bool:
+        """Whether there is a predictor folder, or a run with one."""
+        if isinstance(place, Url):
+            return any(info_of(place / name) is not None for name in (FACTS_FILE, f"predictor/{FACTS_FILE}"))
+        return (place / FACTS_FILE).is_file() or (place / "predictor" / FACTS_FILE).is_file()
+
     @classmethod
     def load(cls, folder: Path | Url) -> Self:
         """Read what :meth:`save` wrote, here or behind a URL; a run directory stands for the predictor in it.
@@ -245,15 +252,6 @@ def _check_encoder(encoder: EncoderLike, embeddings: Embeddings) -> None:
             f"the vectors were made by another encoder: {embeddings.encoder.get('hash')}, not {encoder.hash}",
             where=encoder.name, remedy="Embed the images again with this encoder.",
         )
-
-
-def _expected(encoder: EncoderLike) -> dict[str, Any]:
-    """The pixels that an encoder expects, as ``PixelStore.recipe`` says it."""
-    limits, window, stain = encoder.value_range, encoder.window, encoder.stain
-    return {
-        "fit": encoder.fit, "value_range": None if limits is None else [limits.low, limits.high],
-        "window": None if window is None else list(window), "stain": None if stain is None else stain.facts,
-    }
 
 
 def _digest(facts: Mapping[str, Any]) -> str:

@@ -1,0 +1,52 @@
+"""An encoder as a folder that timm and the Hugging Face hub read, without hundredfold."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from timm.models import save_for_hf
+
+from hundredfold.encode.encoder import Encoder
+from hundredfold.encode.protocol import EncoderLike, expected_pixels
+from hundredfold.errors import SettingsError
+from hundredfold.files import atomic_folder
+from hundredfold.rundir import software
+
+__all__ = ["save_timm_folder"]
+
+
+def save_timm_folder(encoder: EncoderLike, folder: Path) -> None:
+    """Write ``config.json`` and ``model.safetensors``, for ``timm.create_model("local-dir:FOLDER")``.
+
+    The network gives the vector of one view of an image that is normalised by the ``mean`` and ``std`` of the
+    configuration; hundredfold's own vector is the mean over the views of ``hundredfold.symmetry`` there.
+    What else the encoder expects of its pixels stands beside it.
+
+    Args:
+        encoder: a network; it is not changed.
+        folder: a folder that is there already is replaced.
+
+    Raises:
+        SettingsError: the encoder is no network, or several.
+    """
+    if not isinstance(encoder, Encoder):
+        raise SettingsError(
+            f"a timm folder holds one network, found the encoder {encoder.name!r}",
+            remedy="Of a joined encoder give one part: ENCODER/part-0, ENCODER/part-1 … "
+            "(of a predictor PREDICTOR/encoder/part-0 …).",
+        )
+    backbone = encoder.backbone
+    model = copy.deepcopy(backbone.model).to("cpu", memory_format=torch.contiguous_format)
+    ours = {
+        "hash": encoder.hash, "symmetry": encoder.symmetry, **expected_pixels(encoder), "software": software(),
+    }
+    with atomic_folder(folder) as building:
+        save_for_hf(
+            model, str(building), safe_serialization=True, model_config={"hundredfold": ours},
+            data_config={
+                "mean": backbone.mean, "std": backbone.std, "input_size": (3, encoder.size, encoder.size),
+                "crop_pct": 1.0,
+            },
+        )
