@@ -23,7 +23,7 @@ IMPORTED_AS = {
 #: needed by a package that we import, without an import of ours.
 INDIRECT = {
     "torchvision": "timm", "tensorboard": "torch", "sqlalchemy": "mlflow", "alembic": "mlflow",
-    "s3fs": "fsspec", "gcsfs": "fsspec", "adlfs": "fsspec",
+    "onnx": "torch", "onnxscript": "torch", "s3fs": "fsspec", "gcsfs": "fsspec", "adlfs": "fsspec",
 }
 #: extras for work on the project, which the source does not import.
 UNSHIPPED = ("bench", "dev")

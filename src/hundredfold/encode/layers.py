@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,8 @@ def _fixed(model: nn.Module, size: int) -> nn.Module:
 
     ONNX has another bicubic interpolation than torch.
     """
-    if getattr(model, "dynamic_img_size", False):
-        sides = cast("tuple[int, int]", cast("nn.Module", model.patch_embed).patch_size)
-        model.set_input_size(img_size=tuple(-(-size // side) * side for side in sides))  # type: ignore[operator]
+    transformers: list[Any] = [one for one in model.modules() if hasattr(one, "dynamic_img_size")]
+    for layer in transformers:
+        sides = layer.patch_embed.patch_size
+        layer.set_input_size(img_size=tuple(-(-size // side) * side for side in sides))
     return model

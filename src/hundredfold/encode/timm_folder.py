@@ -20,9 +20,10 @@ __all__ = ["save_timm_folder"]
 def save_timm_folder(encoder: EncoderLike, folder: Path) -> None:
     """Write ``config.json`` and ``model.safetensors``, for ``timm.create_model("local-dir:FOLDER")``.
 
-    The network gives the vector of one view of an image that is normalised by the ``mean`` and ``std`` of the
-    configuration; hundredfold's own vector is the mean over the views of ``hundredfold.symmetry`` there.
-    What else the encoder expects of its pixels stands beside it.
+    The network gives the features of one view of an image that is normalised by the ``mean`` and ``std`` of
+    the configuration. What hundredfold makes of them stands there under ``hundredfold``: its vector is the
+    mean over the views of ``symmetry``, with the mean maps of the last ``stages`` behind the features; and
+    how the pixels were made.
 
     Args:
         encoder: a network; it is not changed.
@@ -38,9 +39,10 @@ def save_timm_folder(encoder: EncoderLike, folder: Path) -> None:
             "(of a predictor PREDICTOR/encoder/part-0 …).",
         )
     backbone = encoder.backbone
-    model = copy.deepcopy(backbone.model).to("cpu", memory_format=torch.contiguous_format)
+    model = copy.deepcopy(backbone.model).cpu().to(memory_format=torch.contiguous_format)
     ours = {
-        "hash": encoder.hash, "symmetry": encoder.symmetry, **expected_pixels(encoder), "software": software(),
+        "hash": encoder.hash, "symmetry": encoder.symmetry, "stages": encoder.stages,
+        **expected_pixels(encoder), "software": software(),
     }
     with atomic_folder(folder) as building:
         save_for_hf(

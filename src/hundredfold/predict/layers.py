@@ -20,8 +20,8 @@ class PredictorLayers(nn.Module):
         predictor: fitted; it is not changed.
 
     ``outputs`` names what :meth:`forward` gives, in order: ``label`` int64 ``[b]``, the number of the class
-    that the classifier decides for; ``scores`` float32 ``[b, c]``; ``probabilities`` float32 ``[b, c]``, where
-    the predictor has any; ``embedding`` float32 ``[b, d]``.
+    that the classifier decides for; ``scores`` float32 ``[b, c]``; ``probabilities`` float32 ``[b, c]``,
+    where the predictor has any; ``embedding`` float32 ``[b, d]``.
 
     Raises:
         SettingsError: the encoder or the classifier has no such form.
