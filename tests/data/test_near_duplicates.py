@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from hundredfold.data import near_duplicates as module
 from hundredfold.data.near_duplicates import clusters_of, near_duplicates
 from hundredfold.data.pixels import fill
 from hundredfold.data.smear import draw_smear
@@ -58,6 +59,16 @@ def test_copies_of_every_kind_are_found_and_no_other_cells(planted: tuple[Path, 
     assert pairs["first"].str.extract(cell).equals(pairs["second"].str.extract(cell))
     assert set(pairs["second"].str.extract(r"__(\w+)[.]")[0]) == set(COPIES)
     assert pairs["likeness"].between(0.85, 1).all()
+
+
+def test_of_very_many_images_the_same_copies_are_found(
+    planted: tuple[Path, PixelStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In cells, and block by block."""
+    exact = module._pairs(planted[1])
+    monkeypatch.setattr(module, "EXACT", 10)
+    monkeypatch.setattr(module, "BLOCK_ROWS", 7)
+    assert module._pairs(planted[1]) == exact
 
 
 def test_the_way_lays_the_first_upon_the_second(planted: tuple[Path, PixelStore]) -> None:

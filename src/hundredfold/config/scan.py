@@ -99,7 +99,7 @@ class ScanChoices(PixelChoices, LeakChoices):
     near_copies: bool = Field(
         True,
         description="Look for near-copies (saved again, turned, mirrored, cut a little, brighter), of up to "
-        "100,000 images; they stay on one side of the split.",
+        "a million images; they stay on one side of the split.",
     )
     test_size: float = Field(
         1 / 3, gt=0, lt=1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
@@ -19,14 +19,16 @@ from hundredfold.data.table import ImageTable
 from hundredfold.files import write_json
 from hundredfold.progress import bar
 
-__all__ = ["ALIKE", "MOST_IMAGES", "clusters_of", "described", "laid", "near_duplicates"]
+__all__ = ["ALIKE", "MOST_IMAGES", "clusters_of", "confirmed", "described", "laid", "near_duplicates"]
 
 #: Likeness from which two images are near-copies. Planted ones lie above, other images below: see
 #: ``benchmarks/near_duplicates.py``.
 ALIKE = 0.85
 #: More images are not compared.
-MOST_IMAGES = 100_000
-VERSION = 2  # of what is found: raise it when the search changes
+MOST_IMAGES = 1_000_000
+#: Beyond so many the nearest are sought in the nearest of many cells, so many of which are looked through.
+EXACT, CELLS_SEEN = 50_000, 8
+VERSION = 3  # of what is found: raise it when the search changes
 #: Side in px at which two images are compared, and of the thumbnails by which candidates are found.
 SIDE, COARSE = 64, 16
 #: Principal components of the thumbnails.
@@ -47,8 +49,13 @@ BLOCK, FAINT, FEWEST_BLOCKS = 8, 2.0, 4
 OVERLAP = 0.5
 ALIGNMENT = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-3)
 FITTED_TO = 20_000
+#: So many images or pairs are worked on at a time.
+BLOCK_ROWS = 65_536
 
 Grey: TypeAlias = NDArray[np.float32]
+Rows: TypeAlias = NDArray[np.int64]
+#: First row, second row, way and likeness of two near-copies.
+Pair: TypeAlias = tuple[int, int, int, float]
 
 
 class Candidate(NamedTuple):
@@ -89,20 +96,47 @@ def near_duplicates(store: PixelStore) -> pd.DataFrame:
     return _table(kept["pairs"], store)
 
 
-def _pairs(store: PixelStore) -> list[tuple[int, int, int, float]]:
-    """First row, second row, way, likeness of each pair of near-copies."""
+def _pairs(store: PixelStore) -> list[Pair]:
     if len(store) < 2:
         return []
-    tiny = np.stack([_grey(store, row, COARSE) for row in range(len(store))])
-    light = np.log1p([cv2.mean(pixels)[:3] for pixels in store.array])
+    tiny = np.empty((len(store), COARSE, COARSE), dtype=np.uint8)
+    light = np.empty((len(store), 3))
+    for row, pixels in enumerate(store.array):
+        tiny[row], light[row] = _grey(pixels, COARSE), cv2.mean(pixels)[:3]
+    light = np.log1p(light)
     candidates = [one for one in _candidates(tiny) if _lit_alike(light[one.first] - light[one.second])]
+    return _judged(store, candidates, ALIKE)
+
+
+def confirmed(store: PixelStore, pairs: Iterable[tuple[int, int]], *, alike: float) -> pd.DataFrame:
+    """Those of some pairs of rows that are near-copies, with the columns of :func:`near_duplicates`."""
+    pairs = list(pairs)
+    rows = {row for pair in pairs for row in pair}
+    light = {row: np.log1p(cv2.mean(store.array[row])[:3]) for row in rows}
+    tiny = {row: _grey(store.array[row], COARSE) for row in rows}
+    lit = [
+        Candidate(a, b, _fitting(tiny[a], tiny[b])) for a, b in pairs if _lit_alike(light[a] - light[b])
+    ]
+    return _table(_judged(store, lit, alike), store)
+
+
+def _fitting(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[int, ...]:
+    """The ways to lay one thumbnail upon another that fit about as well as the best."""
+    turned = np.stack([_laid(first, way) for way in range(WAYS)])
+    values = _units(turned) @ _units(second[None])[0]
+    return tuple(np.flatnonzero(values >= values.max() - AS_GOOD).tolist())
+
+
+def _judged(store: PixelStore, candidates: Sequence[Candidate], alike: float) -> list[Pair]:
     found = []
     with ThreadPoolExecutor() as pool, bar("Looking for near-copies", len(candidates), "pairs") as progress:
-        judged = pool.map(lambda one: _likeness(store, one), candidates)
-        for candidate, (likeness, way) in zip(candidates, judged, strict=True):
-            if likeness >= ALIKE:
-                found.append((candidate.first, candidate.second, way, round(likeness, 4)))
-            progress.advance()
+        for start in range(0, len(candidates), BLOCK_ROWS):
+            some = candidates[start : start + BLOCK_ROWS]
+            judged = pool.map(lambda one: _likeness(store, one), some)
+            for candidate, (likeness, way) in zip(some, judged, strict=True):
+                if likeness >= alike:
+                    found.append((candidate.first, candidate.second, way, round(likeness, 4)))
+                progress.advance()
     return sorted(found)
 
 
@@ -155,38 +189,57 @@ def laid(pixels: NDArray[np.uint8], turns: int, *, mirrored: bool) -> NDArray[np
     return turned[:, ::-1] if mirrored else turned
 
 
-def _table(found: Sequence[tuple[int, int, int, float]], store: PixelStore) -> pd.DataFrame:
+def _table(found: Sequence[Pair], store: PixelStore) -> pd.DataFrame:
     ids = store.ids
     rows = [(ids[a], ids[b], like, way % 4, way >= 4) for a, b, way, like in found]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _grey(store: PixelStore, row: int, side: int) -> Grey:
-    grey = cv2.cvtColor(store.array[row], cv2.COLOR_RGB2GRAY)
-    return resize(grey, side, side).astype(np.float32)
+def _grey(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    return resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), side, side)
 
 
-def _laid(images: Grey, way: int) -> Grey:
+def _laid(images: NDArray[Any], way: int) -> NDArray[Any]:
     """Square images [..., s, s] laid in one of the eight ways."""
     turned = np.rot90(images, way % 4, axes=(-2, -1))
     return np.ascontiguousarray(turned[..., ::-1] if way >= 4 else turned)
 
 
-def _candidates(tiny: Grey) -> list[Candidate]:
-    """The pairs to be looked at closely."""
-    plain = _units(tiny)
-    axes = _axes(plain)
-    known = _length_one(plain @ axes)
-    likeness: dict[tuple[int, int], dict[int, float]] = {}
-    for way in range(WAYS):
-        asked = _length_one(_units(_laid(tiny, way)) @ axes)
-        most = min(NEAREST + 1, len(known))
-        values, rows = faiss.knn(asked, known, most, metric=faiss.METRIC_INNER_PRODUCT)
-        for a, b, value in _above(values, rows):
-            # That a lies upon b turned this way means that b lies upon a turned back.
-            back = way if a < b else _inverse(way)
-            likeness.setdefault((min(a, b), max(a, b)), {})[back] = value
-    return _fewest(likeness, len(tiny))
+def _candidates(tiny: NDArray[np.uint8]) -> list[Candidate]:
+    """The pairs to be looked at closely, of thumbnails [n,s,s]."""
+    axes = _axes(tiny)
+    known = _places(tiny, axes, way=0)
+    index = _index(known)
+    first, second, ways, values = zip(*(_near(index, tiny, axes, way) for way in range(WAYS)), strict=True)
+    return _fewest(*(np.concatenate(one) for one in (first, second, ways, values)), images=len(tiny))
+
+
+def _near(
+    index: Any, tiny: NDArray[np.uint8], axes: Grey, way: int
+) -> tuple[Rows, Rows, Rows, NDArray[np.float32]]:
+    """The nearest to each thumbnail laid in one way: first and second rows, way and correlation of each."""
+    asked = _places(tiny, axes, way)
+    values, rows = index.search(asked, min(NEAREST + 1, len(tiny)))
+    own, place = np.nonzero((values >= COARSELY_ALIKE) & (rows >= 0))
+    other, value = rows[own, place], values[own, place]
+    # That a lies upon b turned this way means that b lies upon a turned back.
+    back = np.where(own < other, way, _inverse(way))
+    strangers = own != other
+    pair = np.sort(np.stack([own, other]), axis=0)[:, strangers]
+    return pair[0], pair[1], back[strangers], value[strangers]
+
+
+def _index(known: Grey) -> Any:
+    """A search among vectors of length 1, exact for as many as is quick."""
+    count, length = known.shape
+    index: Any = faiss.IndexFlatIP(length)
+    if count > EXACT:
+        index = faiss.IndexIVFFlat(index, length, int(2 * count**0.5), faiss.METRIC_INNER_PRODUCT)
+        index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, 64
+        index.nprobe = CELLS_SEEN
+        index.train(known)
+    index.add(known)
+    return index
 
 
 def _lit_alike(difference: NDArray[np.float64]) -> bool:
@@ -199,28 +252,39 @@ def _inverse(way: int) -> int:
     return way if way >= 4 else -way % 4
 
 
-def _above(values: NDArray[np.float32], rows: NDArray[np.int64]) -> Iterator[tuple[int, int, float]]:
-    asked, place = np.nonzero(values >= COARSELY_ALIKE)
-    for a, b, value in zip(asked, rows[asked, place], values[asked, place], strict=True):
-        if a != b:
-            yield int(a), int(b), float(value)
-
-
-def _fewest(likeness: Mapping[tuple[int, int], Mapping[int, float]], images: int) -> list[Candidate]:
+def _fewest(
+    first: Rows, second: Rows, ways: Rows, values: NDArray[np.float32], *, images: int
+) -> list[Candidate]:
     """The pairs most alike, at most ``MOST`` for one of their images; of round things several ways fit."""
-    taken = np.zeros(images, dtype=np.int64)
+    order = np.lexsort((ways, -values, second, first))
+    first, second, ways, values = first[order], second[order], ways[order], values[order]
+    begins = np.flatnonzero(np.diff(first * images + second, prepend=-1))  # of each pair, its best way
+    ends = np.append(begins[1:], len(first))
+    taken = [0] * images
     kept = []
-    for (a, b), ways in sorted(likeness.items(), key=lambda one: (-max(one[1].values()), one[0])):
+    for pair in np.argsort(-values[begins], kind="stable"):
+        start, end = int(begins[pair]), int(ends[pair])
+        a, b = int(first[start]), int(second[start])
         if min(taken[a], taken[b]) < MOST:
-            taken[[a, b]] += 1
-            fitting = max(ways.values()) - AS_GOOD
-            kept.append(Candidate(a, b, tuple(way for way, value in ways.items() if value >= fitting)))
+            taken[a] += 1
+            taken[b] += 1
+            fitting = ways[start:end][values[start:end] >= values[start] - AS_GOOD]
+            kept.append(Candidate(a, b, tuple(dict.fromkeys(fitting.tolist()))))
     return kept
 
 
-def _units(images: Grey) -> NDArray[np.float32]:
+def _places(tiny: NDArray[np.uint8], axes: Grey, way: int) -> Grey:
+    """Thumbnails [n,s,s], laid in one of the ways, as vectors of length 1 [n,COMPONENTS]."""
+    found = np.empty((len(tiny), axes.shape[1]), dtype=np.float32)
+    for start in range(0, len(tiny), BLOCK_ROWS):
+        some = slice(start, start + BLOCK_ROWS)
+        found[some] = _length_one(_units(_laid(tiny[some], way)) @ axes)
+    return found
+
+
+def _units(images: NDArray[np.uint8]) -> Grey:
     """Images [n,s,s] as vectors [n,s²] of mean 0 and length 1: brightness and contrast are taken out."""
-    flat = images.reshape(len(images), -1)
+    flat = images.reshape(len(images), -1).astype(np.float32)
     return _length_one(flat - flat.mean(axis=1, keepdims=True))
 
 
@@ -229,15 +293,15 @@ def _length_one(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(vectors / lengths, dtype=np.float32)
 
 
-def _axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _axes(tiny: NDArray[np.uint8]) -> Grey:
     """The directions of most energy [d,COMPONENTS]."""
-    some = vectors[:: max(1, len(vectors) // FITTED_TO)].astype(np.float64)
+    some = _units(tiny[:: max(1, len(tiny) // FITTED_TO)]).astype(np.float64)
     return np.asarray(np.linalg.eigh(some.T @ some)[1][:, -COMPONENTS:], dtype=np.float32)
 
 
 def _likeness(store: PixelStore, candidate: Candidate) -> tuple[float, int]:
     """Correlation of the details of two images, as they lie or after one was laid upon the other; the way."""
-    first, still = (_grey(store, row, SIDE) for row in candidate[:2])
+    first, still = (_grey(store.array[row], SIDE).astype(np.float32) for row in candidate[:2])
     laid = {way: _laid(first, way) for way in candidate.ways}
     everywhere = np.ones(still.shape, dtype=bool)
     straight = {way: _correlation(moved, still, everywhere) for way, moved in laid.items()}

@@ -9,9 +9,12 @@ import yaml
 
 from hundredfold.config import ScanChoices
 from hundredfold.errors import ModelFileError, RunMissingError, SettingsError
+from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hundredfold.data.store import PixelStore
     from hundredfold.data.table import ImageTable
     from hundredfold.encode.embed import Embeddings
@@ -27,6 +30,8 @@ __all__ = [
 #: The place of a run's embeddings in their order; the first that there are are those to fit on.
 ORDER = {"pretrained": 0, "adapted": 1, "initial": 2, "thumbnail": 4}
 OTHERS = 3
+#: Training images that show what an image held out shows, as the encoder sees it.
+COPIES = "copies_across.csv"
 
 
 def read_embeddings(path: Path) -> dict[str, Embeddings]:
@@ -82,8 +87,47 @@ def label(path: Path, embeddings: dict[str, Embeddings], labels: Path | Url) -> 
     """
     from hundredfold.data.labels import LabelSet
 
-    images = scanned(path, next(iter(embeddings.values())))
-    return LabelSet.read(labels, images).apply(images)
+    name, first = next(iter(embeddings.items()))
+    images = scanned(path, first)
+    return _without_copies(path, name, first, LabelSet.read(labels, images).apply(images))
+
+
+def _without_copies(path: Path, name: str, embeddings: Embeddings, table: ImageTable) -> ImageTable:
+    """Take the labels from training images that show what an image held out shows, as the encoder sees it.
+
+    They are named in ``RUN/copies_across.csv``. The split is drawn, and stays; so they are not learned from.
+    """
+    run, store = _run_of(path), pixels_of(path)
+    if run is None or store is None or not noted_settings(run).get("scan", {}).get("near_copies"):
+        return table
+    pairs = _copies(run, name, embeddings, table, store)
+    astray = table.frame["id"].isin(pairs["first"]) & table.frame["label"].notna()
+    if astray.any():
+        say(f"Near-copies: {int(astray.sum()):,} labelled training images show what an image held out shows, "
+            f"by the neighbours of {name}; they are not learned from ({run / COPIES}).")
+    return table.assign(label=table.frame["label"].mask(astray))
+
+
+def _copies(
+    run: RunDirectory, name: str, embeddings: Embeddings, table: ImageTable, store: PixelStore
+) -> pd.DataFrame:
+    """The pairs across the split, found once for an encoder and a split."""
+    import pandas as pd
+
+    from hundredfold.data.rows import write_rows
+    from hundredfold.encode.copies import copies_across
+    from hundredfold.encode.protocol import digest
+
+    frame = table.frame
+    key = digest(name, str(embeddings.encoder.get("hash")), *frame["id"], *frame["split"].astype(str))
+    path = run / COPIES
+    if path.is_file() and run.state.get("copies_across") == key:
+        return pd.read_csv(path, dtype={"first": str, "second": str})
+    embedded = table.select(frame["id"].isin(embeddings.ids))
+    pairs = copies_across(embeddings, embedded, store)
+    write_rows(path, pairs)
+    run.record(copies_across=key)
+    return pairs
 
 
 def scanned(path: Path, embeddings: Embeddings) -> ImageTable:
