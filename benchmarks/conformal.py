@@ -1,0 +1,247 @@
+"""Is the true class in the set as often as promised? Coverage over 200 re-splits of three data sets.
+
+::
+
+    python benchmarks/label_efficiency/vectors.py RUN --weights lite0.safetensors --out runs/beyond/NAME
+    python benchmarks/conformal.py runs/beyond/NAME … --out benchmarks/results/conformal.json
+
+NAME holds vectors of a training side (``initial-plain``), so no test image has a part in this. Two ways:
+
+``split``: a third of the images, by group, teaches the classifiers and calibrates them. The others are split
+anew 200 times, image by image, into labels that the bars are fitted to and images that are judged. Then the
+coverage of each re-split follows a beta-binomial distribution exactly, of mean ⌈(n+1)·coverage⌉/(n+1) (Vovk
+2012, "Conditional validity of inductive conformal predictors"), and that is what is looked for.
+
+``fit``: as ``fit`` does it. In each of 200 re-splits other labels are drawn, which serve for both: each is
+scored by a classifier that learned from four fifths of the others, by group; calibration and bars are fitted
+to these scores, and a classifier that learned from all of the labels judges the other images.
+
+Labels are drawn at random (``random``: the bars are weighted by the labels' own shares), or as many of each
+class (``balanced``: weighted by the shares of the set; ``balanced, unweighted``: as if the classes were
+equally common, which they are not). Re-splits go by image, groups being ignored, and by group, where there
+are any: then nothing is exact. ``covered`` is of the bars as the theory has them, ``written`` of sets that
+are never empty, as ``predict`` writes them. ``outside`` counts the re-splits outside the 99 % interval of
+that beta-binomial distribution; of 200, two are expected, where it holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import betabinom
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "label_efficiency"))
+from vectors import read_vectors
+
+from hundredfold.data.table import ImageTable
+from hundredfold.learn.budgets import group_folds
+from hundredfold.learn.calibrate import METHODS, Calibration
+from hundredfold.learn.draws import solve
+from hundredfold.learn.held_out import held_out_parts
+from hundredfold.metrics import group_codes
+from hundredfold.predict.conformal import Sets, bars, strangeness
+from hundredfold.progress import bar
+
+CLASSIFIERS = ("svm", "logistic")
+COVERAGES = (0.8, 0.9, 0.95)
+REPEATS, LABELS, EACH, JUDGED = 200, 275, 25, 1500
+KEYS = ["set", "way", "splits", "labels", "classifier", "calibration", "promise"]
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class World:
+    """The vectors, classes and groups of one set's training side."""
+
+    name: str
+    x: NDArray[np.float32]
+    codes: Rows
+    group: Rows
+    grouped: bool
+
+    @classmethod
+    def read(cls, folder: Path) -> World:
+        """What ``vectors.py`` wrote."""
+        side = ImageTable.read(folder / "side.parquet")
+        found = read_vectors(folder, "initial-plain")
+        codes = pd.factorize(side.frame["label"], sort=True)[0].astype(np.int64)
+        groups, x = side.frame["group"], np.stack([found[one] for one in side.ids])
+        return cls(folder.name, x, codes, group_codes(groups.tolist(), len(x)), bool(groups.notna().any()))
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return int(self.codes.max()) + 1
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """How common each class is ``[c]``."""
+        return np.bincount(self.codes) / len(self.codes)
+
+    def own(self, splits: str) -> Rows:
+        """The groups that count: where splits go by image, each image is one."""
+        return self.group if splits == "group" else np.arange(len(self.codes))
+
+    def said(self, rows: Rows, asked: Rows, splits: str) -> NDArray[np.float32]:
+        """Scores ``[k, m, c]`` of classifiers that learned from ``rows``."""
+        return solve(
+            self.x[rows], self.codes[rows], self.x[asked], CLASSIFIERS, self.classes,
+            groups=self.own(splits)[rows], preset="default",
+        ).scores
+
+    def held(self, rows: Rows, splits: str) -> NDArray[np.float64]:
+        """Scores ``[k, n, c]`` of the labels themselves, held out in turn as ``fit`` does it."""
+        ids = np.array([f"{row}" for row in rows], dtype=object)
+        parts = held_out_parts(ids, self.codes[rows], self.own(splits)[rows].tolist(), seed=0)
+        found = np.full((len(CLASSIFIERS), len(rows), self.classes), np.nan)
+        for part in parts:
+            found[:, part] = self.said(rows[~part], rows[part], splits)
+        return found
+
+
+def drawn(world: World, among: Rows, labels: str, count: int, random: np.random.Generator) -> Rows:
+    """Which images get labels."""
+    order = random.permutation(among)
+    if labels == "random":
+        return order[:count]
+    return np.concatenate([order[world.codes[order] == number][:EACH] for number in range(world.classes)])
+
+
+def apart(world: World, pool: Rows, splits: str, random: np.random.Generator) -> tuple[Rows, Rows]:
+    """Images to label, and those to judge: all of the pool in both, or none of a group on both sides."""
+    if splits == "image":
+        return pool, pool
+    names = random.permutation(np.unique(world.group[pool]))
+    mine = np.isin(world.group[pool], names[: len(names) // 2])
+    return pool[mine], pool[~mine]
+
+
+def rows_of(
+    fitted: Calibration, held: NDArray[Any], codes: Rows, asked: NDArray[Any], truth: Rows, *,
+    labels: str, shares: NDArray[Any],
+) -> Iterator[dict[str, Any]]:
+    """What is measured in one re-split, a row a weighting and promise."""
+    size, count = len(codes), held.shape[1]
+    ways = {"random": np.bincount(codes, minlength=count) / size}
+    if labels == "balanced":
+        ways = {"balanced": shares, "balanced, unweighted": np.full(count, 1 / count)}
+    for way, there in ways.items():
+        known, new = fitted.probabilities(held, there), fitted.probabilities(asked, there)
+        own = strangeness(known)[np.arange(size), codes]
+        strange = strangeness(new)
+        mine = strange[np.arange(len(truth)), truth]
+        for promise in COVERAGES:
+            found = bars(own, codes, there, promise)
+            covered, sets = mine <= found[truth], Sets.fit(known, codes, promise, shares=there)
+            members = sets.members(new) if sets else np.ones_like(new, dtype=bool)
+            rank = int(np.ceil(promise * (size + 1) - 1e-9))
+            low, high = betabinom(len(truth), rank, size + 1 - rank).ppf([0.005, 0.995])
+            yield {
+                "labels": way, "calibration": fitted.method, "promise": promise,
+                "expected": rank / (size + 1),
+                "covered": covered.mean(), "outside": not low <= covered.sum() <= high,
+                "written": members[np.arange(len(truth)), truth].mean(), "size": members.sum(axis=1).mean(),
+                "of_one": (members.sum(axis=1) == 1).mean(), "n_labels": size, "n_judged": len(truth),
+            }
+
+
+def split_way(world: World, splits: str, repeats: int) -> Iterator[dict[str, Any]]:
+    """Classifiers that learned from other images; only the bars are fitted anew."""
+    ids = np.array([f"{row}" for row in range(len(world.codes))], dtype=object)
+    learn = group_folds(ids, world.codes, world.group.tolist(), folds=3) == 0
+    teachers, pool = np.flatnonzero(learn), np.flatnonzero(~learn)
+    held, scores = world.held(teachers, "group"), world.said(teachers, pool, "group")
+    whole = np.full((len(CLASSIFIERS), len(world.codes), world.classes), np.nan)
+    whole[:, pool] = scores
+    fitted = [Calibration.fit(one, world.codes[teachers]) for one in held]
+    count = min(LABELS, len(pool) // 2)
+    for repeat in range(repeats):
+        for labels in ("random", "balanced"):
+            random = np.random.default_rng(repeat)
+            mine, others = apart(world, pool, splits, random)
+            rows = drawn(world, mine, labels, count, random)
+            asked = np.setdiff1d(others, rows)
+            for name, own, calibration in zip(CLASSIFIERS, whole, fitted, strict=True):
+                for row in rows_of(
+                    calibration, own[rows], world.codes[rows], own[asked], world.codes[asked],
+                    labels=labels, shares=world.shares,
+                ):
+                    yield {"way": "split", "classifier": name, **row}
+
+
+def fit_way(world: World, splits: str, repeats: int) -> Iterator[dict[str, Any]]:
+    """Labels that serve for both, as in ``fit``."""
+    every, count = np.arange(len(world.codes)), min(LABELS, EACH * world.classes)
+    for repeat in range(repeats):
+        for labels in ("random", "balanced"):
+            random = np.random.default_rng(repeat)
+            mine, others = apart(world, every, splits, random)
+            rows = drawn(world, mine, labels, count, random)
+            asked = random.permutation(np.setdiff1d(others, rows))[:JUDGED]
+            held, scores = world.held(rows, splits), world.said(rows, asked, splits)
+            for name, own, said in zip(CLASSIFIERS, held, scores, strict=True):
+                known = ~np.isnan(own).any(axis=1)
+                for method in METHODS:
+                    fitted = Calibration.fit(own, world.codes[rows], method)
+                    if fitted is None:  # a class of fewer than five labels
+                        continue
+                    for row in rows_of(
+                        fitted, own[known], world.codes[rows][known], said, world.codes[asked],
+                        labels=labels, shares=world.shares,
+                    ):
+                        yield {"way": "fit", "classifier": name, **row}
+
+
+def measured(folder: Path, repeats: int) -> pd.DataFrame:
+    """A row a re-split and setting of one set."""
+    world, rows = World.read(folder), []
+    kinds = ("image", "group") if world.grouped else ("image",)
+    todo = [(way, splits) for way in (split_way, fit_way) for splits in kinds]
+    with bar(world.name, len(todo), "ways") as progress:
+        for way, splits in todo:
+            rows += [{"set": world.name, "splits": splits, **row} for row in way(world, splits, repeats)]
+            progress.advance()
+    return pd.DataFrame(rows)
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over the re-splits, and how many are outside."""
+    by = rows.groupby(KEYS, sort=False)
+    found = by[["expected", "covered", "written", "size", "of_one"]].mean()
+    found["spread"] = by["covered"].std()
+    found["outside"] = by["outside"].sum()
+    found["splits_done"] = by.size()
+    found[["n_labels", "n_judged"]] = by[["n_labels", "n_judged"]].mean().round(1)
+    return found.reset_index()
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", type=Path, nargs="+", help="of label_efficiency/vectors.py")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    found = pd.concat([summary(measured(folder, given.repeats)) for folder in given.folders]).round(4)
+    pd.set_option("display.width", 220, "display.max_rows", None)
+    shown = found[(found["promise"] == 0.9) & (found["calibration"] == "temperature")]
+    print(shown.drop(columns=["promise", "calibration"]).to_string(index=False))
+    if given.out:
+        told = {"repeats": given.repeats, "found": found.to_dict("records")}
+        given.out.write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
