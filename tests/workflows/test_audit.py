@@ -128,6 +128,10 @@ def test_a_predictor_learns_from_none_of_it(run: Path, smear: Path) -> None:
     predictor = hundredfold.fit(run, labels=smear / "labels.csv", classifier="lda", out=run)
     assert predictor.facts["held_out"] == len(audit_of(run))
     assert sum(predictor.facts["labels"].values()) == 100 - len(audit_of(run))
+    labels = pd.read_csv(smear / "labels.csv").set_index("image")["label"]
+    counts = labels[list(audit_of(run))].value_counts()
+    assert predictor.audit is not None
+    assert {name: count for name, count in predictor.audit.counts.items() if count} == counts.to_dict()
 
 
 def test_unlabelled_it_gives_no_curve_and_the_message_says_what_to_label(run: Path, smear: Path) -> None:

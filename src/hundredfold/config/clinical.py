@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -52,14 +52,24 @@ class ReportChoices(Settings):
         "other classes divide the rest as in the test set [default: all as in the test set].",
     )
 
+    #: What may stand in place of shares.
+    words: ClassVar[tuple[str, ...]] = ()
+
     @model_validator(mode="after")
     def _shares(self) -> Self:
+        if self.word is not None:
+            return self
         shares = self.prevalences
         if len(shares) < len(self.prevalence):
             raise ValueError("a class stands twice among the prevalences")
         if any(not 0 < share < 1 for share in shares.values()) or sum(shares.values()) > 1 + 1e-6:
             raise ValueError("expected prevalences between 0 and 1, in all at most 1")
         return self
+
+    @property
+    def word(self) -> str | None:
+        """What stands in place of shares."""
+        return self.prevalence[0] if len(self.prevalence) == 1 and self.prevalence[0] in self.words else None
 
     @property
     def prevalences(self) -> dict[str, float]:

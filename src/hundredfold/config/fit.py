@@ -32,6 +32,15 @@ class FitChoices(Settings):
         description="How scores become probabilities, on labels held out by group: one number for all "
         "(from 5 labels a class), a curve a class, a staircase a class, or not at all.",
     )
+    coverage: float = Field(
+        0.9, gt=0, lt=1,
+        description="How often the true class is to be in the set of classes that cannot be ruled out.",
+    )
+    sets: Literal["marginal", "class-wise", "none"] = Field(
+        "marginal",
+        description="Whom the coverage is promised for: all images together; or those of each class that has "
+        "at least 20 labels that can be held out; or no sets.",
+    )
 
 
 class CopyChoices(Settings):
@@ -57,6 +66,7 @@ class PredictSettings(ReportChoices, ResumableSettings):
     """The settings of ``predict``."""
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
+    words: ClassVar[tuple[str, ...]] = ("audit", "labels")
 
     images: Place = Field(description="A folder or archive of images or a table of them, or a URL.")
     predictor: Place = Field(description="The predictor folder, a URL, or a run directory that holds one.")
@@ -67,6 +77,14 @@ class PredictSettings(ReportChoices, ResumableSettings):
     prevalence: tuple[str, ...] = Field(
         (),
         description="Share of classes where the images come from, as melanoma=0.02,nevus=0.9; the others "
-        "divide the rest as the predictor's labels do. The label is then the most probable class [default: "
-        "probabilities as if all classes were equally common].",
+        "divide the rest as the predictor's labels do. Or audit: as in its audit set; or labels: as its "
+        "labels, if they were drawn at random. The label is then the most probable class [default: "
+        "probabilities and sets as if all classes were equally common].",
     )
+
+    @property
+    def stated(self) -> Mapping[str, float] | Literal["audit", "labels"] | None:
+        """What is said of the shares; ``None`` for all alike."""
+        if self.word is not None:
+            return "audit" if self.word == "audit" else "labels"
+        return self.prevalences or None

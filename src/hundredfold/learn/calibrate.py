@@ -86,7 +86,7 @@ class Calibration:
         """The probability of each class ``[n, c]``.
 
         Args:
-            scores: ``[n, c]``.
+            scores: ``[n, c]``; of NaN nothing is known, and NaN it stays.
             shares: ``[c]`` of the classes where the images come from; by default all alike.
         """
         evidence = _evidence(np.asarray(scores, dtype=np.float64), logarithms=self.logarithms)
@@ -95,7 +95,7 @@ class Calibration:
             found = found * np.asarray(shares, dtype=np.float64)
         total = found.sum(axis=1, keepdims=True)
         alike = np.full_like(found, 1 / found.shape[1])
-        return np.asarray(np.divide(found, total, out=alike, where=total > 0), dtype=np.float64)
+        return np.asarray(np.divide(found, total, out=alike, where=total != 0), dtype=np.float64)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -33,13 +33,14 @@ def weighted_share(
     """
     truth, holds = np.asarray(truth), np.atleast_2d(np.asarray(holds, dtype=bool))
     shares = np.asarray(shares, dtype=np.float64)
-    counted = np.ones_like(holds) if among is None else np.atleast_2d(np.asarray(among, dtype=bool))
+    counted: Bools = np.ones_like(holds) if among is None else np.atleast_2d(np.asarray(among, dtype=bool))
     whole = Resamples.whole(len(truth), len(holds))
     value = float(_of(truth, holds, counted, shares, whole).mean())
     if resamples is None or np.isnan(value):
         return Estimate(value, np.nan, np.nan)
     spread = [_of(truth, holds, counted, shares, part) for part in resamples.blocks()]
-    return Estimate(value, *resamples.share_interval(value, np.concatenate(spread), counted.any(axis=0)))
+    anywhere = np.asarray(counted.any(axis=0))
+    return Estimate(value, *resamples.share_interval(value, np.concatenate(spread), anywhere))
 
 
 def _of(truth: NDArray[np.int64], holds: Bools, among: Bools, shares: Floats, resamples: Resamples) -> Floats:

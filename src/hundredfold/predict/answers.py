@@ -20,9 +20,11 @@ class Answers:
         scores: ``[b, c]``, the classifier's own, the higher the likelier.
         probabilities: ``[b, c]``; ``None`` where there were too few labels for them.
         vectors: float32 ``[b, d]``, the encoder's.
+        sets: whether each class cannot be ruled out ``[b, c]``; ``None`` where there were too few labels.
     """
 
     labels: NDArray[np.str_]
     scores: NDArray[np.float64]
     probabilities: NDArray[np.float64] | None
     vectors: NDArray[np.float32]
+    sets: NDArray[np.bool_] | None = None

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ENOUGH", "KINDS", "Kind", "Sets", "bars", "strangeness"]
+__all__ = ["ENOUGH", "KINDS", "Kind", "Sets", "bars", "fewest", "strangeness"]
 
 Kind: TypeAlias = Literal["marginal", "class-wise"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -71,8 +71,8 @@ class Sets:
     ) -> Self | None:
         """Fit to the probabilities ``[m, c]`` of held-out labels, of classes ``codes`` [m].
 
-        Rows of NaN are labels that could not be held out. ``None`` where the labels are too few for that
-        coverage: ``coverage / (1 - coverage)`` are needed, 9 for .9 and 99 for .99.
+        Rows of NaN are labels that could not be held out. ``None`` where there are fewer than the coverage
+        needs in any case: ``coverage / (1 - coverage)``, which is 9 for .9 and 99 for .99.
 
         Args:
             probabilities: as the classes have these shares.
@@ -89,12 +89,12 @@ class Sets:
         """
         judged = ~np.isnan(probabilities).any(axis=1)
         codes, count = codes[judged], probabilities.shape[1]
+        if len(codes) < fewest(coverage):
+            return None
         sizes = np.bincount(codes, minlength=count)
         alike = np.full(count, 1 / count) if shares is None else np.asarray(shares, dtype=np.float64)
         own = strangeness(probabilities[judged].astype(np.float64))[np.arange(len(codes)), codes]
         found = bars(own, codes, alike, coverage)
-        if not np.isfinite(found).any():
-            return None
         if kind == "class-wise":
             for number in np.flatnonzero(_enough(sizes, coverage)):
                 its = own[codes == number]
@@ -124,6 +124,16 @@ class Sets:
     def of(cls, facts: Mapping[str, Any]) -> Self:
         """What :attr:`facts` told."""
         return cls(facts["coverage"], facts["kind"], tuple(facts["bars"]), tuple(facts["held_out"]))
+
+
+def fewest(coverage: float) -> int:
+    """How many held-out labels a coverage needs in any case.
+
+    Examples:
+        >>> fewest(0.9), fewest(0.95), fewest(0.99)
+        (9, 19, 99)
+    """
+    return int(np.ceil(coverage / (1 - coverage) - ROUNDING))
 
 
 def strangeness(probabilities: Floats) -> Floats:
@@ -168,4 +178,4 @@ def bars(scores: Floats, codes: Integers, shares: Floats, coverage: float) -> Fl
 
 
 def _enough(sizes: Integers, coverage: float) -> NDArray[np.bool_]:
-    return np.asarray((sizes >= ENOUGH) & (sizes >= coverage * (sizes + 1) - ROUNDING))
+    return np.asarray(sizes >= max(ENOUGH, fewest(coverage)))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import skops.io
@@ -33,7 +33,9 @@ from hundredfold.learn.transforms import YeoJohnson
 from hundredfold.learn.trial import Trial
 from hundredfold.metrics import prevalences
 from hundredfold.predict.answers import Answers
+from hundredfold.predict.conformal import Sets
 from hundredfold.predict.memory import Memory
+from hundredfold.predict.prevalence import Prevalence
 from hundredfold.rundir import software
 from hundredfold.url import Url, fetched_folder, info_of
 
@@ -77,6 +79,7 @@ class Predictor:
         cls, encoder: EncoderLike, embeddings: Embeddings, table: ImageTable, *,
         classifier: str = "svm", preset: str = "default", name: str = "", choice: Choice | None = None,
         calibration: Calibration | None = None, held_out: NDArray[np.float32] | None = None,
+        sets: Sets | None = None,
     ) -> Self:
         """Fit a classifier to the labelled images of ``table`` that are not held out.
 
@@ -91,6 +94,7 @@ class Predictor:
             calibration: what makes probabilities of such a classifier's scores.
             held_out: ``[k, c]`` scores of the labelled images, in the order of their ids, by fits that had
                 seen neither them nor their groups; to be remembered.
+            sets: what tells which classes cannot be ruled out, fitted to these.
 
         Raises:
             SettingsError: no classifier has that name.
@@ -117,6 +121,8 @@ class Predictor:
             "labels": dict(zip(names, counts.tolist(), strict=True)),
             "converged": converged,
             "calibration": None if calibration is None else calibration.facts,
+            "sets": None if sets is None else sets.facts,
+            "audit": None if (audit := Prevalence.fit(table, names)) is None else audit.facts,
             "groups": int(train.frame["group"].nunique()),
             "held_out": int(table.usable.frame["split"].isin(HELD_OUT).sum()),
             "encoder": encoder.facts,
@@ -149,7 +155,10 @@ class Predictor:
         probabilities = self.calibration.probabilities(scores, shares)
         if shares is not None:
             labels = np.array(self.classes)[probabilities.argmax(axis=1)]
-        return Answers(labels.astype(str), scores, probabilities, vectors)
+        held = None
+        if (sets := self.sets_at(shares)) is not None:  # a label of its own making is never left out
+            held = sets.members(probabilities) | (labels[:, None] == np.array(self.classes))
+        return Answers(labels.astype(str), scores, probabilities, vectors, held)
 
     def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.str_]:
         """The classes ``[b]`` of square images uint8 ``[b, h, h, 3]``, as scikit-learn's estimators say them.
@@ -178,16 +187,57 @@ class Predictor:
         facts = self.facts.get("calibration")
         return None if facts is None else Calibration.of(facts)
 
-    def shares(self, stated: Mapping[str, float]) -> NDArray[np.float64]:
-        """The share of each class ``[c]`` where images come from: as stated, the rest divided as the labels.
+    @cached_property
+    def sets(self) -> Sets | None:
+        """What tells which classes cannot be ruled out, if all are equally common; or ``None``."""
+        facts = self.facts.get("sets")
+        return None if facts is None else Sets.of(facts)
+
+    def sets_at(self, shares: NDArray[np.float64] | None) -> Sets | None:
+        """The same for other shares ``[c]`` of the classes: fitted anew to the held-out labels."""
+        if shares is None or self.sets is None or self.calibration is None or self.memory is None:
+            return self.sets
+        if (key := shares.tobytes()) not in self._sets:
+            known = self.memory.labelled
+            held = self.calibration.probabilities(self.memory.scores[known], shares)
+            self._sets[key] = Sets.fit(
+                held, self.memory.codes[known], self.sets.coverage, self.sets.kind, shares
+            )
+        return self._sets[key]
+
+    @cached_property
+    def _sets(self) -> dict[bytes, Sets | None]:
+        return {}
+
+    @cached_property
+    def audit(self) -> Prevalence | None:
+        """How common the classes are in the audit set; ``None`` where none of it was labelled."""
+        facts = self.facts.get("audit")
+        return None if facts is None else Prevalence.of(facts)
+
+    def shares(self, stated: Mapping[str, float] | Literal["audit", "labels"]) -> NDArray[np.float64]:
+        """The share of each class ``[c]`` where images come from.
+
+        Args:
+            stated: class → share, the rest being divided as the labels; or "audit" for those of the audit
+                set, "labels" for those of the labels, which must then have been drawn at random.
 
         Raises:
-            SettingsError: a class is unknown, the shares of all do not make 1, or there are no probabilities.
+            SettingsError: a class is unknown, the shares of all do not make 1, there is no audit set, or there
+                are no probabilities.
         """
         if self.calibration is None:
             raise _no_prevalence()
+        if stated == "audit":
+            if self.audit is None:
+                raise SettingsError(
+                    "the predictor knows no labelled audit set", where="prevalence",
+                    remedy="State the shares as CLASS=SHARE; or scan with --audit, label these images, and "
+                    "fit again.",
+                )
+            return self.audit.shares(self.classes)
         labels = np.array([self.facts["labels"][name] for name in self.classes])
-        return prevalences(labels, self.classes, stated, of="labels")
+        return prevalences(labels, self.classes, {} if stated == "labels" else stated, of="labels")
 
     def save(self, folder: Path) -> Self:
         """Write encoder, classifier, memory and, last, ``predictor.json``; the folder appears whole.

@@ -75,6 +75,27 @@ class Prevalence:
         found: NDArray[np.float64] = (counts + 1 / len(classes)) / (counts.sum() + 1)
         return found
 
+    def sentences(self, classes: Sequence[str]) -> list[str]:
+        """The estimate in words, and what may be wrong with it.
+
+        Args:
+            classes: those of the predictor.
+        """
+        parts = []
+        for name in classes:
+            low, high = self.ends.get(name, (np.nan, np.nan))
+            between = f" ({low:.2f} to {high:.2f})" if np.isfinite(low) else ""
+            parts.append(f"{name} {self.counts.get(name, 0) / sum(self.counts.values()):.2f}{between}")
+        found = [f"In the audit set, of {sum(self.counts.values()):,} labelled images: {', '.join(parts)}."]
+        if not self.ends:
+            found.append("They are of fewer than ten groups: how sure these shares are cannot be said.")
+        if others := sum(count for name, count in self.counts.items() if name not in classes):
+            found.append(f"{others:,} of them are of classes that the predictor does not know.")
+        if self.unlabelled:
+            found.append(f"{self.unlabelled:,} audit images have no label: if they are the hard ones, these "
+                         "shares are wrong.")
+        return found
+
     @property
     def facts(self) -> dict[str, Any]:
         """As JSON, which :meth:`of` reads."""

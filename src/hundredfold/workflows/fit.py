@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hundredfold.learn.choose import Choice
     from hundredfold.learn.held_out import HeldOut
     from hundredfold.learn.trial import Trial
+    from hundredfold.predict.conformal import Sets
     from hundredfold.predict.predictor import Predictor
 
 __all__ = ["check_free", "fit"]
@@ -118,9 +119,11 @@ def _fit(settings: FitSettings) -> Predictor:
     encoder = encoder_of(settings.embeddings, choice.encoder, chosen)
     one = held.get((choice.encoder, 0))
     scores = None if one is None else one.scores[names.index(choice.classifier)]
+    calibration = _calibration(settings, trial, scores)
     return Predictor.fit(
         encoder, chosen, table, classifier=choice.classifier, preset=settings.preset, name=choice.encoder,
-        choice=choice, calibration=_calibration(settings, trial, scores), held_out=scores,
+        choice=choice, calibration=calibration, held_out=scores,
+        sets=_sets(settings, trial, scores, calibration),
     )
 
 
@@ -162,11 +165,37 @@ def _calibration(
     return found
 
 
+def _sets(
+    settings: FitSettings, trial: Trial, scores: NDArray[np.float32] | None, calibration: Calibration | None
+) -> Sets | None:
+    """What tells which classes cannot be ruled out; what there are too few labels for is told."""
+    from hundredfold.predict.conformal import Sets, fewest
+
+    if settings.sets == "none" or scores is None:
+        return None
+    if calibration is None:
+        say("No sets of classes that cannot be ruled out: they are made of probabilities.")
+        return None
+    said = calibration.probabilities(scores)
+    found = Sets.fit(said, trial.train_codes, settings.coverage, settings.sets)
+    if found is None:
+        say(f"No sets: not enough labels. A coverage of {settings.coverage:g} needs "
+            f"{fewest(settings.coverage)} that can be held out.")
+    elif found.kind == "class-wise" and not found.promised.all():
+        few = [name for name, enough in zip(trial.classes, found.promised, strict=True) if not enough]
+        say(f"Sets: not enough labels for a promise of their own: {', '.join(few)}. The bar of all classes "
+            "is taken for these.")
+    return found
+
+
 def _save(predictor: Predictor, folder: Path) -> Predictor:
     saved = predictor.save(folder)
     labels = sum(saved.facts["labels"].values())
     say(f"Predictor: {saved.facts['classifier']} on {saved.facts['embeddings']} ({saved.encoder.name}), "
         f"{labels:,} labels of {len(saved.classes)} classes, in {folder}")
+    if saved.audit is not None:
+        for line in saved.audit.sentences(saved.classes):
+            say(f"  {line}")
     for method, value in sorted(saved.facts["cross_validation"].items(), key=lambda pair: -pair[1]):
         say(f"  {method}: {value:.3f} in cross-validation on the training labels")
     return saved

@@ -30,12 +30,13 @@ def predict(settings: PredictSettings) -> Path | Url:
     """Label the images of a folder or table.
 
     Writes a table, to a file or behind a URL, as CSV, Parquet or JSON lines by the suffix of its name:
-    ``image, label, p:<class> …, problem``. An image that cannot be used has neither label nor probabilities,
-    and the reason in ``problem``. New images go through the same decoding, range, colours and size as those
-    the predictor learned from. The label is the classifier's own decision and the probabilities are such as
-    if all classes were equally common; with ``prevalence`` they are for that, and the label is the most
-    probable class. A predictor of too few labels for probabilities gives ``score:<class>`` instead, the
-    classifier's own.
+    ``image, label, p:<class> …, conformal_set, problem``. An image that cannot be used has neither label nor
+    probabilities, and the reason in ``problem``. New images go through the same decoding, range, colours and
+    size as those the predictor learned from. The label is the classifier's own decision and the probabilities
+    are such as if all classes were equally common; with ``prevalence`` they are for that, and the label is
+    the most probable class. A predictor of too few labels for probabilities gives ``score:<class>`` instead,
+    the classifier's own. ``conformal_set`` holds the classes that cannot be ruled out at the predictor's
+    coverage, with ``|`` between them; where there are several, a person should look.
 
     Images pass by: the memory that is taken does not grow with their number but for their names. Rows come in
     parts of a few hundred, in a folder beside the output; ``resume`` continues behind the last whole part,
@@ -65,8 +66,8 @@ def predict(settings: PredictSettings) -> Path | Url:
     else:
         _predict(settings, predictor, Parts(settings.out))
     if predictor.calibration is not None and not settings.prevalence:
-        say("The probabilities are such as if all classes were equally common; --prevalence says how common "
-            "they are where the images come from.")
+        say("Probabilities and sets are such as if all classes were equally common; --prevalence says how "
+            "common they are where the images come from.")
     return settings.out
 
 
@@ -102,7 +103,10 @@ def _predict(settings: PredictSettings, predictor: Predictor, parts: Parts) -> N
     from hundredfold.data.source import find
     from hundredfold.predict.rows import listed, part_size, predicted
 
-    shares = predictor.shares(settings.prevalences) if settings.prevalence else None
+    shares = None if settings.stated is None else predictor.shares(settings.stated)
+    if settings.stated == "audit" and predictor.audit is not None:
+        for line in predictor.audit.sentences(predictor.classes):
+            say(line)
     with parts.alone():
         found = find(settings.images)
         images = listed(found.table, found.supply)
@@ -131,12 +135,18 @@ def _claim(
 
 
 def _tell(parts: Parts, out: Path | Url) -> None:
-    labels, problems = Counter[str](), Counter[str]()
+    from hundredfold.predict.columns import BETWEEN, SETS
+
+    labels, problems, several = Counter[str](), Counter[str](), 0
     for rows in parts:
+        if SETS in rows:
+            several += int(rows[SETS].str.contains(BETWEEN, regex=False).sum())
         labels.update(rows["label"].dropna())
         problems.update(rows["problem"].dropna())
     counts = _counted(labels) or "none"
     say(f"{labels.total():,} images labelled ({counts}), in {out}")
+    if several:
+        say(f"{several:,} of them have more than one class in their set: a person should look at these.")
     if problems:
         say(f"{problems.total():,} images cannot be used ({_counted(problems)}); their rows say why.")
 
