@@ -223,8 +223,8 @@ class Predictor:
                 set, "labels" for those of the labels, which must then have been drawn at random.
 
         Raises:
-            SettingsError: a class is unknown, the shares of all do not make 1, there is no audit set, or there
-                are no probabilities.
+            SettingsError: a class is unknown, the shares of all do not make 1, or there is no audit set, or
+                no probability.
         """
         if self.calibration is None:
             raise _no_prevalence()
