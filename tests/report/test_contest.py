@@ -151,6 +151,22 @@ def test_reads_of_a_rare_class(n: int, reads: str) -> None:
     assert "all 10,000 hold only 300 of the rarest class" in never
 
 
+def test_an_audit_set_tells_the_reads_where_labels_were_chosen() -> None:
+    """Chosen labels are as many of each class; how common the classes are, images drawn at random say."""
+    given = material_of(CLEAR)
+    sides = ["train"] * 10_000 + ["audit"] * 100
+    images = ImageTable.of({"id": [f"{number:05d}" for number in range(len(sides))], "split": sides})
+    facts = {
+        "train_images_by_class": {"blast": 150, "monocyte": 150}, "test_set": "audit",
+        "test_images": {"blast": 3, "monocyte": 97},
+    }
+    chosen = replace(given, images=images, state={**given.state, "curve": facts})
+    assert outlook_sentences(chosen, AT)[0] == (
+        "Read at random, 100 labels of every class cost about 3,300 reads, all of them for the rarest "
+        "class (blast, 3\u00a0% of the audit images)."
+    )
+
+
 def test_the_forecast_is_told_or_refused() -> None:
     assert outlook_sentences(material_of(CLEAR), AT)[1].startswith(
         "Forecast from the learning curve, in a range so wide that it held 99\u00a0% of the hidden ends of "

@@ -123,7 +123,9 @@ def test_labels_without_their_column_say_which_there_are(run: Path, tmp_path: Pa
         curve(run, labels=tmp_path / "labels.csv", out=tmp_path / "new", **SMALL)
 
 
-def test_a_split_that_leaks_is_refused(run: Path, smear: Path, tmp_path: Path) -> None:
+def test_a_split_that_leaks_is_refused(
+    run: Path, smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = pd.read_csv(labels_of(smear))
     rows["split"] = np.where(np.arange(len(rows)) % 2, "train", "test")
     rows.to_csv(tmp_path / "leaky.csv", index=False)
@@ -131,6 +133,8 @@ def test_a_split_that_leaks_is_refused(run: Path, smear: Path, tmp_path: Path) -
         curve(run, labels=tmp_path / "leaky.csv", out=tmp_path / "new", **SMALL)
     insisted = curve(run, labels=tmp_path / "leaky.csv", out=tmp_path / "new", allow_leak=True, **SMALL)
     assert insisted.state["curve"]["leak"]
+    hundredfold.fit(run, labels=tmp_path / "leaky.csv", out=tmp_path / "leaky", classifier="knn")
+    assert "What is measured on images held out will be too good." in capsys.readouterr().err
 
 
 def test_fit_into_a_run_and_predict_from_it(run: Path, smear: Path, tmp_path: Path) -> None:

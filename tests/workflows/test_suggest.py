@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 import hundredfold
+from hundredfold.annotate.events import Answer
+from hundredfold.annotate.store import FILE, Store
 from hundredfold.cli import main
 from hundredfold.data.rows import read_rows
 from hundredfold.data.smear import draw_smear
@@ -110,6 +113,23 @@ def test_a_run_is_suggested_from_and_no_held_out_image_is_a_warning(
     assert set(rows["image"]) <= known
     assert (rows["kind"] == "suggested").sum() == 12
     assert "no fair sample" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_was_read_without_a_class_is_not_suggested_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smear = draw_smear(tmp_path / "smear", images=60, size=24, seed=0)
+    run = hundredfold.scan(smear / "images", audit=10, out=tmp_path / "run")
+    hundredfold.embed(run.path, encoder="thumbnail", out=run.path)
+    offered = pd.read_csv(hundredfold.suggest(run.path, budget=100, out=tmp_path / "before.csv"))["image"]
+    junk, riddle = set(offered[:3]), set(offered[3:5])
+    with closing(Store.open(run / FILE)) as store:
+        store.answer("Anna", "first", [Answer(image, "unusable") for image in junk])
+        store.answer("Anna", "first", [Answer(image, "unsure") for image in riddle])
+    now = pd.read_csv(hundredfold.suggest(run.path, budget=100, out=tmp_path / "after.csv"))["image"]
+    assert set(now) <= set(offered) - junk - riddle
+    told = " ".join(capsys.readouterr().err.split())
+    assert "3 images that are unusable, whose kind is not sought, and 2 that are to be decided" in told
 
 
 def test_a_file_that_is_there_is_kept(embedded: Path, tmp_path: Path) -> None:

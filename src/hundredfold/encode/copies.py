@@ -17,9 +17,9 @@ __all__ = ["copies_across"]
 
 #: Training images that are looked at for each image held out.
 NEAREST = 5
-#: Likeness from which two images are copies. An encoder's neighbours are all alike in kind, so it is higher than
-#: among thumbnails: of red cells the nine pairs above it were all of overlapping fields (of photographs that
-#: are said to be of two smears), and below it true and false ones mix.
+#: Likeness from which two images are copies. An encoder's neighbours are all alike in kind, so it is higher
+#: than among thumbnails: of red cells the nine pairs above it were all of overlapping fields (photographs
+#: said to be of two smears), and below it true and false ones mix.
 ALIKE = 0.92
 
 

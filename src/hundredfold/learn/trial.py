@@ -127,7 +127,13 @@ class Trial:
         return int(np.bincount(self.train_codes).max())
 
     def reads(self, budgets: Iterable[int]) -> dict[int, int]:
-        """Labels per class → images of the training side read, in random order, until each class has them."""
+        """Labels per class → images of the training side read, in random order, until each class has them.
+
+        Empty where an audit set judges: what is labelled beside it was chosen, perhaps, and its classes are
+        then not as common as they are where the images come from.
+        """
+        if self.judging == "audit":
+            return {}
         sizes = np.bincount(self.train_codes)
         return {budget: round(expected_reads(sizes, budget)) for budget in set(budgets)}
 

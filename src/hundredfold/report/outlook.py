@@ -49,13 +49,12 @@ def outlook_sentences(material: Material, at: Headline) -> list[str]:
 
 
 def _reads(material: Material, at: Headline) -> str:
-    sizes = material.evaluation.get("train_images_by_class") or {}
-    counts = {name: int(size) for name, size in sizes.items() if size}
+    counts, whose = _sizes(material)
     if not counts:
         return ""
     total, n = sum(counts.values()), at.n_per_class
     rarest = min(counts, key=lambda name: counts[name])
-    part = f"{shown(rarest)}, {_per_cent(counts[rarest] / total)} of the labelled training images"
+    part = f"{shown(rarest)}, {_per_cent(counts[rarest] / total)} of {whose}"
     labels = f"{n:,} label{'s' if n > 1 else ''}"
     if counts[rarest] < n:
         return (
@@ -67,6 +66,20 @@ def _reads(material: Material, at: Headline) -> str:
     if _rounded(reads) == _rounded(alone):
         return f"{told}, all of them for the rarest class ({part})."
     return f"{told}; those of the rarest class alone ({part}) about {_rounded(alone)}."
+
+
+def _sizes(material: Material) -> tuple[dict[str, int], str]:
+    """How many images of each class there are to be read, and what tells it.
+
+    An audit set was drawn at random from all; the other labels may be of images that were chosen.
+    """
+    if material.evaluation.get("test_set") != "audit" or material.images is None:
+        sizes = material.evaluation.get("train_images_by_class") or {}
+        return {name: int(size) for name, size in sizes.items() if size}, "the labelled training images"
+    drawn = material.evaluation.get("test_images") or {}
+    pool = len(material.images.pool)
+    there = {name: round(pool * size / sum(drawn.values())) for name, size in drawn.items() if size}
+    return there, "the audit images"
 
 
 def _per_cent(part: float) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hundredfold.data.table import ImageTable
     from hundredfold.encode.embed import Embeddings
     from hundredfold.learn.calibrate import Calibration
     from hundredfold.learn.choose import Choice
@@ -113,6 +114,7 @@ def _fit(settings: FitSettings) -> Predictor:
         CLASSIFIERS[name]
     embeddings = read_embeddings(settings.embeddings)
     table = label(settings.embeddings, embeddings, settings.labels)
+    _warn_of_leaks(table)
     trial = Trial.labelled(table)
     choice, held = _choose(embeddings, trial, names, settings)
     chosen = embeddings[choice.encoder]
@@ -125,6 +127,17 @@ def _fit(settings: FitSettings) -> Predictor:
         choice=choice, calibration=calibration, held_out=scores,
         sets=_sets(settings, trial, scores, calibration),
     )
+
+
+def _warn_of_leaks(table: ImageTable) -> None:
+    """Say so if images held out have kin among those to learn from; ``curve`` refuses such a split."""
+    from hundredfold.data.splits import check_disjoint
+    from hundredfold.errors import LeakError
+
+    try:
+        check_disjoint(table)
+    except LeakError as error:
+        say(f"Warning: {error.found}. What is measured on images held out will be too good.")
 
 
 def _choose(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "embedding_folders", "encoder_of", "label", "networks_of", "noted_settings", "pixels_of",
-    "read_embeddings", "scanned", "with_split",
+    "read_embeddings", "run_of", "scanned", "with_split",
 ]
 
 #: The place of a run's embeddings in their order; the first that there are are those to fit on.
@@ -63,7 +63,7 @@ def embedding_folders(path: Path) -> list[Path]:
     return sorted(folders, key=lambda folder: (ORDER.get(folder.name, OTHERS), folder.name))
 
 
-def _run_of(path: Path) -> RunDirectory | None:
+def run_of(path: Path) -> RunDirectory | None:
     """The run that ``path`` is, or that its embeddings lie in."""
     for place in (path, path.absolute().parent.parent):
         if RunDirectory.is_run(place):
@@ -75,7 +75,7 @@ def pixels_of(path: Path) -> PixelStore | None:
     """The pixels of the run that the embeddings lie in, if it has them still."""
     from hundredfold.data.store import PixelStore
 
-    run = _run_of(path)
+    run = run_of(path)
     return PixelStore.open(run.pixels) if run is not None and (run.pixels / "pixels.json").is_file() else None
 
 
@@ -97,7 +97,7 @@ def _without_copies(path: Path, name: str, embeddings: Embeddings, table: ImageT
 
     They are named in ``RUN/copies_across.csv``. The split is drawn, and stays; so they are not learned from.
     """
-    run, store = _run_of(path), pixels_of(path)
+    run, store = run_of(path), pixels_of(path)
     if run is None or store is None or not noted_settings(run).get("scan", {}).get("near_copies"):
         return table
     pairs = _copies(run, name, embeddings, table, store)
@@ -134,7 +134,7 @@ def scanned(path: Path, embeddings: Embeddings) -> ImageTable:
     """The usable images of the run that some embeddings lie in; else those that were embedded."""
     from hundredfold.data.table import ImageTable
 
-    run = _run_of(path)
+    run = run_of(path)
     if run is not None and (run / "images.parquet").is_file():
         return ImageTable.read(run / "images.parquet").usable
     return embeddings.images
@@ -169,7 +169,7 @@ def networks_of(
     from hundredfold.encode.encoder import Encoder
     from hundredfold.learn.networks import Networks
 
-    run = _run_of(path)
+    run = run_of(path)
     if run is None:
         raise RunMissingError(
             "the classifier network trains on images, and these embeddings lie in no run", where=path,
@@ -220,7 +220,7 @@ def _specs(path: Path) -> tuple[list[str], str]:
     """The encoders that the run of some embeddings holds or names, and the weights it names for them."""
     from hundredfold.encode.opening import encoder_folders
 
-    run = _run_of(path)
+    run = run_of(path)
     if run is None:
         return [], "auto"
     own = (*encoder_folders(run), run / "adapted", run / "initial")

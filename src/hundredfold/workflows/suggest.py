@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["suggest"]
 
+#: What images are taken for that were found unusable on the page; it is no name that a user would write.
+UNUSABLE = "\0unusable"
+
 
 @verb(SuggestSettings)
 def suggest(settings: SuggestSettings) -> Path:
@@ -49,15 +52,20 @@ def suggest(settings: SuggestSettings) -> Path:
     STRATEGIES[settings.strategy]
     embeddings = Embeddings.read(embedding_folders(settings.embeddings)[0])
     table = _table(settings, embeddings)
-    pool = _pool(table)
+    unusable, unsure = _without_class(settings.embeddings)
+    pool = _pool(table.select(~table.frame["id"].isin(unsure)))
+    useless = settings.useless or (UNUSABLE if unusable else None)
+    labels = pool.frame["label"].mask(pool.frame["id"].isin(unusable), useless)
     chosen = select(
-        embeddings.of(pool), settings.budget,
-        labels=pool.frame["label"].tolist(), useless=settings.useless,
+        embeddings.of(pool), settings.budget, labels=labels.tolist(), useless=useless,
         strategy=settings.strategy, seed=settings.seed,
     )
     rows = chosen.frame(pool.ids)
     write_rows(settings.out, rows)
     _tell(settings, table, pool, rows)
+    if unusable or unsure:
+        say(f"Read on the page and without a class: {len(unusable):,} images that are unusable, whose kind "
+            f"is not sought, and {len(unsure):,} that are to be decided. None is suggested again.")
     return settings.out
 
 
@@ -70,6 +78,22 @@ def _table(settings: SuggestSettings, embeddings: Embeddings) -> ImageTable:
     if settings.labels is None:
         return images
     return LabelSet.read(settings.labels, images).apply(images)
+
+
+def _without_class(path: Path) -> tuple[set[str], set[str]]:
+    """Images that readers on the page found unusable, and those that they were unsure of."""
+    from contextlib import closing
+
+    from hundredfold.annotate.store import FILE, Store
+    from hundredfold.workflows.labelled import run_of
+
+    run = run_of(path)
+    if run is None or not (run / FILE).is_file():
+        return set(), set()
+    with closing(Store.open(run / FILE)) as store:
+        decided = store.decided().items()
+        unusable = {image for image, event in decided if event.says == "unusable"}
+        return unusable, {image for image, event in decided if event.says == "unsure"}
 
 
 def _pool(table: ImageTable) -> ImageTable:
