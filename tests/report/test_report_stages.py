@@ -15,8 +15,7 @@ from hundredfold.data.table import ImageTable
 from hundredfold.report.cautions import cautions
 from hundredfold.report.chapters.training import _time, learned, training_chapter
 from hundredfold.report.finding import finding
-from hundredfold.report.html import headline_of
-from hundredfold.report.material import Material, as_evaluated, gather
+from hundredfold.report.material import Material, as_evaluated, gather, headline_of
 from hundredfold.report.tables import Headline, headline
 from hundredfold.rundir import RunDirectory
 from hundredfold.workflows.report import report

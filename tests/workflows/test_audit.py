@@ -15,8 +15,7 @@ from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder
 from hundredfold.errors import LeakError, SplitError
 from hundredfold.report.finding import finding
-from hundredfold.report.html import headline_of
-from hundredfold.report.material import gather
+from hundredfold.report.material import gather, headline_of
 from hundredfold.report.tables import counts
 
 SMALL: dict[str, Any] = {"budgets": (1, 4), "classifiers": ("lda", "knn"), "repeats": 2, "bootstrap": 50}

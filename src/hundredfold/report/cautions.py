@@ -9,7 +9,8 @@ import pandas as pd
 from hundredfold.metrics import TINY
 from hundredfold.report.chapters.shortcuts import reached_by_shortcuts
 from hundredfold.report.material import Material
-from hundredfold.report.tables import Headline, at_point, listed
+from hundredfold.report.paper.trace import FACTS, Place
+from hundredfold.report.tables import METRIC, Headline, at_point, listed
 from hundredfold.report.words import share, shown
 
 __all__ = ["Caution", "cautions"]
@@ -53,10 +54,11 @@ NO_INTERVAL = "The ranges shown are those of the draws of labels and say nothing
 
 @dataclass(frozen=True)
 class Caution:
-    """A title of a few words, and a sentence or two."""
+    """A title of a few words, and a sentence or two; ``numbers``: what is counted in them, and where."""
 
     title: str
     sentence: str
+    numbers: tuple[tuple[str, Place], ...] = ()
 
 
 def cautions(material: Material, at: Headline | None) -> list[Caution]:
@@ -66,7 +68,8 @@ def cautions(material: Material, at: Headline | None) -> list[Caution]:
     if len(tested):
         found += [*_groups(material), *_test_set(tested)]
     if splits := material.evaluation.get("outer_splits"):
-        found.append(Caution(f"{splits} test splits took turns.", TURNS))
+        place = Place(FACTS, "/curve/outer_splits")
+        found.append(Caution(f"{splits} test splits took turns.", TURNS, (("test splits", place),)))
     found += _shortcuts(material, at)
     if left_out := material.evaluation.get("classes_left_out"):
         found.append(Caution("Classes left out.", f"{listed(left_out)}: {SMALL_TRAINING}"))
@@ -80,7 +83,9 @@ def _leaks(material: Material) -> list[Caution]:
     if leak := material.evaluation.get("leak"):
         found.append(Caution("A leak was allowed.", f"{_sentence(leak)}. {LEAK}"))
     if astride := (material.state.get("scan") or {}).get("near_copies_astride"):
-        found.append(Caution(f"{astride:,} test images have a near-copy among the training images.", ASTRIDE))
+        title = f"{astride:,} test images have a near-copy among the training images."
+        place = Place(FACTS, "/scan/near_copies_astride")
+        found.append(Caution(title, ASTRIDE, (("test images with a near-copy", place),)))
     if material.pretraining.get("transductive") or material.state.get("transductive"):
         found.append(Caution("Pre-training saw the test images (transductive).", TRANSDUCTIVE))
     return found
@@ -93,7 +98,11 @@ def _sentence(words: str) -> str:
 
 def _alarms(material: Material) -> list[Caution]:
     alarms = material.pretraining.get("alarms") or []
-    return [Caution("Pre-training raised an alarm.", _told(alarm)) for alarm in alarms]
+    return [
+        Caution("Pre-training raised an alarm.", _told(alarm), (
+            ("alarm, as noted", Place(FACTS, f"/pretrain/alarms/{number}")),
+        )) for number, alarm in enumerate(alarms)
+    ]
 
 
 def _told(alarm: object) -> str:
@@ -108,7 +117,9 @@ def _partial(material: Material) -> list[Caution]:
     if not facts.get("missing"):
         return []
     number = f"{facts['missing']:,} of {facts['published']:,}"
-    return [Caution("The data set is not whole.", f"{number} published images are missing. {PARTIAL}")]
+    places = tuple((f"{name} images", Place(FACTS, f"/dataset/{name}")) for name in ("missing", "published"))
+    told = f"{number} published images are missing. {PARTIAL}"
+    return [Caution("The data set is not whole.", told, places)]
 
 
 def _shortcuts(material: Material, at: Headline | None) -> list[Caution]:
@@ -119,7 +130,12 @@ def _shortcuts(material: Material, at: Headline | None) -> list[Caution]:
     way = (alone.value - chance) / max(whole.value - chance, 1e-9)
     if way < HALF:
         return []
-    return [Caution(f"Colour, brightness, size and source alone reach {share(alone.value)}.", SHORTCUTS)]
+    place = Place("curve.parquet", "value", "mean", {
+        "encoder": alone.encoder, "classifier": alone.classifier, "n_per_class": alone.n_per_class,
+        "metric": METRIC, "class": None,
+    })
+    title = f"Colour, brightness, size and source alone reach {share(alone.value)}."
+    return [Caution(title, SHORTCUTS, (("balanced accuracy of shortcuts alone", place),))]
 
 
 def _writing(material: Material) -> list[Caution]:
@@ -128,7 +144,8 @@ def _writing(material: Material) -> list[Caution]:
         return []
     number = int(material.images.usable.frame["note"].str.contains("burned_in_annotation", na=False).sum())
     title = f"Writing is burnt into {number:,} image{'s' * (number > 1)}."
-    return [Caution(title, WRITING)] if number else []
+    place = Place("figures/counts.csv", "count", rows={"item": "images noted as burned_in_annotation"})
+    return [Caution(title, WRITING, (("images with writing", place),))] if number else []
 
 
 def _test_images(material: Material) -> pd.Series:
@@ -150,18 +167,27 @@ def _groups(material: Material) -> list[Caution]:
     if groups == 0 and missing == labelled:
         return [Caution("No patients or slides are known.", NO_GROUPS)]
     if missing:
-        return [Caution(f"{missing:,} labelled images have no group.", SOME_WITHOUT_GROUP)]
+        place = Place("images.parquet", "id", "number", {
+            "label": True, "group": None, "problem": None, "split": ["train", _judging(material)],
+        })
+        title = f"{missing:,} labelled images have no group."
+        return [Caution(title, SOME_WITHOUT_GROUP, (("labelled images without a group", place),))]
     if groups < FEW_GROUPS:
-        return [Caution(f"Only {groups} {'group is' if groups == 1 else 'groups are'} in the test set.", FEW)]
+        title = f"Only {groups} {'group is' if groups == 1 else 'groups are'} in the test set."
+        return [Caution(title, FEW, (("test groups", Place(FACTS, "/curve/test_groups")),))]
     return []
+
+
+def _judging(material: Material) -> str:
+    return "test" if material.images is None else material.images.judging
 
 
 def _test_set(numbers: pd.Series) -> list[Caution]:
     found = []
     if numbers.sum() < FEW_TEST_IMAGES:
-        found.append(
-            Caution(f"Only {int(numbers.sum()):,} test images.", "The accuracy is rough; see its interval.")
-        )
+        place = Place(FACTS, "/curve/test_images", "sum")
+        title, told = f"Only {int(numbers.sum()):,} test images.", "The accuracy is rough; see its interval."
+        found.append(Caution(title, told, (("test images", place),)))
     if absent := sorted(numbers[numbers == 0].index):
         found.append(Caution("Classes without test images.", f"{listed(absent)}: {ABSENT}"))
     if tiny := sorted(numbers[(numbers > 0) & (numbers < TINY)].index):

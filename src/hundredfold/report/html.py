@@ -24,19 +24,22 @@ from hundredfold.report.chapters.shortcuts import shortcuts_chapter
 from hundredfold.report.chapters.training import training_chapter
 from hundredfold.report.contest import contest
 from hundredfold.report.finding import finding
-from hundredfold.report.material import Material, gather
+from hundredfold.report.material import Material, gather, headline_of
+from hundredfold.report.paper.document import Table
 from hundredfold.report.style import embedded, save_figure, save_table
-from hundredfold.report.tables import Headline, headline
+from hundredfold.report.tables import Headline
+from hundredfold.report.texts import write_texts
 from hundredfold.report.words import shown
 from hundredfold.rundir import RunDirectory
 
-__all__ = ["headline_of", "write_report"]
+__all__ = ["write_report"]
 
 
 def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> Path:
-    """Write ``report.html`` and ``figures/`` from whatever stages ``run`` has; returns the page's path.
+    """Write ``report.html``, ``figures/``, ``model_card.md`` and ``methods.md``; returns the page's path.
 
-    The page loads nothing from anywhere: style, figures and pictures are inside it.
+    They are made from whatever stages ``run`` has. The page loads nothing from anywhere: style, figures and
+    pictures are inside it.
 
     Args:
         run: the run.
@@ -53,10 +56,12 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
     compared = contest(material, at)
     chapters = _chapters(material, at, compared)
     folder = run / "figures"
-    for item in [*([first] if first else []), *(item for chapter in chapters for item in chapter.items)]:
+    items = [*([first] if first else []), *(item for chapter in chapters for item in chapter.items)]
+    for item in items:
         save_table(item.table, folder, item.name)
         if isinstance(item, Exhibit):
             save_figure(item.figure, folder, item.name)
+    texts = write_texts(run, material, at, frozenset(f"{item.name}.csv" for item in items))
     page = (
         _environment(folder)
         .get_template("report.html")
@@ -67,23 +72,12 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
             cautions=cautions(material, at),
             first=first,
             chapters=chapters,
+            texts=texts,
             citations=citations(material),
         )
     )
     write_text(run / "report.html", _encodable(page))
     return run / "report.html"
-
-
-def headline_of(material: Material) -> Headline | None:
-    """The point that the report speaks of, with the predictor's method, else the chosen one."""
-    if material.curve is None or material.curve.empty:
-        return None
-    chosen = material.evaluation.get("choice") or {}
-    fitted = material.predictor or {}
-    return headline(
-        material.curve, fitted.get("classifier") or chosen.get("classifier"),
-        fitted.get("embeddings") or chosen.get("encoder"),
-    )
 
 
 def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | None) -> list[Chapter]:
@@ -111,6 +105,7 @@ def _environment(figures: Path) -> Environment:
         lstrip_blocks=True,
     )
     environment.tests["exhibit"] = lambda item: isinstance(item, Exhibit)
+    environment.tests["table"] = lambda block: isinstance(block, Table)
     environment.filters["embedded"] = lambda item: embedded(
         figures, item.name, photographic=item.photographic
     )

@@ -18,12 +18,13 @@ from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import InputError
+from hundredfold.report.tables import Headline, headline
 from hundredfold.rundir import RunDirectory
 from hundredfold.url import place
 
 __all__ = [
-    "Material", "as_evaluated", "evaluated_images", "gather", "read_metrics", "settings_of",
-    "without_repeats",
+    "Material", "as_evaluated", "evaluated_images", "gather", "headline_of", "read_metrics",
+    "settings_of", "without_repeats",
 ]
 
 
@@ -83,13 +84,21 @@ class Material:
         return dict(self.state.get("pretrain") or {})
 
 
-def gather(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> Material:
-    """Read every part that exists in ``run``; ``prevalence`` is what its reader states."""
+def gather(
+    run: RunDirectory, prevalence: Mapping[str, float] | None = None, *, vectors: bool = True
+) -> Material:
+    """Read every part that exists in ``run``.
+
+    Args:
+        run: the run.
+        prevalence: what its reader states.
+        vectors: also those of the images, which are large.
+    """
     predictor = run / "predictor" / "predictor.json"
     settings = settings_of(run)
     predictions = _parquet(run / "predictions.parquet")
     images = ImageTable.read(path) if (path := run / "images.parquet").exists() else None
-    embeddings = _embeddings(run / "embeddings")
+    embeddings = _embeddings(run / "embeddings") if vectors else {}
     if predictions is not None:
         images = None if images is None else as_evaluated(images, settings, predictions)
         embeddings = {
@@ -116,6 +125,18 @@ def gather(run: RunDirectory, prevalence: Mapping[str, float] | None = None) -> 
         if (path := run / "calibrations.json").exists() else (),
         prevalence=prevalence or {},
         near_copies=pd.read_csv(path) if (path := run / "near_copies.csv").exists() else None,
+    )
+
+
+def headline_of(material: Material) -> Headline | None:
+    """The point that the report speaks of, with the predictor's method, else the chosen one."""
+    if material.curve is None or material.curve.empty:
+        return None
+    chosen = material.evaluation.get("choice") or {}
+    fitted = material.predictor or {}
+    return headline(
+        material.curve, fitted.get("classifier") or chosen.get("classifier"),
+        fitted.get("embeddings") or chosen.get("encoder"),
     )
 
 

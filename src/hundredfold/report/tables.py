@@ -19,6 +19,7 @@ from hundredfold.metrics.averages import divide
 from hundredfold.report.words import shown
 
 __all__ = [
+    "METRIC",
     "Headline",
     "Point",
     "at_point",

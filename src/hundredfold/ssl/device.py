@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import platform
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
+from hundredfold.process import cores
 from hundredfold.ranks import local_ranks, ranks
 from hundredfold.ssl.arrangement import Precision
 
-__all__ = ["create_fabric", "default_image_size", "device_type"]
+__all__ = ["create_fabric", "default_image_size", "describe_hardware", "device_type"]
 
 FABRIC_PRECISION: Mapping[Precision, Literal["32-true", "bf16-mixed", "64-true"]] = {
     "float32": "32-true", "bfloat16": "bf16-mixed", "float64": "64-true",
@@ -50,6 +53,21 @@ def device_type() -> str:
         return "cuda"
     # The ranks of a Mac meet on its CPU: torch has no collectives for mps.
     return "mps" if torch.backends.mps.is_available() and ranks() == 1 else "cpu"
+
+
+def describe_hardware() -> dict[str, str | int]:
+    """What the training ran on, for reports: the device's name, how many processes, and a process's cores."""
+    kind = device_type()
+    name = torch.cuda.get_device_name() if kind == "cuda" else _processor()
+    return {"kind": kind, "device": name, "processes": ranks(), "cores": cores()}
+
+
+def _processor() -> str:
+    """The processor as the system names it: Linux tells more than Python does."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told.is_file() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
 
 
 def default_image_size(stored: int, device: str) -> int:

@@ -23,7 +23,7 @@ from hundredfold.ssl.checkpoints import Checkpoints
 from hundredfold.ssl.collectives import from_first
 from hundredfold.ssl.curriculum import Curriculum, low_size
 from hundredfold.ssl.defaults import warnings_of
-from hundredfold.ssl.device import create_fabric, device_type
+from hundredfold.ssl.device import create_fabric, describe_hardware, device_type
 from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.logbook import Logbook
 from hundredfold.ssl.monitor import Alarms
@@ -72,11 +72,12 @@ def pretrain_encoder(
     plan, fitted = planned.plan, planned.fitted
     trainer = build(backbone, fitted.settings, plan)
     facts = _facts(planned, settings, trainer)
+    hardware = describe_hardware()
     warned = warnings_of(
         fitted.settings, steps=plan.steps, batch_size=plan.batch_size, images=len(pool),
         random=backbone.source == "random",
     )
-    run.record(pretrain={**facts, "alarms": warned})
+    run.record(pretrain={**facts, "hardware": hardware, "alarms": warned})
     run.explain("pretrain", fitted.lines())
     _tell(planned, facts, warned)
     if trainer.fabric.is_global_zero:
@@ -85,7 +86,7 @@ def pretrain_encoder(
         _encoder(trainer.dino, pool, settings, facts, step=step).save(folder)
     )
     trainer.fit(resume=resume)
-    run.record(pretrain={**facts, "alarms": [*warned, *trainer.alarms.raised.values()]})
+    run.record(pretrain={**facts, "hardware": hardware, "alarms": [*warned, *trainer.alarms.raised.values()]})
     _tell_best(trainer.checkpoints, plan.steps)
     return _encoder(trainer.dino, pool, settings, facts, step=plan.steps)
 

@@ -122,8 +122,8 @@ def _facts(runs: list[RunDirectory]) -> dict[str, Any]:
 
 def _report(run: RunDirectory) -> None:
     from hundredfold.report.contest import contest
-    from hundredfold.report.html import headline_of, write_report
-    from hundredfold.report.material import gather
+    from hundredfold.report.html import write_report
+    from hundredfold.report.material import gather, headline_of
 
     with run.stage("report", settings=None, resume=True):
         material = gather(run)

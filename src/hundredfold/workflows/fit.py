@@ -69,12 +69,18 @@ def check_free(url: Url) -> None:
 
 
 def _written(settings: FitSettings, run: RunDirectory | None, folder: Path) -> Predictor:
+    from hundredfold.report.texts import write_card
+
     predictor = _fit(settings)
     if run is None:
-        return _save(predictor, folder)
+        saved = _save(predictor, folder)
+        write_card(folder)
+        return saved
     with run.stage("fit", settings=settings, resume=settings.resume):
         shutil.rmtree(folder, ignore_errors=True)
-        return _save(predictor, folder)
+        saved = _save(predictor, folder)
+    write_card(run.path)
+    return saved
 
 
 def _kept(settings: FitSettings, run: RunDirectory | None, folder: Path) -> Predictor | None:

@@ -76,7 +76,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
         pairs = _near_copies(store, settings)
         done = _split(filled.assign(cluster=clusters_of(pairs, filled.ids)), settings, complain=True)
         reference = _settle(store, done, settings)
-        _write(run, done, store, settings, reference)
+        _write(run, done, store, settings, reference, given=int(table.frame["split"].notna().sum()))
         _write_near_copies(run, done, pairs)
         lines = _lines(done, settings, found, labels, pairs)
         _tell(run, [*_dicom_lines(found, naming), *lines, *_stain_lines(reference)])
@@ -224,8 +224,9 @@ def _check_rejects(table: ImageTable, run: RunDirectory, settings: ScanSettings)
 
 def _write(
     run: RunDirectory, table: ImageTable, store: PixelStore, settings: ScanSettings,
-    reference: Reference | None,
+    reference: Reference | None, *, given: int,
 ) -> None:
+    """The table, its sides, and the facts of the scan; of ``given`` images the side came with the labels."""
     from hundredfold.data.rows import write_rows
     from hundredfold.data.summary import facts
 
@@ -236,6 +237,7 @@ def _write(
         pixels=str(settings.pixels.absolute()) if settings.pixels else None,
         scan={
             **facts(table), "pixel_size": store.size, "allow_leak": settings.allow_leak,
+            "sides_given": given,
             "stain": None if reference is None else reference.stain.facts,
         },
     )

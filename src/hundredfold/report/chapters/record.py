@@ -9,6 +9,7 @@ import pandas as pd
 
 from hundredfold.report.chapters.base import Chapter, Listing
 from hundredfold.report.material import Material
+from hundredfold.report.paper.works import WORKS
 from hundredfold.report.words import shown
 
 __all__ = ["citations", "record_chapter"]
@@ -18,27 +19,6 @@ PATHS = frozenset(
     {"images", "labels", "out", "pixels", "embeddings", "predictor", "run", "runs", "encoder", "encoders"}
 )
 NOT_TOLD = frozenset({"resume", "alarms", "schema_version"})
-
-NIELSEN = (
-    (
-        "M. Nielsen, L. Wenderoth, T. Sentker, R. Werner. Self-Supervision for Medical Image Classification: "
-        "State-of-the-Art Performance with ~100 Labeled Training Samples per Class. Bioengineering 2023, "
-        "10(8), 895."
-    ),
-    "https://doi.org/10.3390/bioengineering10080895",
-)
-CARON = (
-    (
-        "M. Caron, H. Touvron, I. Misra, H. Jégou, J. Mairal, P. Bojanowski, A. Joulin. Emerging Properties "
-        "in Self-Supervised Vision Transformers. ICCV 2021."
-    ),
-    "https://arxiv.org/abs/2104.14294",
-)
-XCIT = (
-    "A. El-Nouby et al. XCiT: Cross-Covariance Image Transformers. NeurIPS 2021.",
-    "https://arxiv.org/abs/2106.09681",
-)
-
 
 def record_chapter(material: Material) -> Chapter:
     """What was done with which settings, by which software."""
@@ -58,7 +38,7 @@ def citations(material: Material) -> list[tuple[str, str]]:
     backbone = str(
         material.pretraining.get("backbone") or material.settings.get("pretrain", {}).get("backbone")
     )
-    return [NIELSEN, CARON, *([XCIT] if backbone.startswith("xcit") else [])]
+    return [WORKS["nielsen"], WORKS["dino"], *([WORKS["xcit"]] if backbone.startswith("xcit") else [])]
 
 
 def _stages(state: Mapping[str, Any]) -> Listing:

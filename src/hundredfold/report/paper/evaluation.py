@@ -1,0 +1,198 @@
+"""Paragraphs on classifiers, draws of labels, figures and their intervals, and software."""
+
+from __future__ import annotations
+
+from hundredfold.report.paper.telling import Telling, and_
+from hundredfold.report.paper.trace import FACTS, Place, share
+from hundredfold.report.words import features_words, method_words, shown
+
+__all__ = [
+    "classifiers_paragraph", "figures_paragraph", "intervals_paragraph", "predictor_paragraph",
+    "software_paragraph",
+]
+
+WORKS = {
+    "svm": ("svm",), "knn": ("knn",), "lda": ("lda",), "logistic": (), "prototype": (), "last_layer": (),
+    "network": (),
+}
+DETAILS = {
+    "svm": "a support vector machine with a radial kernel",
+    "knn": "k nearest neighbours weighted by distance",
+    "logistic": "logistic regression", "lda": "linear discriminant analysis with a shrunk covariance",
+    "prototype": "the nearest class mean by angle", "last_layer": "one linear layer trained by AdamW",
+    "network": "the network trained end to end on the same labels",
+}
+CALIBRATIONS = {
+    "temperature": ("one temperature", "temperature"),
+    "platt": ("a logistic curve for each class", "multiclass"),
+    "isotonic": ("isotonic regression for each class", "multiclass"),
+}
+VERSIONED = {
+    "torch": ("PyTorch", "torch"), "timm": ("timm", "timm"), "scikit-learn": ("scikit-learn", "sklearn"),
+    "numpy": ("NumPy", ""), "opencv-python-headless": ("OpenCV", ""), "pydicom": ("pydicom", ""),
+}
+
+
+def classifiers_paragraph(t: Telling) -> str:
+    """Which classifiers learned from which labels, and how the one that is spoken of was chosen."""
+    if t.at is None or t.material.curve is None:
+        return ""
+    names = and_([_named(t, str(name)) for name in t.material.curve["classifier"].unique()])
+    paper = t.setting("curve", "preset") == "paper"
+    settings = f"the settings of {t.cite('nielsen')}" if paper else "the software's default settings"
+    told = (
+        f"A power transform {t.cite('yeojohnson')} and a principal component analysis that kept all "
+        "components "
+        f"were fitted to the labelled images alone, then the classifier: {names}, with {settings}, classes "
+        "weighted alike where the method allows it."
+    )
+    return " ".join([told, *_draws(t), *_choice(t)])
+
+
+def _named(t: Telling, name: str) -> str:
+    works = WORKS.get(name, ())
+    return f"{DETAILS.get(name, shown(name))} {t.cite(*works) if works else ''}".rstrip()
+
+
+def _draws(t: Telling) -> list[str]:
+    assert t.at is not None
+    drawn = "Labelled images were drawn at random from the training side"
+    if budgets := t.setting("curve", "budgets"):
+        numbers = [t.set("labels per class", "curve", "budgets", place) for place in range(len(budgets))]
+        drawn += (
+            f", {', '.join(numbers)} of each class (of a class with fewer, all), "
+            f"{t.set('draws of labels', 'curve', 'repeats')} times; the smaller draws are part of the larger "
+            "ones, and"
+        )
+    here = t.trace.number("labels per class of the figures", Place("curve.parquet", "n_per_class", rows={
+        "encoder": t.at.encoder, "classifier": t.at.classifier, "n_per_class": t.at.n_per_class,
+        "metric": "balanced_accuracy", "class": None,
+    }))
+    return [f"{drawn}{'' if budgets else ';'} every method got the same images.", (
+        f"The figures given are those of {method_words(t.at.classifier)} on {features_words(t.at.encoder)} "
+        "at "
+        f"{here} labels per class, a number fixed beforehand by a rule on the numbers of labels alone; they "
+        "are means over the draws."
+    )]
+
+
+def _choice(t: Telling) -> list[str]:
+    choice = t.material.evaluation.get("choice")
+    if not choice or not choice.get("accuracy"):
+        return []
+    return [
+        (f"Cross-validation by group on the drawn labels alone chose {method_words(choice['classifier'])} on "
+        f"{features_words(choice['encoder'])} (by balanced accuracy); test images had no part in this.")
+    ]
+
+
+def predictor_paragraph(t: Telling) -> str:
+    """What was fitted for use, and how it gives probabilities."""
+    facts = t.material.predictor
+    if facts is None:
+        return ""
+    number = t.trace.number("labels of the predictor", Place(t.predictor, "/labels", "sum"))
+    several = len(facts.get("cross_validation") or {}) > 1
+    chosen = ", as cross-validation by group on these labels chose" if several else ""
+    told = [
+        (f"For use, {method_words(str(facts['classifier']))} on {features_words(str(facts['embeddings']))} "
+        "was "
+        f"fitted to all {number} labels of the training side{chosen}.")
+    ]
+    if calibration := facts.get("calibration"):
+        words, work = CALIBRATIONS.get(calibration["method"], (shown(calibration["method"]), "temperature"))
+        told.append(
+            f"Its scores were turned into probabilities by {words} {t.cite(work)}, fitted to what it said of "
+            "training labels held out by group, as if all classes were equally common."
+        )
+    else:
+        told.append("It gives scores, which are no probabilities.")
+    return " ".join(told)
+
+
+def figures_paragraph(t: Telling) -> str:
+    """Which figures were taken, and at which decision."""
+    if t.at is None or t.material.curve is None:
+        return ""
+    metrics = set(t.material.curve["metric"])
+    others = [words for name, words in {
+        "auroc": "the area under the ROC curve, each class against the others, averaged over the classes",
+        "macro_f1": "macro F1", "recall": "the recall of each class",
+    }.items() if name in metrics]
+    told = [
+        f"The main figure was balanced accuracy, the mean of the recalls of all classes with test images "
+        f"{t.cite('balanced')}; {and_(others)} are given beside it." if others else
+        f"The figure was balanced accuracy {t.cite('balanced')}."
+    ]
+    for name in ("sensitivity", "specificity"):
+        if t.setting("curve", name) is not None:
+            target = t.set(f"{name} aimed at", "curve", name, write=share)
+            told.append(
+                f"For each class a threshold that reached a {name} of {target} was chosen on training labels "
+                "held out by group."
+            )
+    if t.material.calibrations:
+        told.append(
+            f"Probabilities came from one temperature per draw {t.cite('temperature')}, fitted to the draw's "
+            "own "
+            "labels, held out by group; their calibration error and log loss are those on the test images."
+        )
+    if t.material.strata is not None:
+        by = and_([shown(name) for name in t.material.strata["by"].unique()])
+        told.append(f"Balanced accuracy and recalls were also taken apart by {by}.")
+    if t.material.predictions is not None and len(t.material.curve.groupby(["encoder", "classifier"])) > 1:
+        told.append(
+            "Methods were compared in pairs by the difference of their balanced accuracies on the same "
+            "images, "
+            f"draws and bootstrap resamples, with two-sided p-values corrected after Holm {t.cite('holm')}."
+        )
+    return " ".join(told)
+
+
+def intervals_paragraph(t: Telling) -> str:
+    """What the intervals are, or why there are none."""
+    told = str(t.material.evaluation.get("intervals") or "")
+    if not told or t.at is None:
+        return ""
+    if not t.setting("curve", "bootstrap"):
+        return "No intervals were taken." if t.setting("curve", "bootstrap") == 0 else ""
+    if told.startswith("none"):
+        return (
+            "No intervals are given, because the test images came from fewer than ten groups; ranges are "
+            "those "
+            "of the draws."
+        )
+    unit = "groups" if t.material.evaluation.get("test_groups") else "images"
+    resamples = t.set("bootstrap resamples", "curve", "bootstrap")
+    alone = (
+        " Since no groups were known, images of one patient count as independent, and the intervals may be "
+        "too "
+        "narrow." if unit == "images" else ""
+    )
+    return (
+        f"Intervals are 95\u00a0% percentile intervals of {resamples} bootstrap resamples of test {unit} and "
+        f"draws, drawn jointly {t.cite('bootstrap')}; for shares of exactly 0 or 1, exact binomial limits "
+        f"{t.cite('exact')}. A figure from fewer than ten {unit} has none.{alone}"
+    )
+
+
+def software_paragraph(t: Telling) -> str:
+    """Versions, as noted by the run."""
+    software = t.material.state.get("software") or {}
+    if not software:
+        return ""
+
+    def version(package: str) -> str:
+        return t.trace.number(f"version of {package}", Place(FACTS, f"/software/{package}"), str)
+
+    named = [
+        f"{name} {version(package)}{' ' + t.cite(work) if work else ''}"
+        for package, (name, work) in VERSIONED.items() if package in software
+    ]
+    own = f"hundredfold {version('hundredfold')} " if "hundredfold" in software else "hundredfold "
+    python = f"Python {version('python')}, " if "python" in software else ""
+    seed = t.set("random seed", "curve", "seed", write=str) if t.setting("curve", "seed") is not None else ""
+    return (
+        f"All was done with {own}({python}{', '.join(named)})."
+        + (f" The random seed was {seed}." if seed else "")
+    )

@@ -1,0 +1,201 @@
+"""Tables of a card: classes, figures with intervals, calibration, subgroups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hundredfold.metrics import TINY, WITHOUT_TINY
+from hundredfold.report.paper.document import Block, Table
+from hundredfold.report.paper.telling import Telling, pointer
+from hundredfold.report.paper.trace import Place, share
+from hundredfold.report.words import AUDIT_SET, features_words, method_words, shown
+
+__all__ = ["calibration_blocks", "data_blocks", "figure_blocks", "stated", "subgroup_blocks"]
+
+OWN = "as in the curve"
+NAMES = {
+    "balanced_accuracy": "balanced accuracy",
+    WITHOUT_TINY: f"balanced accuracy without classes of fewer than {TINY} test images",
+    "auroc": "AUROC, mean over the classes", "macro_f1": "macro F1",
+}
+NO_INTERVAL = "A dash: no interval, because fewer than ten groups (else images) are behind the figure."
+
+
+def stated(t: Telling) -> str:
+    """What the figures are of, on which images."""
+    assert t.at is not None
+    evaluation = t.material.evaluation
+    which = {"audit": f" ({AUDIT_SET})"}.get(str(evaluation.get("test_set")), "")
+    if t.outer:
+        which = ", each judged by classifiers that had not learned from its group (test splits took turns)"
+    budget = t.trace.number("labels per class", Place("curve.parquet", "n_per_class", rows=_rows(t)))
+    told = (
+        f"Figures of {method_words(t.at.classifier)} on {features_words(t.at.encoder)}, fitted to {budget} "
+        "labels "
+        f"per class (fewer where a class has fewer) and averaged over "
+        f"{t.trace.number('draws of labels', Place('curve.parquet', 'repeat', 'kinds', _rows(t)))} draws of "
+        "these "
+        f"labels, on {t.trace.number('test images', Place('curve.parquet', 'n_test', rows=_rows(t)))} test "
+        f"images{which}."
+    )
+    if (facts := t.material.predictor) is None:
+        return told
+    number = t.trace.number("labels of the predictor", Place(t.predictor, "/labels", "sum"))
+    same = (facts["classifier"], facts["embeddings"]) == (t.at.classifier, t.at.encoder)
+    return told + (
+        f" The predictor is of this kind and learned from all {number} labels of the training side; these "
+        "test "
+        "images are not among them." if same else
+        f" The predictor itself is {method_words(str(facts['classifier']))} on "
+        f"{features_words(str(facts['embeddings']))}, fitted to {number} labels: no figure here is of its "
+        "kind."
+    )
+
+
+def _rows(t: Telling, metric: str = "balanced_accuracy", label: str | None = None) -> Mapping[str, object]:
+    assert t.at is not None
+    return {
+        "encoder": t.at.encoder, "classifier": t.at.classifier, "n_per_class": t.at.n_per_class,
+        "metric": metric, "class": label,
+    }
+
+
+def data_blocks(t: Telling) -> list[Block]:
+    """Images and groups, and the labelled images of each class on both sides."""
+    blocks: list[Block] = []
+    names = {
+        "images": "images found", "usable": "images used", "labelled": "labelled images",
+        "groups": "groups (patients, slides or examinations)", "grouped": "images with a known group",
+        "duplicates": "images with exact copies", "near_copies": "images that are near-copies",
+        "contradictions": "copies with several labels, which count as unlabelled",
+    }
+    rows = [[words, t.fact(words, "scan", name)] for name, words in names.items() if name in t.scan]
+    rows += [
+        [f"left out: {shown(reason)}", t.fact(f"left out, {shown(reason)}", "scan", "rejected", reason)]
+        for reason in t.scan.get("rejected", {})
+    ]
+    if rows:
+        blocks.append(Table(["what", "number"], rows))
+    if (curve := t.material.evaluation) and not t.outer:
+        blocks.append(Table(["class", "labelled training images", "test images"], [
+            [shown(name), *(t.fact(f"{words}, {shown(name)}", "curve", key, name) for key, words in (
+                ("train_images_by_class", "training images"), ("test_images", "test images"),
+            ))] for name in curve["classes"]
+        ]))
+    elif t.material.predictor is not None and not curve:
+        labels = t.material.predictor["labels"]
+        blocks.append(Table(["class", "labels learned from"], [
+            [shown(name), t.trace.number(
+                f"labels, {shown(name)}", Place(t.predictor, pointer("labels", name))
+            )] for name in labels
+        ]))
+    return blocks
+
+
+def figure_blocks(t: Telling) -> list[Block]:
+    """The metrics over all classes, the recall of each class, and each class against the rest."""
+    assert t.at is not None
+    assert t.material.curve is not None
+    metrics = set(t.material.curve["metric"])
+    head = ["figure", "value", "95 % interval, from", "to", "test images"]
+    overall = [
+        [words, *_figure(t, words, metric, None)] for metric, words in NAMES.items() if metric in metrics
+    ]
+    classes = [
+        [shown(name), *_figure(t, f"recall, {shown(name)}", "recall", str(name))]
+        for name in t.material.evaluation.get("classes", ())
+    ]
+    blocks: list[Block] = [stated(t), Table(head, overall)]
+    if classes:
+        blocks.append(Table(["recall of", *head[1:]], classes))
+    return [*blocks, *_operating(t), NO_INTERVAL]
+
+
+def _figure(t: Telling, words: str, metric: str, label: str | None) -> list[str]:
+    rows = _rows(t, metric, label)
+    return [
+        t.trace.number(words, Place("curve.parquet", "value", "mean", rows), share),
+        t.trace.number(f"{words}, lower end", Place("curve.parquet", "low", rows=rows), share),
+        t.trace.number(f"{words}, upper end", Place("curve.parquet", "high", rows=rows), share),
+        t.trace.number(f"{words}, test images", Place("curve.parquet", "n_test", rows=rows)),
+    ]
+
+
+def _operating(t: Telling) -> list[Block]:
+    if "operating.csv" not in t.fresh:
+        return []
+    file, values = "figures/operating.csv", ("sensitivity", "specificity", "ppv", "npv")
+    rows = []
+    for name in t.material.evaluation.get("classes", ()):
+        cells = [_ended(t, file, {"class": name}, value, f"{value}, {shown(name)}") for value in values]
+        if any(cell != "–" for cell in cells):
+            rows.append([shown(name), *cells])
+    told = (
+        "Each class against all others, by the classifier's own decision; in brackets 95 % intervals. PPV "
+        "and "
+        "NPV are for the shares of the classes that the report states."
+    )
+    return [told, Table(["class", "sensitivity", "specificity", "PPV", "NPV"], rows)] if rows else []
+
+
+def _ended(t: Telling, file: str, rows: Mapping[str, object], column: str, words: str) -> str:
+    """A value with its interval in brackets, where there is one."""
+    value = t.trace.number(words, Place(file, column, rows=rows), share)
+    ends = [
+        t.trace.number(f"{words}, {end} end", Place(file, f"{column}_{name}", rows=rows), share)
+        for name, end in (("low", "lower"), ("high", "upper"))
+    ]
+    return value if "–" in ends else f"{value} ({ends[0]}–{ends[1]})"
+
+
+def calibration_blocks(t: Telling) -> list[Block]:
+    """Calibration error and log loss on the test images, and what the predictor gives."""
+    facts, told = t.material.predictor, []
+    if facts is not None:
+        calibration = facts.get("calibration")
+        told.append(
+            "The predictor gives scores, which are no probabilities." if calibration is None else
+            f"The predictor gives probabilities ({calibration['method']}), such as if all classes were "
+            "equally "
+            "common; --prevalence says how common they are."
+        )
+    if "calibration.csv" not in t.fresh:
+        return [*told]
+    file = "figures/calibration.csv"
+    rows = [
+        [f"{way} calibration", *(
+            _ended(t, file, {"way": way}, column, f"{words} {way} calibration")
+            for column, words in (("error", "calibration error"), ("loss", "log loss"))
+        )] for way in ("before", "after")
+    ]
+    return [*told, "On the test images, of a classifier of the figures above:", Table(
+        ["probabilities", "calibration error", "log loss"], rows,
+    )]
+
+
+def subgroup_blocks(t: Telling) -> list[Block]:
+    """Balanced accuracy by site and subgroup."""
+    strata = t.material.strata
+    if strata is None or t.at is None:
+        return []
+    own = strata[
+        (strata["encoder"] == t.at.encoder) & (strata["classifier"] == t.at.classifier)
+        & (strata["n_per_class"] == t.at.n_per_class) & (strata["metric"] == "balanced_accuracy")
+    ]
+    rows = []
+    for row in own[["by", "stratum", "labels"]].drop_duplicates().to_dict("records"):
+        name = f"{shown(row['by'])}: {shown(row['stratum'])}"
+        name += "" if row["labels"] == OWN else ", without its labels"
+        chosen: dict[str, object] = {str(key): value for key, value in row.items()} | dict(_rows(t))
+        rows.append([name, *(
+            t.trace.number(f"{words}, {name}", Place("strata.csv", column, rows=chosen), write)
+            for column, words, write in (
+                ("value", "balanced accuracy", share), ("low", "lower end", share),
+                ("high", "upper end", share),
+            )
+        ), *(
+            t.trace.number(f"{words}, {name}", Place("strata.csv", column, rows=chosen))
+            for column, words in (("n_test", "test images"), ("n_groups", "groups"), ("n_classes", "classes"))
+        )])
+    head = ["subgroup", "balanced accuracy", "from", "to", "test images", "groups", "classes"]
+    return [Table(head, rows)] if rows else []
