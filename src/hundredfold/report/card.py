@@ -90,7 +90,7 @@ def _model(t: Telling) -> list[Block]:
         ["classifier", method_words(str(facts["classifier"]))],
         ["features", features_words(str(facts["embeddings"])) if facts["embeddings"] else "–"],
         ["encoder", shown(encoder.get("name", "–"), 120)],
-        ["weights it began with", shown(encoder.get("source") or "–", 120)],
+        ["weights it began with", shown((encoder.get("parts") or [encoder])[0].get("source") or "–", 120)],
         ["classes", ", ".join(shown(name) for name in facts["classes"])],
         ["input", "an image, decoded and resized as for training; the predictor does it"],
         ["output", "a class, and a probability or score for each class"],

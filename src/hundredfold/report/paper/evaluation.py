@@ -37,14 +37,16 @@ def classifiers_paragraph(t: Telling) -> str:
     """Which classifiers learned from which labels, and how the one that is spoken of was chosen."""
     if t.at is None or t.material.curve is None:
         return ""
+    transform = f"A power transform {t.cite('yeojohnson')}"
     names = and_([_named(t, str(name)) for name in t.material.curve["classifier"].unique()])
     paper = t.setting("curve", "preset") == "paper"
     settings = f"the settings of {t.cite('nielsen')}" if paper else "the software's default settings"
     told = (
-        f"A power transform {t.cite('yeojohnson')} and a principal component analysis that kept all "
-        "components "
-        f"were fitted to the labelled images alone, then the classifier: {names}, with {settings}, classes "
-        "weighted alike where the method allows it."
+        f"{transform} and a principal component analysis that kept all components were fitted to the "
+        "labelled "
+        f"images alone, then the classifier: {names}, with {settings}, classes weighted alike where the "
+        "method "
+        "allows it."
     )
     return " ".join([told, *_draws(t), *_choice(t)])
 
@@ -71,8 +73,9 @@ def _draws(t: Telling) -> list[str]:
     return [f"{drawn}{'' if budgets else ';'} every method got the same images.", (
         f"The figures given are those of {method_words(t.at.classifier)} on {features_words(t.at.encoder)} "
         "at "
-        f"{here} labels per class, a number fixed beforehand by a rule on the numbers of labels alone; they "
-        "are means over the draws."
+        f"{here} labels per class, means over the draws. Which method and which number these are follows "
+        "from "
+        "training labels and a fixed rule, never from a test image."
     )]
 
 

@@ -27,8 +27,8 @@ OTHERS = {
     "thumbnail": "thumbnails of the images with histograms of their colours, without any network",
 }
 NOTHING = "The encoder was not trained on these images; its weights were taken as they were."
-#: seconds from which on they are told in hours
-LONG = 7200
+#: unit of time → its seconds, for times of two units or more
+UNITS = (("h", 3600), ("min", 60))
 PRECISIONS = {"bfloat16": "bfloat16 mixed precision", "float32": "float32", "float64": "float64"}
 
 
@@ -63,7 +63,7 @@ Told = Callable[..., str]
 
 
 def _what(t: Telling, facts: Mapping[str, Any], told: Told) -> str:
-    name = str(facts["backbone"])
+    name = str(facts.get("backbone", "a network"))
     if facts.get("transductive"):
         side = "unlabelled images, the test images (without their labels) among them"
     elif t.outer:
@@ -73,20 +73,25 @@ def _what(t: Telling, facts: Mapping[str, Any], told: Told) -> str:
         )
     else:
         side = "images of the training side, without their labels; test images had no part in it"
-    began = {"random": "random weights"}.get(str(facts["weights"]))
-    if began is None:
-        kind, _, where = str(facts["weights"]).partition(":")
-        began = {"file": f"the weights in {shown(where)}", "timm": f"timm's weights {shown(where)}"}.get(
-            kind, f"the weights {shown(facts['weights'])}"
-        )
     works = {backbone_work(name): None, "timm": None}
     described = f"An encoder, {shown(name)} {t.cite(*works)}, was pre-trained by self-distillation"
     paper = (facts.get("settings") or {}).get("preset") == "paper"
     setting = f"as in {t.cite('dino', 'nielsen')}" if paper else t.cite("dino", "nielsen")
     return (
-        f"{described} without labels (DINO {setting}), starting from {began}, on "
+        f"{described} without labels (DINO {setting}), {_began(facts)}on "
         f"{told('images pre-trained on', 'images', write=count)} {side}."
     )
+
+
+def _began(facts: Mapping[str, Any]) -> str:
+    """Which weights it started from, where that is known."""
+    if (weights := facts.get("weights")) is None:
+        return ""
+    if weights == "random":
+        return "starting from random weights, "
+    kind, _, where = str(weights).partition(":")
+    named = {"file": "the weights in", "timm": "timm's weights"}.get(kind)
+    return f"starting from {named} {shown(where)}, " if named else f"starting from {shown(weights)}, "
 
 
 def _views(facts: Mapping[str, Any], settings: Mapping[str, Any], told: Told) -> str:
@@ -206,7 +211,8 @@ def _end(t: Telling, *, own: bool) -> str:
     told = "The teacher after the last step, without the head, was the encoder."
     metrics = t.material.metrics
     if metrics is not None and "seconds" in metrics and metrics["seconds"].notna().any():
-        unit, by = ("h", 3600) if metrics["seconds"].sum() > LONG else ("min", 60)
+        seconds = metrics["seconds"].sum()
+        unit, by = next(((unit, by) for unit, by in UNITS if seconds >= 2 * by), ("s", 1))
         time = t.trace.number(
             f"time of pre-training in {unit}", Place("metrics.jsonl", "seconds", "sum", by=by),
             lambda value: f"{value:.3g}",
@@ -222,7 +228,7 @@ def _hardware(t: Telling) -> str:
     number = t.fact("processes", "pretrain", "hardware", "processes")
     cores = t.fact("cores", "pretrain", "hardware", "cores")
     each = "" if hardware["processes"] == 1 else f" in {number} processes"
-    return f" on {shown(hardware['device'], 80)}{each}, with {cores} processor cores"
+    return f" on {shown(hardware['device'], 80)}{each} (processor cores: {cores})"
 
 
 def features_paragraph(t: Telling) -> str:
@@ -233,9 +239,13 @@ def features_paragraph(t: Telling) -> str:
     numbers = t.trace.number("numbers that stand for an image", Place(file, "/encoder/dimension"))
     first = (facts.get("parts") or [facts])[0]
     told = [f"Each image was represented by {numbers} numbers, {_origin(t, facts)}"]
+    path = ("encoder", "parts", 0) if facts.get("parts") else ("encoder",)
+    if first.get("stages"):
+        stages = t.trace.number("stages of the network", Place(file, pointer(*path, "stages")))
+        told[0] += f" with the mean maps of the last {stages} stages of the network beside it"
     if first.get("size"):
-        at = pointer("encoder", *(["parts", 0] if facts.get("parts") else []), "size")
-        told[0] += f", at {t.trace.number('side of the encoded images in px', Place(file, at))} px a side"
+        size = t.trace.number("side of the encoded images in px", Place(file, pointer(*path, "size")))
+        told[0] += f", at {size} px a side"
     told[0] += SYMMETRIES.get(str(first.get("symmetry")), "") + "."
     assert t.material.curve is not None
     every = (str(name) for name in t.material.curve["encoder"].unique())

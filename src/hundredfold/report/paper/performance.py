@@ -168,7 +168,7 @@ def calibration_blocks(t: Telling) -> list[Block]:
             for column, words in (("error", "calibration error"), ("loss", "log loss"))
         )] for way in ("before", "after")
     ]
-    return [*told, "On the test images, of a classifier of the figures above:", Table(
+    return [*told, "On the test images, of the classifiers that the figures above are of:", Table(
         ["probabilities", "calibration error", "log loss"], rows,
     )]
 
