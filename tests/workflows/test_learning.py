@@ -171,6 +171,9 @@ def test_predictions_of_a_runs_own_images_are_those_of_its_vectors(
     from hundredfold.learn.classifiers import judge
 
     predictor = fit(run, labels=labels_of(smear), out=tmp_path / "predictor")
+    card = (tmp_path / "predictor" / "model_card.md").read_text(encoding="utf-8")
+    assert predictor.hash in card
+    assert "This model has not been tested" in card
     rows = pd.read_csv(predict(smear / "images", predictor=tmp_path / "predictor", out=tmp_path / "p.csv"))
     embeddings = Embeddings.read(run / "embeddings" / "thumbnail")
     decided, scores = judge(predictor.pipeline, embeddings.vectors)

@@ -17,6 +17,7 @@ from hundredfold.data.smear import draw_smear
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.opening import load_encoder
 from hundredfold.errors import RunExistsError, SettingsError, SplitError
+from hundredfold.files import hash_file
 from hundredfold.learn.shortcuts import SHORTCUT
 from hundredfold.report.words import encoder_label
 from hundredfold.workflows.run import ENCODERS
@@ -55,9 +56,20 @@ def test_every_stage_is_done_and_every_file_is_there(finished: hundredfold.RunDi
         "run.json", "config.yaml", "images.parquet", "splits.csv", "rejects.csv", "pixels", "metrics.jsonl",
         "encoder/encoder.safetensors", "encoder/encoder.json", "initial/encoder.safetensors", "curve.csv",
         "curve.parquet", "predictions.parquet", "predictor/predictor.json", "figures", "report.html",
+        "methods.md", "model_card.md", "predictor/model_card.md", "facts.json",
     ]
     assert [name for name in files if not (finished / name).exists()] == []
     assert list(finished.path.rglob("*.tmp")) == []
+
+
+def test_the_card_in_the_predictor_names_files_as_they_are(finished: hundredfold.RunDirectory) -> None:
+    card = (finished / "predictor" / "model_card.md").read_text(encoding="utf-8")
+    assert card == (finished / "model_card.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| (\S+) \| ([0-9a-f]{64}) \|$", card, re.MULTILINE)
+    assert len(named) >= 4
+    assert {name: hash_file(finished / name) for name, _ in named} == dict(named)
+    hardware = finished.state["pretrain"]["hardware"]
+    assert f"on {hardware['device']}" in (finished / "methods.md").read_text(encoding="utf-8")
 
 
 def test_the_empty_file_is_rejected_and_the_run_goes_on(finished: hundredfold.RunDirectory) -> None:
