@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from hundredfold.workflows.reproduce import reproduce
     from hundredfold.workflows.run import run
     from hundredfold.workflows.scan import scan
+    from hundredfold.workflows.serve import serve
     from hundredfold.workflows.suggest import suggest
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "reproduce",
     "run",
     "scan",
+    "serve",
     "suggest",
 ]
 
@@ -110,7 +112,7 @@ class _House(ModuleType):
     """This package; Python sets a room on it when the room is imported, whoever imports it first."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in {"annotate", "predict", "report"} and isinstance(value, ModuleType):
+        if name in {"annotate", "predict", "report", "serve"} and isinstance(value, ModuleType):
             value.__class__ = _Room
         super().__setattr__(name, value)
 
@@ -121,7 +123,7 @@ sys.modules[__name__].__class__ = _House
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'hundredfold' has no attribute {name!r}")
-    if name in {"annotate", "predict", "report"}:
+    if name in {"annotate", "predict", "report", "serve"}:
         return import_module(f"hundredfold.{name}")
     return getattr(import_module(f"hundredfold.{_HOMES.get(name, f'workflows.{name}')}"), name)
 

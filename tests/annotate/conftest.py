@@ -20,7 +20,6 @@ import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hundredfold.annotate.app import make_app
-from hundredfold.annotate.server import bound
 from hundredfold.annotate.store import FILE, Store
 from hundredfold.annotate.studio import Studio, opened
 from hundredfold.data.pixels import fill
@@ -28,6 +27,7 @@ from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.rundir import RunDirectory
+from hundredfold.web.listening import bound
 
 expect.set_options(timeout=20_000)  # in ms: a busy machine is no fault of the page
 TOKEN = "a-token-of-the-tests"

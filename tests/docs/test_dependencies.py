@@ -17,12 +17,14 @@ IMPORTED_AS = {
     "mlflow-skinny": "mlflow",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
 }
 #: needed by a package that we import, without an import of ours.
 INDIRECT = {
-    "torchvision": "timm", "tensorboard": "torch", "sqlalchemy": "mlflow", "alembic": "mlflow",
+    "torchvision": "timm", "python-multipart": "starlette",
+    "tensorboard": "torch", "sqlalchemy": "mlflow", "alembic": "mlflow",
     "onnx": "torch", "onnxscript": "torch", "s3fs": "fsspec", "gcsfs": "fsspec", "adlfs": "fsspec",
 }
 #: extras for work on the project, which the source does not import.

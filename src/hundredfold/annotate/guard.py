@@ -7,35 +7,35 @@ cookie that scripts cannot read and other sites cannot use.
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Mapping
+from urllib.parse import parse_qs
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hundredfold.web import asking
+from hundredfold.web.asking import (
+    LOOPBACK,
+    READING,
+    RefusedError,
+    host_name,
+    read_body,
+    replayed,
+    same,
+    with_headers,
+)
 
 __all__ = ["MOST_BODY", "Guard", "reader_of", "set_reader"]
 
 #: Bytes that the body of a request may have, and seconds that it may take.
 MOST_BODY, BODY_SECONDS = 256_000, 10.0
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-READING = frozenset({"GET", "HEAD"})
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
-HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": POLICY,
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-}
+HEADERS = {**asking.HEADERS, "content-security-policy": POLICY}
 #: A redirect would not do: where a link on another site led here, the cookie would not be sent along.
 ENTRANCE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>hundredfold</title>'
@@ -71,17 +71,17 @@ class Guard:
             return
         answer: ASGIApp = self._refusal(scope) or self._entrance(scope) or self.app
         if answer is self.app and scope["method"] not in READING:
-            body = await self._body(scope, receive)
-            if isinstance(body, Response):
-                answer = body
-            else:
-                receive = _replayed(body, receive)
-        await answer(scope, receive, _with_headers(send))
+            try:
+                body = await read_body(scope, receive, most=self.most_body, seconds=self.body_seconds)
+                receive = replayed(body, receive)
+            except RefusedError as refused:
+                answer = _told(refused.status, refused.sentence, refused.headers)
+        await answer(scope, receive, with_headers(send, HEADERS))
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
-        if _name(host) not in LOOPBACK:
+        if host_name(host) not in LOOPBACK:
             return _told(403, "This page is served under the name of this machine only.")
         own = origin == f"http://{host}"
         if not own and (origin is not None or scope["method"] not in READING):
@@ -91,11 +91,11 @@ class Guard:
         return None
 
     def _known(self, headers: Headers) -> bool:
-        return _same(cookie_parser(headers.get("cookie", "")).get(self.cookie, ""), self.token)
+        return same(cookie_parser(headers.get("cookie", "")).get(self.cookie, ""), self.token)
 
     def _token_given(self, scope: Scope) -> bool:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        return scope["path"] == "/" and _same(given, self.token)
+        return scope["path"] == "/" and same(given, self.token)
 
     def _entrance(self, scope: Scope) -> Response | None:
         """The token moves into the cookie, and out of the address."""
@@ -106,24 +106,6 @@ class Guard:
         if self.name:
             set_reader(response, self.reader, self.name)
         return response
-
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | Response:
-        length = Headers(scope=scope).get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.most_body:
-            return _told(413, f"A request may have {self.most_body:,} bytes.")
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self.body_seconds):
-                more = True
-                while more:
-                    message = await receive()
-                    body += message.get("body", b"")
-                    more = message["type"] == "http.request" and message.get("more_body", False)
-                    if len(body) > self.most_body:
-                        return _told(413, f"A request may have {self.most_body:,} bytes.")
-        except TimeoutError:
-            return _told(408, "The request took too long.")
-        return bytes(body)
 
 
 def set_reader(response: Response, cookie: str, name: str) -> None:
@@ -144,41 +126,5 @@ def reader_of(value: str) -> str | None:
         return None
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    told = False
-
-    async def again() -> Message:
-        nonlocal told
-        if told:
-            return await receive()
-        told = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
-def _with_headers(send: Send) -> Send:
-    async def sent(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(HEADERS)
-        await send(message)
-
-    return sent
-
-
-def _name(host: str) -> str:
-    """The name in ``name:port``; a tunnel may have another port than ours."""
-    try:
-        parts = urlsplit(f"//{host}")
-        return "" if parts.path or parts.username is not None else parts.hostname or ""
-    except ValueError:
-        return ""
-
-
-def _same(given: str, token: str) -> bool:
-    return secrets.compare_digest(given.encode(), token.encode())
-
-
-def _told(status: int, sentence: str) -> Response:
-    headers = {"connection": "close"} if status in (408, 413) else None
+def _told(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
     return PlainTextResponse(f"{sentence}\n", status, headers)

@@ -2,7 +2,7 @@
 
 from hundredfold.config.annotate import AnnotateSettings
 from hundredfold.config.base import ResumableSettings, Settings, Verb, check_unchanged, verb
-from hundredfold.config.clinical import ClinicalChoices, ReportChoices
+from hundredfold.config.clinical import ClinicalChoices, ReportChoices, SourceChoices
 from hundredfold.config.compare import CompareSettings
 from hundredfold.config.curve import CurveChoices, CurveSettings
 from hundredfold.config.embed import EmbedChoices, EmbedSettings
@@ -12,6 +12,7 @@ from hundredfold.config.pretrain import FittedChoices, PretrainChoices, Pretrain
 from hundredfold.config.reproduce import DatasetChoices, DatasetSettings, ReproduceSettings
 from hundredfold.config.run import DemoSettings, EncoderChoices, ReportSettings, RunSettings
 from hundredfold.config.scan import ScanChoices, ScanSettings
+from hundredfold.config.serve import ServeSettings
 from hundredfold.config.suggest import SuggestSettings
 
 __all__ = [
@@ -40,7 +41,9 @@ __all__ = [
     "RunSettings",
     "ScanChoices",
     "ScanSettings",
+    "ServeSettings",
     "Settings",
+    "SourceChoices",
     "SuggestSettings",
     "Verb",
     "check_unchanged",

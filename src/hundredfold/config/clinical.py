@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hundredfold.config.base import Settings
 
-__all__ = ["ClinicalChoices", "ReportChoices"]
+__all__ = ["ClinicalChoices", "ReportChoices", "SourceChoices"]
 
 
 class ClinicalChoices(Settings):
@@ -75,6 +76,27 @@ class ReportChoices(Settings):
     def prevalences(self) -> dict[str, float]:
         """Class → share, as stated."""
         return dict(_class_and_share(text) for text in self.prevalence)
+
+
+class SourceChoices(ReportChoices):
+    """Where the images come from."""
+
+    words: ClassVar[tuple[str, ...]] = ("audit", "labels")
+
+    prevalence: tuple[str, ...] = Field(
+        (),
+        description="Share of classes where the images come from, as melanoma=0.02,nevus=0.9; the others "
+        "divide the rest as the predictor's labels do. Or audit: as in its audit set; or labels: as its "
+        "labels, if they were drawn at random. The label is then the most probable class [default: "
+        "probabilities and sets as if all classes were equally common].",
+    )
+
+    @property
+    def stated(self) -> Mapping[str, float] | Literal["audit", "labels"] | None:
+        """What is said of the shares; ``None`` for all alike."""
+        if self.word is not None:
+            return "audit" if self.word == "audit" else "labels"
+        return self.prevalences or None
 
 
 def _class_and_share(text: str) -> tuple[str, float]:

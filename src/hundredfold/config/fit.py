@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from hundredfold.config.base import FarPlace, Place, ResumableSettings, Settings
-from hundredfold.config.clinical import ReportChoices
+from hundredfold.config.clinical import SourceChoices
 
 __all__ = ["CopyChoices", "FitChoices", "FitSettings", "PredictSettings"]
 
@@ -62,11 +62,10 @@ class FitSettings(FitChoices, CopyChoices, ResumableSettings):
     labels: Place = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
 
 
-class PredictSettings(ReportChoices, ResumableSettings):
+class PredictSettings(SourceChoices, ResumableSettings):
     """The settings of ``predict``."""
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
-    words: ClassVar[tuple[str, ...]] = ("audit", "labels")
 
     images: Place = Field(description="A folder or archive of images or a table of them, or a URL.")
     predictor: Place = Field(description="The predictor folder, a URL, or a run directory that holds one.")
@@ -74,17 +73,3 @@ class PredictSettings(ReportChoices, ResumableSettings):
         description="The table to write, as .csv, .parquet or .jsonl; it may be a URL."
     )
     embed_batch: int = Field(64, ge=1, description="Images encoded at once.")
-    prevalence: tuple[str, ...] = Field(
-        (),
-        description="Share of classes where the images come from, as melanoma=0.02,nevus=0.9; the others "
-        "divide the rest as the predictor's labels do. Or audit: as in its audit set; or labels: as its "
-        "labels, if they were drawn at random. The label is then the most probable class [default: "
-        "probabilities and sets as if all classes were equally common].",
-    )
-
-    @property
-    def stated(self) -> Mapping[str, float] | Literal["audit", "labels"] | None:
-        """What is said of the shares; ``None`` for all alike."""
-        if self.word is not None:
-            return "audit" if self.word == "audit" else "labels"
-        return self.prevalences or None

@@ -25,7 +25,7 @@ from hundredfold.data.channel import FORK, NUMBER, Limits, receive, send
 from hundredfold.data.decode import quiet_decoders
 from hundredfold.data.header import header
 from hundredfold.data.image import Pixels
-from hundredfold.data.prepare import prepare, show, size_of
+from hundredfold.data.prepare import prepare, prepare_sent, show, size_of
 from hundredfold.errors import ImageError
 
 __all__ = ["Task", "serve", "work"]
@@ -43,7 +43,8 @@ def refuse(*, reason: str, sentence: str, **_: object) -> tuple[dict[str, Any], 
 
 
 TASKS: Mapping[str, Task] = {
-    "prepare": prepare, "show": show, "size_of": size_of, "header": header, "refuse": refuse,
+    "prepare": prepare, "prepare_sent": prepare_sent, "show": show, "size_of": size_of, "header": header,
+    "refuse": refuse,
 }
 
 
@@ -70,7 +71,8 @@ def work(channel: socket.socket, limits: Limits) -> None:
     _confine(limits.memory)
     with suppress(ConnectionError), quiet_decoders():
         while True:
-            task, _ = receive(channel)
+            task, sent = receive(channel)
+            task |= {} if sent is None else {"sent": sent}
             signal.setitimer(signal.ITIMER_PROF, limits.seconds)  # which ends the process
             facts, pixels = _answer(task.pop("do"), task, limits)
             signal.setitimer(signal.ITIMER_PROF, 0)

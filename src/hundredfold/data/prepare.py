@@ -20,7 +20,7 @@ from hundredfold.data.part import Part
 from hundredfold.data.resize import Fit, resize, scaled_size, to_square
 from hundredfold.data.value_range import ValueRange
 
-__all__ = ["prepare", "show", "size_of"]
+__all__ = ["prepare", "prepare_sent", "show", "size_of"]
 
 
 def prepare(
@@ -49,8 +49,34 @@ def prepare(
     Raises:
         ImageError: as :func:`~hundredfold.data.decode.decode`, and ``no_file``, ``unreadable``, ``changed``.
     """
-    data, target = content(path, known=known, part=part, once=once), partial(scaled_size, size=size, fit=fit)
-    decoded, pixels = _decoded(data, _name(path, part), frame, target, ct_window)
+    data = content(path, known=known, part=part, once=once)
+    return _prepared(
+        data, _name(path, part), frame=frame, size=size, fit=fit, value_range=value_range, ct_window=ct_window
+    )
+
+
+def prepare_sent(
+    sent: Pixels, *, frame: int | None, size: int, fit: Fit, value_range: tuple[float, float] | None,
+    ct_window: tuple[float, float] | None = None,
+) -> tuple[dict[str, Any], Pixels]:
+    """Decode and resize one image whose bytes ``uint8`` [n] were sent along, and lie in no file.
+
+    The other arguments and what is returned are those of :func:`prepare`.
+
+    Raises:
+        ImageError: as :func:`~hundredfold.data.decode.decode`.
+    """
+    return _prepared(
+        sent.tobytes(), "", frame=frame, size=size, fit=fit, value_range=value_range, ct_window=ct_window
+    )
+
+
+def _prepared(
+    data: bytes, name: str, *, frame: int | None, size: int, fit: Fit,
+    value_range: tuple[float, float] | None, ct_window: tuple[float, float] | None,
+) -> tuple[dict[str, Any], Pixels]:
+    target = partial(scaled_size, size=size, fit=fit)
+    decoded, pixels = _decoded(data, name, frame, target, ct_window)
     square = to_square(pixels, size, fit)
     if decoded.deep and value_range is not None:
         square = ValueRange(*value_range).to_uint8(square)

@@ -26,7 +26,7 @@ from hundredfold.data.image import Pixels
 from hundredfold.errors import HundredfoldError, ImageError
 from hundredfold.process import cores
 
-__all__ = ["Answer", "answers"]
+__all__ = ["TRIES", "Answer", "DeadError", "Worker", "answers", "hire", "why_ended"]
 
 T = TypeVar("T")
 
@@ -128,8 +128,12 @@ class _Nursery:
         self.control.close()
 
 
+class DeadError(Exception):
+    """A process that decodes no more."""
+
+
 @dataclass
-class _Worker:
+class Worker:
     """A process that decodes, and the tasks it was given."""
 
     nursery: _Nursery
@@ -139,10 +143,26 @@ class _Worker:
     def __post_init__(self) -> None:
         self.number, self.channel = self.nursery.fork(self.limits)
 
-    def give(self, place: int, task: Mapping[str, Any]) -> None:
+    def give(self, place: int, task: Mapping[str, Any], sent: Pixels | None = None) -> None:
+        """Have it do a task, with what is sent along."""
         self.todo.append(place)
         with suppress(ConnectionError):  # it is found dead where its answer is read
-            send(self.channel, task)
+            send(self.channel, task, sent)
+
+    def hear(self) -> Answer:
+        """What came of the first of its tasks.
+
+        Raises:
+            DeadError: it died, or speaks no language of ours.
+        """
+        try:
+            facts, pixels = receive(self.channel)
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DeadError from None
+        self.todo.popleft()
+        if "reason" in facts:
+            return ImageError(str(facts["reason"]), str(facts["sentence"]))
+        return facts, pixels
 
     def end(self) -> int:
         """Stop it, at once if it is at work, and tell how it ended."""
@@ -165,7 +185,7 @@ class _Crew:
         self.tries: Counter[int] = Counter()
         self.nursery = _Nursery.here()
         self.selector = selectors.DefaultSelector()
-        self.workers: list[_Worker] = []
+        self.workers: list[Worker] = []
         for _ in range(min(cores(), count)):
             self._hire()
 
@@ -184,7 +204,7 @@ class _Crew:
                 worker.end()
 
     def _hire(self) -> None:
-        worker = _Worker(self.nursery, self.limits)
+        worker = Worker(self.nursery, self.limits)
         self.workers.append(worker)
         self.selector.register(worker.channel, selectors.EVENT_READ, worker)
 
@@ -203,32 +223,40 @@ class _Crew:
         self.begun += 1
         return self.begun - 1
 
-    def _hear(self, worker: _Worker) -> None:
+    def _hear(self, worker: Worker) -> None:
+        place = worker.todo[0] if worker.todo else None
         try:
-            facts, pixels = receive(worker.channel)
-        except (OSError, ValueError, KeyError, TypeError):  # it died, or speaks no language of ours
+            answer = worker.hear()
+        except DeadError:
             self._replace(worker)
             return
-        if "reason" in facts:
-            self.done[worker.todo.popleft()] = ImageError(str(facts["reason"]), str(facts["sentence"]))
-        else:
-            self.done[worker.todo.popleft()] = facts, pixels
+        assert place is not None  # who has nothing to do says nothing
+        self.done[place] = answer
 
-    def _replace(self, worker: _Worker) -> None:
+    def _replace(self, worker: Worker) -> None:
         """Another worker takes over; the image at which this one died, its first, has one more try."""
         self.selector.unregister(worker.channel)
         self.workers.remove(worker)
         todo, status = [*worker.todo], worker.end()
         if todo:
             self.tries[todo[0]] += 1
-            why = _why(status, self.limits)
+            why = why_ended(status, self.limits)
             if why.reason == "too_slow" or self.tries[todo[0]] == TRIES:
                 self.done[todo.pop(0)] = why
         self.again = sorted([*self.again, *todo])
         self._hire()
 
 
-def _why(status: int, limits: Limits) -> ImageError:
+def hire(limits: Limits = DEFAULT) -> Worker:
+    """A process that decodes, for who gives it tasks one by one.
+
+    Raises:
+        HundredfoldError: it cannot be started.
+    """
+    return Worker(_Nursery.here(), limits)
+
+
+def why_ended(status: int, limits: Limits) -> ImageError:
     """The reason for which a worker ended."""
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if number == signal.SIGPROF:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from hundredfold.predict.columns import PROBABILITY, SCORE
+from hundredfold.predict.columns import BETWEEN, PROBABILITY, SCORE, SETS
 
 __all__ = ["records"]
 
@@ -17,6 +17,8 @@ TOGETHER: Mapping[str, str] = {PROBABILITY: "probabilities", SCORE: "scores"}
 
 def records(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """One object a row: its cells by column, missing ones ``None``; those of the classes in one object.
+
+    A set of classes is a list.
 
     Examples:
         >>> rows = pd.DataFrame({"label": ["a", None], "p:a": [0.9, None], "p:b": [0.1, None]})
@@ -35,7 +37,7 @@ def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         mark = next((mark for mark in TOGETHER if name.startswith(mark)), None)
         if mark is None:
-            record[name] = value
+            record[name] = value.split(BETWEEN) if name == SETS and value else value
         elif value is None:
             record.setdefault(TOGETHER[mark], None)
         else:

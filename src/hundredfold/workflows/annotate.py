@@ -79,9 +79,10 @@ def _export(path: Path, store: Store, table: ImageTable) -> Path:
 def _serve(settings: AnnotateSettings, run: RunDirectory, store: Store, table: ImageTable) -> None:
     from hundredfold.annotate.app import make_app, new_token
     from hundredfold.annotate.background import Background
-    from hundredfold.annotate.server import bound, serve
+    from hundredfold.annotate.server import serve
     from hundredfold.annotate.studio import opened
     from hundredfold.data.store import PixelStore
+    from hundredfold.web.listening import bound
 
     pixels, order = PixelStore.open(run.pixels), settings.order
     first = {} if order is None else _suggested(order, table)

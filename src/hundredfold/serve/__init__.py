@@ -1,0 +1,1 @@
+"""A predictor behind HTTP: images in, what it says of them out."""

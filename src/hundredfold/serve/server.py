@@ -1,0 +1,28 @@
+"""The service on its socket, until it is told to end; what was asked until then is answered."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from contextlib import suppress
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from hundredfold.web.listening import configured
+
+__all__ = ["run"]
+
+#: Until what was asked before the end must be answered, and until an idle connection is closed.
+ENDING_SECONDS, IDLE_SECONDS = 15, 20
+
+
+def run(app: ASGIApp, listening: socket.socket) -> None:
+    """Serve until Ctrl-C or SIGTERM, from the main thread; no further connection is taken then."""
+    config = configured(
+        app, timeout_graceful_shutdown=ENDING_SECONDS, timeout_keep_alive=IDLE_SECONDS, backlog=128
+    )
+    # uvicorn ends at either signal, and then raises it once more: we have still to clean up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
