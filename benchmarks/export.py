@@ -1,9 +1,10 @@
-"""Does an exported predictor say the same? ONNX Runtime against hundredfold, on every image of a set.
+r"""Does an exported predictor say the same? ONNX Runtime against hundredfold, on every image of a set.
 
 ::
 
     python benchmarks/weights.py --out lite0.safetensors
-    python benchmarks/export.py ../shared/data/{pbc_blood_cells,chula_rbc,busi_ultrasound} --weights lite0.safetensors
+    python benchmarks/export.py ../shared/data/{busi_ultrasound,chula_rbc,pbc_blood_cells} \
+        --weights lite0.safetensors
 
 Each set is scanned as a user's run is. For each registered classifier a predictor is fitted to at most 100
 labels per class of the training side and calibrated on 100 others, and written as one ONNX file. The whole
@@ -62,6 +63,7 @@ class Set:
 
     @classmethod
     def of(cls, data: Path, work: Path, size: int, limit: int | None) -> Set:
+        """Scan a set, and draw what is learned from."""
         out = work / data.name
         run = hundredfold.scan(
             data / "images", labels=data / "labels.csv", out=out, pixel_size=size, resume=out.exists()
@@ -87,7 +89,7 @@ def by_us(predictor: Predictor, vectors: NDArray[np.float32]) -> Said:
 
 def ask(path: Path, name: str, batch: NDArray[Any]) -> Said:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     outputs = [output.name for output in session.get_outputs()]
     parts = [session.run(outputs, {name: batch[at : at + BATCH]}) for at in range(0, len(batch), BATCH)]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hundredfold.data.table import ImageTable
     from hundredfold.encode.embed import Embeddings
     from hundredfold.encode.encoder import Encoder
+    from hundredfold.encode.estimator import EmbeddingTransformer
     from hundredfold.errors import HundredfoldError, InputError
     from hundredfold.learn.budgets import LabelBudgetSplit
     from hundredfold.learn.curve import LearningCurve, learning_curve
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from hundredfold.workflows.suggest import suggest
 
 __all__ = [
+    "EmbeddingTransformer",
     "Embeddings",
     "Encoder",
     "HundredfoldError",
@@ -84,6 +86,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EmbeddingTransformer": "encode.estimator",
     "Embeddings": "encode.embed",
     "Encoder": "encode.encoder",
     "HundredfoldError": "errors",

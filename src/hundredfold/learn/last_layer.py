@@ -93,7 +93,8 @@ class LastLayer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The class with the greatest value ``[n]``."""
-        predicted: NDArray[Any] = self.classes_[np.argmax(self._logits(X), axis=1)]
+        logits = self._logits(X)
+        predicted: NDArray[Any] = self.classes_[np.argmax(logits, axis=1)]
         return predicted
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803

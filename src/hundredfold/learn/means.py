@@ -45,7 +45,8 @@ class _Means(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The class with the greatest value ``[n]``."""
-        predicted: NDArray[Any] = self.classes_[np.argmax(self._values(X), axis=1)]
+        values = self._values(X)
+        predicted: NDArray[Any] = self.classes_[np.argmax(values, axis=1)]
         return predicted
 
     def _values(self, X: ArrayLike) -> Floats:  # noqa: N803

@@ -34,6 +34,7 @@ from hundredfold.learn.trial import Trial
 from hundredfold.metrics import prevalences
 from hundredfold.predict.answers import Answers
 from hundredfold.predict.conformal import Sets
+from hundredfold.predict.estimator import FittedClassifier
 from hundredfold.predict.memory import Memory
 from hundredfold.predict.prevalence import Prevalence
 from hundredfold.rundir import software
@@ -48,7 +49,7 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Predictor:
+class Predictor(FittedClassifier):
     """Labels new images.
 
     Attributes:
