@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from hundredfold.workflows.curve import curve
     from hundredfold.workflows.demo import demo
     from hundredfold.workflows.embed import embed
+    from hundredfold.workflows.evaluate import evaluate
     from hundredfold.workflows.export import export
     from hundredfold.workflows.fit import fit
     from hundredfold.workflows.predict import predict
@@ -72,6 +73,7 @@ __all__ = [
     "curve",
     "demo",
     "embed",
+    "evaluate",
     "export",
     "fit",
     "learning_curve",

@@ -2,10 +2,11 @@
 
 from hundredfold.config.annotate import AnnotateSettings
 from hundredfold.config.base import ResumableSettings, Settings, Verb, check_unchanged, verb
-from hundredfold.config.clinical import ClinicalChoices, ReportChoices, SourceChoices
+from hundredfold.config.clinical import ClinicalChoices, OperatingChoices, ReportChoices, SourceChoices
 from hundredfold.config.compare import CompareSettings
 from hundredfold.config.curve import CurveChoices, CurveSettings
 from hundredfold.config.embed import EmbedChoices, EmbedSettings
+from hundredfold.config.evaluate import EvaluateSettings
 from hundredfold.config.export import ExportSettings
 from hundredfold.config.fit import FitChoices, FitSettings, PredictSettings
 from hundredfold.config.pretrain import FittedChoices, PretrainChoices, PretrainSettings
@@ -27,10 +28,12 @@ __all__ = [
     "EmbedChoices",
     "EmbedSettings",
     "EncoderChoices",
+    "EvaluateSettings",
     "ExportSettings",
     "FitChoices",
     "FitSettings",
     "FittedChoices",
+    "OperatingChoices",
     "PredictSettings",
     "PretrainChoices",
     "PretrainSettings",

@@ -9,11 +9,11 @@ from pydantic import Field, model_validator
 
 from hundredfold.config.base import Settings
 
-__all__ = ["ClinicalChoices", "ReportChoices", "SourceChoices"]
+__all__ = ["ClinicalChoices", "OperatingChoices", "ReportChoices", "SourceChoices"]
 
 
-class ClinicalChoices(Settings):
-    """What a clinician reads, measured at the number of labels that the report speaks of."""
+class OperatingChoices(Settings):
+    """What a clinician reads, of the classifier that the report speaks of."""
 
     sensitivity: float | None = Field(
         None, gt=0, le=1,
@@ -25,9 +25,6 @@ class ClinicalChoices(Settings):
     )
     subgroups: tuple[str, ...] = Field(
         (), description="Columns of the labels whose values are judged apart, comma-separated: sex,age_band."
-    )
-    leave_one_site_out: bool = Field(
-        False, description="Judge each site's test images also by labels of the other sites only."
     )
 
     @model_validator(mode="after")
@@ -42,6 +39,14 @@ class ClinicalChoices(Settings):
         if self.sensitivity is not None:
             return "sensitivity", self.sensitivity
         return None if self.specificity is None else ("specificity", self.specificity)
+
+
+class ClinicalChoices(OperatingChoices):
+    """The same, measured at the number of labels that the report speaks of."""
+
+    leave_one_site_out: bool = Field(
+        False, description="Judge each site's test images also by labels of the other sites only."
+    )
 
 
 class ReportChoices(Settings):

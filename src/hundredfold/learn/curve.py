@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.clinical import Clinical
 from hundredfold.learn.held_out import HeldOut, held_out
 from hundredfold.learn.outer import Judged, sides_of
+from hundredfold.learn.scores import Said
 from hundredfold.learn.study import NETWORK, Cell, Study, Vectors
 from hundredfold.metrics import Measure, Resamples, measure
 from hundredfold.process import cores
@@ -31,7 +32,9 @@ from hundredfold.progress import bar
 if TYPE_CHECKING:
     from hundredfold.learn.networks import Networks
 
-__all__ = ["COLUMNS", "LearningCurve", "check_choices", "learning_curve"]
+__all__ = [
+    "COLUMNS", "Answered", "LearningCurve", "check_choices", "learning_curve", "measured", "predictions_of",
+]
 
 COLUMNS = (
     "encoder", "classifier", "preset", "class", "n_per_class", "n_labels", "n_groups", "repeat",
@@ -138,7 +141,7 @@ def learning_curve(
         vectors = {name: study.trial.vectors(found) for name, found in embeddings.items()}
         solved.append(study.solve(vectors, jobs=jobs, parts=parts))
     judged = Judged.of(sides, studies, solved)
-    frame = _measured(judged, jobs)
+    frame = measured(judged, jobs)
     if len(studies) == 1:  # of several splits, labels of one are test images of another
         held = _held_out(studies[0], vectors, jobs)
     facts = {
@@ -152,7 +155,7 @@ def learning_curve(
     clinical = Clinical.of(study, said, vectors, held, jobs=jobs, subgroups=subgroups)
     if held:
         facts["choice"] = choose(held, study.shallow)._asdict() | {"n_per_class": study.headline}
-    curve = LearningCurve(frame, _predictions(judged), facts, clinical)
+    curve = LearningCurve(frame, predictions_of(judged), facts, clinical)
     if parts is not None:
         shutil.rmtree(parts, ignore_errors=True)
     return curve
@@ -183,7 +186,19 @@ def check_choices(choices: CurveChoices) -> None:
         )
 
 
-def _measured(judged: Judged, jobs: int) -> pd.DataFrame:
+class Answered(Protocol):
+    """A study, and what its classifiers say of the test images."""
+
+    @property
+    def study(self) -> Study:
+        """Its cells."""
+
+    def said(self, cell: Cell) -> Said:
+        """What one of them says in all repeats, in the order of the test images."""
+
+
+def measured(judged: Answered, jobs: int) -> pd.DataFrame:
+    """The rows ``COLUMNS`` of every cell: its measures, and their intervals over test groups and draws."""
     study = judged.study
     trial, repeats = study.trial, study.choices.repeats
     resamples = None
@@ -236,7 +251,8 @@ def _rows(study: Study, cell: Cell, one: Measure) -> list[dict[str, Any]]:
     return rows
 
 
-def _predictions(judged: Judged) -> pd.DataFrame:
+def predictions_of(judged: Answered) -> pd.DataFrame:
+    """encoder, classifier, n_per_class, repeat, id, label, predicted: a row an answer."""
     study = judged.study
     ids, truth = pd.Index(study.trial.test.ids), study.trial.test_codes
     cells = [(cell, repeat) for cell in study.cells for repeat in range(study.choices.repeats)]

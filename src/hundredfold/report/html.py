@@ -17,6 +17,7 @@ from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.compared import compared_chapter
 from hundredfold.report.chapters.curves import curve_exhibit, curves_chapter
 from hundredfold.report.chapters.data import data_chapter
+from hundredfold.report.chapters.external import adaptation_chapter, external_finding, measures_chapter
 from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.chapters.published import published_chapter
 from hundredfold.report.chapters.record import citations, record_chapter
@@ -51,7 +52,8 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
     material = gather(run, prevalence)
     at = headline_of(material)
     first = None
-    if material.curve is not None and at is not None:
+    external = "external" in material.evaluation
+    if material.curve is not None and at is not None and not external:
         first = curve_exhibit(material.curve, at, material.evaluation.get("supervised"))
     compared = contest(material, at)
     chapters = _chapters(material, at, compared)
@@ -68,7 +70,7 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
         .render(
             name=shown(material.name, 80),
             version=material.state["software"].get("hundredfold", ""),
-            finding=finding(material, at, compared),
+            finding=external_finding(material, at) if external and at else finding(material, at, compared),
             cautions=cautions(material, at),
             first=first,
             chapters=chapters,
@@ -81,10 +83,12 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
 
 
 def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | None) -> list[Chapter]:
-    made = [data_chapter(material)]
+    made, external = [data_chapter(material)], "external" in material.evaluation
     if at is not None and material.curve is not None:
         made += [
-            curves_chapter(material.curve, at, material.evaluation),
+            measures_chapter(material, at) if external
+            else curves_chapter(material.curve, at, material.evaluation),
+            adaptation_chapter(material),
             compared_chapter(compared),
             classes_chapter(material, at),
             clinical_chapter(material, at),

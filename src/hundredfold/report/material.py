@@ -46,6 +46,8 @@ class Material:
         calibrations: what made probabilities of each method's scores, draw by draw.
         prevalence: class → share, as the reader of the report stated it.
         near_copies: pairs of images, as ``scan`` wrote them.
+        adaptation, adaptation_compared: of ``evaluate``: the curve over labels of the new source, and its
+            ways beside the predictor as it is.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Material:
     calibrations: Sequence[Mapping[str, Any]] = ()
     prevalence: Mapping[str, float] = field(default_factory=dict)
     near_copies: pd.DataFrame | None = None
+    adaptation: pd.DataFrame | None = None
+    adaptation_compared: pd.DataFrame | None = None
 
     @cached_property
     def test_pieces(self) -> pd.Series:
@@ -125,6 +129,8 @@ def gather(
         if (path := run / "calibrations.json").exists() else (),
         prevalence=prevalence or {},
         near_copies=pd.read_csv(path) if (path := run / "near_copies.csv").exists() else None,
+        adaptation=_curve(run / "adaptation" / "curve.parquet"),
+        adaptation_compared=_names(run / "adaptation" / "comparison.csv", "encoder", "classifier"),
     )
 
 

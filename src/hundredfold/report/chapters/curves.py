@@ -22,7 +22,7 @@ from hundredfold.report.words import (
     share,
 )
 
-__all__ = ["curve_exhibit", "curves_chapter"]
+__all__ = ["BANDS", "band_of", "curve_exhibit", "curves_chapter"]
 
 METRICS = {"macro_f1": "Macro F1", "auroc": "Area under the ROC curve"}
 ORDER = ("pretrained", "adapted", "initial", "thumbnail", "shortcut", "svm", "knn", "logistic")
@@ -126,7 +126,7 @@ def _curve(
     )
     read = lines["n_read"].notna().all()
     above = "what a reader reads, in random order, until each class has them" if read else "labels in all"
-    caption = f"{BANDS[_band(lines)]} Below: labels per class; above: {above}."
+    caption = f"{BANDS[band_of(lines)]} Below: labels per class; above: {above}."
     if lines["capped"].any():
         caption += " Hollow: some classes have fewer labels, and give all they have."
     if levels.reach:
@@ -149,7 +149,7 @@ def _numbers(points: pd.DataFrame, classifier: str, tested: str, larger: Larger)
     return Listing(
         _file("curve", classifier),
         f"Balanced accuracy, {method_label(classifier)}",
-        f"{NOTES[_band(lines)]}{brackets}{noted}{tested}",
+        f"{NOTES[band_of(lines)]}{brackets}{noted}{tested}",
         ["labels per class", "labels in all", *(encoder_label(name) for name in encoders)],
         rows,
         lines.assign(without_tiny=without) if larger else lines,
@@ -169,7 +169,7 @@ def _other_metric(curve: pd.DataFrame, metric: str, at: Headline) -> Listing:
     return Listing(
         metric,
         f"{METRICS[metric]}, {labels}",
-        NOTES[_band(lines)],
+        NOTES[band_of(lines)],
         ["classifier", *(encoder_label(name) for name in encoders)],
         rows,
         points,
@@ -195,7 +195,8 @@ def _without_tiny(curve: pd.DataFrame) -> dict[tuple[str, str, int], float]:
     return {(str(p.encoder), str(p.classifier), int(p.n_per_class)): p.value for p in points}
 
 
-def _band(lines: pd.DataFrame) -> str:
+def band_of(lines: pd.DataFrame) -> str:
+    """What the band of some lines is: the key of ``BANDS``."""
     return next((band for band in ("interval", "range") if (lines["band"] == band).any()), "")
 
 

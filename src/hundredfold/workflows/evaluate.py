@@ -1,0 +1,241 @@
+"""``evaluate``: a predictor on labelled images of another source, and what a few labels there would bring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hundredfold.config import CurveChoices, EvaluateSettings, verb
+from hundredfold.errors import InputError, LeakError, ModelFileError, SplitError, TooManyRejectsError
+from hundredfold.progress import say
+from hundredfold.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hundredfold.data.store import PixelStore
+    from hundredfold.data.table import ImageTable
+    from hundredfold.encode.embed import Embeddings
+    from hundredfold.learn.adaptation import Pool
+    from hundredfold.learn.external import External
+    from hundredfold.learn.trial import Trial
+    from hundredfold.predict.answers import Answers
+    from hundredfold.predict.memory import Memory
+    from hundredfold.predict.predictor import Predictor
+
+__all__ = ["ADAPTATION", "evaluate"]
+
+#: The folder of a run with the curve over new labels.
+ADAPTATION = "adaptation"
+#: Cosine distance up to which two vectors are of one image.
+SAME = 1e-6
+
+
+@verb(EvaluateSettings)
+def evaluate(settings: EvaluateSettings) -> RunDirectory:
+    """Judge a predictor on labelled images that it has nothing from: external validation.
+
+    Writes a run with a report: ``predictions.csv`` as ``predict`` would write it, beside the truth;
+    ``curve.csv`` with the measures of the predictor as it is, and ``adaptation/`` with those of its
+    classifier fitted again with few of the new labels, on the half of the images that gave none. Thresholds,
+    probabilities and sets are those of the predictor: nothing of them is fitted to the new images, of which
+    those with labels that it does not know are told apart.
+
+    Raises:
+        InputError: there are no images, the labels cannot be used, or deep images meet a predictor that
+            learned from 8-bit ones.
+        ModelFileError: the predictor is damaged, or of a version that remembers nothing.
+        SplitError: no label is of a class of the predictor.
+        LeakError: it learned from some of these images, and ``allow_leak`` is not set.
+        TooManyRejectsError: more images are unusable than ``max_bad`` allows.
+        RunExistsError: OUT holds an evaluation and ``resume`` is not set.
+    """
+    from hundredfold.data.rows import existing
+    from hundredfold.predict.predictor import Predictor
+    from hundredfold.report.html import write_report
+
+    if settings.resume and RunDirectory.is_run(settings.out):
+        before = RunDirectory.open(settings.out)
+        if before.done("evaluate"):
+            say(f"{settings.out} has its evaluation already.")
+            return before
+    predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
+    if predictor.memory is None:
+        raise ModelFileError(
+            "the predictor does not remember what it learned from", where=settings.predictor,
+            remedy="Fit it again with this version.",
+        )
+    run = RunDirectory.create(settings.out)
+    with run.stage("evaluate", settings=settings, resume=settings.resume):
+        _evaluate(settings, run, predictor, predictor.memory)
+    say(f"Report: {write_report(run, settings.prevalences)}")
+    return run
+
+
+def _evaluate(
+    settings: EvaluateSettings, run: RunDirectory, predictor: Predictor, memory: Memory
+) -> None:
+    from hundredfold.data.subgroups import read_subgroups
+    from hundredfold.encode.embed import embed
+    from hundredfold.learn.adaptation import Pool
+    from hundredfold.learn.external import External, external_curve
+    from hundredfold.learn.scores import Said
+
+    table, store = _pixels(settings, run, predictor)
+    name = str(predictor.facts.get("embeddings") or predictor.encoder.name)
+    embeddings = embed(
+        predictor.encoder, store, table, run / "embeddings" / name, batch=settings.embed_batch, resume=True
+    )
+    trial = External.trial_of(_learned_from(memory, predictor.classes), table, predictor.classes)
+    leak = _leak(settings, memory, embeddings, trial)
+    answers = predictor.judge(embeddings.of(trial.test))
+    _write_predictions(run, predictor, embeddings, table)
+    table = table.assign(split=table.frame["id"].isin(trial.test.ids).map({True: "test", False: None}))
+    table.write(run / "images.parquet")
+    given = External(
+        trial, name, str(predictor.facts["classifier"]),
+        Said(_codes(answers, predictor)[None], answers.scores.astype("float32")[None]),
+        memory.scores[memory.labelled], predictor.facts.get("calibration"),
+    )
+    choices = CurveChoices.of(
+        bootstrap=settings.bootstrap, sensitivity=settings.sensitivity, specificity=settings.specificity,
+    )
+    subgroups = read_subgroups(settings.labels, trial.test, settings.subgroups)
+    found = external_curve(given, choices, seed=settings.seed, subgroups=subgroups)
+    found.write(run.path)
+    run.record(curve={
+        **found.facts, "leak": leak, "transductive": trial.transductive({name: embeddings}),
+        "external": _facts(predictor, table, trial),
+    })
+    say("Balanced accuracy on the new images:")
+    say(found.table().round(3).to_string())
+    pool = Pool(
+        memory.vectors[memory.labelled], embeddings.of(trial.test), str(predictor.facts["preset"])
+    )
+    _adapt(settings, run, given, pool)
+
+
+def _pixels(
+    settings: EvaluateSettings, run: RunDirectory, predictor: Predictor
+) -> tuple[ImageTable, PixelStore]:
+    """The new images with their labels, and their pixels as the predictor expects them."""
+    from hundredfold.data.groups import groups_by_pattern
+    from hundredfold.data.labels import LabelSet
+    from hundredfold.data.pixels import fill
+    from hundredfold.data.recipe import Recipe
+    from hundredfold.data.rows import write_rows
+    from hundredfold.data.source import find
+
+    found, recipe = find(settings.images), Recipe.of(predictor.facts)
+    grouped = found.table
+    if settings.group_pattern is not None:
+        grouped = groups_by_pattern(grouped, settings.group_pattern)
+    labels = LabelSet.read(settings.labels, grouped)
+    table, store = fill(
+        labels.apply(grouped), run / "pixels", size=recipe.size, fit=recipe.fit, supply=found.supply,
+        value_range=recipe.value_range, window=recipe.window, stain=recipe.stain,
+    )
+    write_rows(run / "rejects.csv", table.rejects)
+    bad = len(table.rejects)
+    if bad == len(table) or bad / len(table) > settings.max_bad:
+        raise TooManyRejectsError(
+            f"{bad:,} of {len(table):,} images cannot be used", where=settings.images,
+            remedy=f"Each is named in {run / 'rejects.csv'}; mend them, or allow more with --max-bad.",
+        )
+    if recipe.value_range is None and store.value_range is not None:
+        raise InputError(
+            "the images have 16 bits or more, and the predictor learned from 8-bit images",
+            where=settings.images,
+            remedy="Nothing says what is black and white in them: convert them as the training images were.",
+        )
+    return table, store
+
+
+def _learned_from(memory: Memory, classes: tuple[str, ...]) -> ImageTable:
+    """The labelled images that the predictor learned from, in the order of its memory."""
+    import numpy as np
+
+    from hundredfold.data.table import ImageTable
+
+    known = memory.labelled
+    return ImageTable.of({
+        "id": memory.ids[known], "label": np.array(classes, dtype=object)[memory.codes[known]],
+        "group": memory.groups[known],
+    })
+
+
+def _leak(
+    settings: EvaluateSettings, memory: Memory, embeddings: Embeddings, trial: Trial
+) -> str | None:
+    """How many of the images the predictor learned from, in words."""
+    from hundredfold.encode.neighbours import nearest
+
+    distances, _ = nearest(embeddings.of(trial.test), memory.vectors[memory.labelled], 1)
+    if not (count := int((distances[:, 0] <= SAME).sum())):
+        return None
+    leak = f"the predictor learned from {count:,} of the {len(trial.test):,} images"
+    if not settings.allow_leak:
+        raise LeakError(
+            leak, where=settings.images,
+            remedy="Judge it on images it has nothing from; --allow-leak goes on all the same.",
+        )
+    return leak
+
+
+def _codes(answers: Answers, predictor: Predictor) -> NDArray[np.int32]:
+    import numpy as np
+
+    return np.searchsorted(np.array(predictor.classes), answers.labels).astype(np.int32)
+
+
+def _write_predictions(
+    run: RunDirectory, predictor: Predictor, embeddings: Embeddings, table: ImageTable
+) -> None:
+    """Write ``predictions.csv``: what ``predict`` says of every image, and ``truth``."""
+    from hundredfold.data.rows import write_rows
+    from hundredfold.predict.columns import columns
+
+    said = columns(predictor, predictor.judge(embeddings.vectors)).set_axis(embeddings.ids)
+    rows = said.reindex(table.ids)
+    rows.insert(0, "image", table.ids)
+    rows.insert(1, "truth", table.frame["label"].to_numpy())
+    write_rows(run / "predictions.csv", rows.assign(problem=table.frame["problem"].to_numpy()))
+
+
+def _facts(predictor: Predictor, table: ImageTable, trial: Trial) -> dict[str, Any]:
+    """What a report must say of the predictor and of the images."""
+    usable = table.usable.frame
+    strange = usable["label"][usable["label"].notna() & ~usable["label"].isin(trial.classes)]
+    method = f"{predictor.facts['embeddings']}/{predictor.facts['classifier']}"
+    return {
+        "predictor": predictor.hash, "labels": predictor.facts["labels"],
+        "groups": predictor.facts["groups"],
+        "cross_validation": predictor.facts["cross_validation"].get(method),
+        "unknown_classes": {str(one): int(count) for one, count in strange.value_counts().items()},
+        "unlabelled": int(usable["label"].isna().sum()),
+    }
+
+
+def _adapt(settings: EvaluateSettings, run: RunDirectory, given: External, pool: Pool) -> None:
+    """Write the curve over new labels, or say why there is none."""
+    import pandas as pd
+
+    from hundredfold.data.rows import write_rows
+    from hundredfold.data.splits import pieces_of
+    from hundredfold.learn.adaptation import adaptation, adaptation_compared
+
+    choices = CurveChoices.of(
+        budgets=settings.budgets, repeats=settings.repeats, bootstrap=settings.bootstrap
+    )
+    try:
+        found = adaptation(given, pool, choices, seed=settings.seed)
+    except SplitError as error:
+        say(f"No adaptation: {error}")
+        run.record(adaptation={"refused": error.found})
+        return
+    folder, test = run / ADAPTATION, given.trial.test
+    folder.mkdir(exist_ok=True)
+    found.write(folder)
+    compared = adaptation_compared(found, pd.Series(pieces_of(test), index=test.ids))
+    write_rows(folder / "comparison.csv", compared)
+    run.record(adaptation=found.facts)

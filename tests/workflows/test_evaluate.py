@@ -1,0 +1,171 @@
+"""A predictor judged on images of another source: what is counted, what is told apart, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import recall_score
+
+import hundredfold
+from hundredfold.cli import main
+from hundredfold.data.smear import draw_smear
+from hundredfold.errors import LeakError, RunExistsError, SplitError, TooManyRejectsError
+
+FEW = {"budgets": (1, 5), "repeats": 2, "bootstrap": 50}
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a predictor on thumbnails."""
+    work = tmp_path_factory.mktemp("here")
+    smear = draw_smear(work / "smear", images=240, size=32, seed=0)
+    run = hundredfold.scan(smear / "images", labels=smear / "labels.csv", out=work / "run").path
+    hundredfold.embed(run, encoder="thumbnail", out=run)
+    hundredfold.fit(run, labels=smear / "labels.csv", out=run, classifier="logistic")
+    return work
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cells of another laboratory, dimmer and bluer; one class has another name there."""
+    smear = draw_smear(tmp_path_factory.mktemp("there") / "smear", images=200, size=40, seed=7)
+    for path in (smear / "images").iterdir():
+        pixels = cv2.imread(str(path)).astype(float) * [0.95, 0.75, 0.7]
+        cv2.imwrite(str(path), pixels.astype(np.uint8))
+    labels = pd.read_csv(smear / "labels.csv")
+    assert "monocyte" in set(labels["label"])
+    labels["site"] = np.where(labels["group"] < "slide_05", "day", "night")
+    labels.loc[labels["label"] == "monocyte", "label"] = "large cell"
+    labels.to_csv(smear / "labels.csv", index=False)
+    return smear
+
+
+@pytest.fixture(scope="module")
+def run(here: Path, there: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("external") / "run"
+    hundredfold.evaluate(
+        there / "images", labels=there / "labels.csv", predictor=here / "run", out=out, sensitivity=0.9, **FEW
+    )
+    return out
+
+
+def test_the_measures_are_those_of_what_predict_says(
+    here: Path, there: Path, run: Path, tmp_path: Path
+) -> None:
+    hundredfold.predict(there / "images", predictor=here / "run", out=tmp_path / "said.csv")
+    said = pd.read_csv(tmp_path / "said.csv").set_index("image").sort_index()
+    beside = pd.read_csv(run / "predictions.csv").set_index("image").sort_index()
+    pd.testing.assert_frame_equal(beside.drop(columns="truth"), said)
+    known = beside[beside["truth"].notna() & (beside["truth"] != "large cell")]
+    rows = pd.read_csv(run / "curve.csv")
+    overall = rows[(rows["metric"] == "balanced_accuracy") & rows["class"].isna()]
+    assert len(overall) == 1
+    there_are = sorted(known["truth"].unique())
+    truth = recall_score(known["truth"], known["label"], labels=there_are, average="macro")
+    assert overall["value"].iloc[0] == pytest.approx(truth, abs=1e-6)
+    assert overall["n_test"].iloc[0] == len(known)
+    assert overall["low"].iloc[0] < truth < overall["high"].iloc[0]
+
+
+def test_labels_that_it_does_not_know_are_told_apart(run: Path) -> None:
+    facts = hundredfold.RunDirectory.open(run).state["curve"]
+    assert set(facts["external"]["unknown_classes"]) == {"large cell"}
+    assert "large cell" not in facts["test_images"]
+    assert facts["test_images"]["monocyte"] == 0
+
+
+def test_thresholds_and_probabilities_are_those_of_the_training_labels(here: Path, run: Path) -> None:
+    predictor = hundredfold.Predictor.load(here / "run")
+    thresholds = pd.read_csv(run / "thresholds.csv")
+    assert set(thresholds["class"]) == set(predictor.classes)
+    assert thresholds["n_held_out"].max() <= max(predictor.facts["labels"].values())
+    (calibration,) = pd.read_json(run / "calibrations.json").to_dict("records")
+    assert calibration["curves"] == predictor.facts["calibration"]["curves"]
+
+
+def test_few_new_labels_are_compared_with_none_on_images_that_gave_none(run: Path) -> None:
+    rows = pd.read_csv(run / "adaptation" / "curve.csv")
+    rows = rows[(rows["metric"] == "balanced_accuracy") & rows["class"].isna()]
+    assert set(rows["classifier"]) == {"as it is", "refitted", "new labels alone"}
+    assert set(rows["n_per_class"]) == {1, 5}
+    same = rows[rows["classifier"] == "as it is"]["value"]
+    assert same.nunique() == 1
+    assert rows["n_test"].nunique() == 1
+    compared = pd.read_csv(run / "adaptation" / "comparison.csv")
+    assert len(compared) == 4
+    mean = rows.groupby(["classifier", "n_per_class"])["value"].mean()
+    first = compared[(compared["classifier"] == "refitted") & (compared["n_per_class"] == 5)].iloc[0]
+    expected = mean["refitted", 5] - mean["as it is", 5]
+    assert first["difference"] == pytest.approx(expected, abs=1e-6)
+    judged = pd.read_parquet(run / "adaptation" / "predictions.parquet")
+    groups = pd.read_csv(run.parent / "run" / "predictions.csv")["image"]
+    assert set(judged["id"].astype(str)) < set(groups)
+
+
+def test_the_report_says_what_was_found(run: Path) -> None:
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "that it has nothing from, logistic regression" in page
+    assert "large cell" in page
+    assert "Fitted again" in page
+    assert "Accuracy against the number of labels" not in page
+
+
+def test_a_second_time_is_refused_or_kept(here: Path, there: Path, run: Path) -> None:
+    again = {"labels": there / "labels.csv", "predictor": here / "run", "out": run}
+    with pytest.raises(RunExistsError):
+        hundredfold.evaluate(there / "images", **again)
+    before = (run / "curve.csv").stat().st_mtime_ns
+    hundredfold.evaluate(there / "images", **again, resume=True)
+    assert (run / "curve.csv").stat().st_mtime_ns == before
+
+
+def test_images_that_it_learned_from_are_refused(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smear = here / "smear"
+    given = [str(smear / "images"), f"--labels={smear / 'labels.csv'}", f"--predictor={here / 'run'}"]
+    assert main(["evaluate", *given, f"--out={tmp_path / 'a'}"]) == 2
+    assert "the predictor learned from" in capsys.readouterr().err
+    with pytest.raises(LeakError):
+        hundredfold.evaluate(
+            smear / "images", labels=smear / "labels.csv", predictor=here / "run", out=tmp_path / "b"
+        )
+
+
+def test_labels_of_other_classes_alone_are_refused(here: Path, there: Path, tmp_path: Path) -> None:
+    labels = pd.read_csv(there / "labels.csv").assign(label="tumour")
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(SplitError, match=r"expected labels of the predictor's classes .* found tumour"):
+        hundredfold.evaluate(
+            there / "images", labels=tmp_path / "labels.csv", predictor=here / "run", out=tmp_path / "run"
+        )
+
+
+def test_too_many_broken_images_stop_it(here: Path, there: Path, tmp_path: Path) -> None:
+    names = sorted(path.name for path in (there / "images").iterdir())[:4]
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes((there / "images" / name).read_bytes())
+    (folder / names[0]).write_bytes(b"no image")
+    with pytest.raises(TooManyRejectsError, match="1 of 4 images cannot be used"):
+        hundredfold.evaluate(
+            folder, labels=there / "labels.csv", predictor=here / "run", out=tmp_path / "run"
+        )
+
+
+def test_few_patients_are_no_adaptation_but_a_sentence(
+    here: Path, there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = pd.read_csv(there / "labels.csv").assign(group="only one")
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    run = hundredfold.evaluate(
+        there / "images", labels=tmp_path / "labels.csv", predictor=here / "run", out=tmp_path / "run", **FEW
+    )
+    assert "No adaptation" in capsys.readouterr().err
+    assert not (run / "adaptation").exists()
+    assert "Fitted again" not in (run / "report.html").read_text(encoding="utf-8")
