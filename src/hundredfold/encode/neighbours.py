@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hundredfold.errors import InputError
 from hundredfold.metrics import balanced_accuracy
 
-__all__ = ["knn_balanced_accuracy", "nearest", "nearest_others"]
+__all__ = ["Neighbours", "distances_to_others", "knn_balanced_accuracy", "nearest", "nearest_others"]
 
 BLOCK = 1024
 #: Beyond so many images the neighbours are sought in the nearest of many cells, as an exact search of a
@@ -41,15 +41,64 @@ def nearest(
         >>> rows.tolist(), distances.tolist()
         ([[1, 0]], [[0.0, 1.0]])
     """
-    if len(pool) == 0 or query.shape[1] != pool.shape[1]:
-        raise InputError(
-            f"expected vectors of one length and a pool to search, found {query.shape} and {pool.shape}",
-            remedy="Search among embeddings of the same encoder.",
-        )
-    index = faiss.IndexFlatIP(pool.shape[1])
-    index.add(_unit(pool))
-    similarities, rows = index.search(_unit(query), max(1, min(k, len(pool))))
-    return np.clip(1 - similarities, 0, 2), rows
+    return Neighbours(pool).nearest(query, k)
+
+
+class Neighbours:
+    """A pool in which the nearest vectors are sought again and again: :func:`nearest` with a memory.
+
+    Args:
+        pool: vectors [n,d].
+
+    Examples:
+        >>> pool = Neighbours(np.array([[0, 1.0], [1, 0]]))
+        >>> pool.nearest(np.array([[2.0, 0]]), k=1)[1].tolist()
+        [[1]]
+    """
+
+    def __init__(self, pool: NDArray[np.floating[Any]]) -> None:
+        self.shape = pool.shape
+        self._index = faiss.IndexFlatIP(pool.shape[1])
+        self._index.add(_unit(pool))
+
+    def nearest(
+        self, query: NDArray[np.floating[Any]], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """As :func:`nearest`."""
+        if self.shape[0] == 0 or query.shape[1] != self.shape[1]:
+            raise InputError(
+                f"expected vectors of one length and a pool to search, found {query.shape} and {self.shape}",
+                remedy="Search among embeddings of the same encoder.",
+            )
+        similarities, rows = self._index.search(_unit(query), max(1, min(k, self.shape[0])))
+        return np.clip(1 - similarities, 0, 2), rows
+
+
+def distances_to_others(
+    vectors: NDArray[np.floating[Any]], pieces: NDArray[np.int64], rows: NDArray[np.int64], k: int
+) -> NDArray[np.float64]:
+    """Mean cosine distance [r] of some vectors to their k nearest of other pieces; NaN where there are fewer.
+
+    Args:
+        vectors: [n,d].
+        pieces: [n] numbers; what shares one (a patient, copies) is no neighbour of each other.
+        rows: [r] of the vectors that are asked for.
+        k: how many.
+
+    Examples:
+        >>> vectors = np.array([[1.0, 0], [1, 0], [0, 1], [0, -1]])
+        >>> distances_to_others(vectors, np.array([0, 0, 1, 2]), np.array([0, 2]), k=1).tolist()
+        [1.0, 1.0]
+    """
+    unit = _unit(vectors)
+    found = np.full(len(rows), np.nan)
+    for start in range(0, len(rows) if k <= len(unit) else 0, BLOCK):
+        some = rows[start : start + BLOCK]
+        similarity = unit[some] @ unit.T  # [b, n]
+        similarity[pieces[some][:, None] == pieces[None, :]] = -np.inf
+        best = np.partition(similarity, -k, axis=1)[:, -k:].astype(np.float64)
+        found[start : start + BLOCK] = np.where(np.isfinite(best).all(axis=1), 1 - best.mean(axis=1), np.nan)
+    return found
 
 
 def nearest_others(vectors: NDArray[np.floating[Any]], k: int) -> NDArray[np.int64]:

@@ -21,6 +21,8 @@ class Answers:
         probabilities: ``[b, c]``; ``None`` where there were too few labels for them.
         vectors: float32 ``[b, d]``, the encoder's.
         sets: whether each class cannot be ruled out ``[b, c]``; ``None`` where there were too few labels.
+        novelty: ``[b]``: the share of known images that are less unusual, see
+            :class:`~hundredfold.predict.novelty.Novelty`; ``None`` where too few are known.
     """
 
     labels: NDArray[np.str_]
@@ -28,3 +30,4 @@ class Answers:
     probabilities: NDArray[np.float64] | None
     vectors: NDArray[np.float32]
     sets: NDArray[np.bool_] | None = None
+    novelty: NDArray[np.float64] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ from safetensors.numpy import load, save
 from hundredfold.data.splits import HELD_OUT, pieces_of
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
+from hundredfold.encode.neighbours import Neighbours
 from hundredfold.errors import ModelFileError
 from hundredfold.files import atomic_write
 
@@ -60,6 +62,11 @@ class Memory:
     def labelled(self) -> NDArray[np.bool_]:
         """Which images have a label ``[m]``."""
         return self.codes >= 0
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """All of them, to look for those that are nearest to new images."""
+        return Neighbours(self.vectors)
 
     @classmethod
     def of(

@@ -36,6 +36,7 @@ from hundredfold.predict.answers import Answers
 from hundredfold.predict.conformal import Sets
 from hundredfold.predict.estimator import FittedClassifier
 from hundredfold.predict.memory import Memory
+from hundredfold.predict.novelty import Novelty
 from hundredfold.predict.prevalence import Prevalence
 from hundredfold.rundir import software
 from hundredfold.url import Url, fetched_folder, info_of
@@ -131,7 +132,10 @@ class Predictor(FittedClassifier):
             # An encoder that learned nothing knows no range: the images that were embedded have it.
             **(embeddings.pixels or expected_pixels(encoder)),
         }
-        return cls(encoder, pipeline, facts, Memory.of(table, embeddings, names, scores=held_out))
+        memory = Memory.of(table, embeddings, names, scores=held_out)
+        novelty = Novelty.fit(memory)
+        facts["novelty"] = None if novelty is None else novelty.facts
+        return cls(encoder, pipeline, facts, memory)
 
     def answer(self, batch: NDArray[np.uint8], shares: NDArray[np.float64] | None = None) -> Answers:
         """All that can be said of square images uint8 ``[b, h, h, 3]``.
@@ -149,17 +153,18 @@ class Predictor(FittedClassifier):
     def judge(self, vectors: NDArray[np.float32], shares: NDArray[np.float64] | None = None) -> Answers:
         """The same of vectors ``[b, d]`` that the encoder made."""
         labels, scores = judge(self.pipeline, vectors)
+        novelty = self._novelty_of(vectors)
         if self.calibration is None:
             if shares is not None:
                 raise _no_prevalence()
-            return Answers(labels.astype(str), scores, None, vectors)
+            return Answers(labels.astype(str), scores, None, vectors, novelty=novelty)
         probabilities = self.calibration.probabilities(scores, shares)
         if shares is not None:
             labels = np.array(self.classes)[probabilities.argmax(axis=1)]
         held = None
         if (sets := self.sets_at(shares)) is not None:  # a label of its own making is never left out
             held = sets.members(probabilities) | (labels[:, None] == np.array(self.classes))
-        return Answers(labels.astype(str), scores, probabilities, vectors, held)
+        return Answers(labels.astype(str), scores, probabilities, vectors, held, novelty)
 
     def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.str_]:
         """The classes ``[b]`` of square images uint8 ``[b, h, h, 3]``, as scikit-learn's estimators say them.
@@ -187,6 +192,17 @@ class Predictor(FittedClassifier):
         """What makes probabilities of the scores; ``None`` where there were too few labels for that."""
         facts = self.facts.get("calibration")
         return None if facts is None else Calibration.of(facts)
+
+    @cached_property
+    def novelty(self) -> Novelty | None:
+        """What tells unusual images; ``None`` where too few are known for that."""
+        facts = self.facts.get("novelty")
+        return None if facts is None or self.memory is None else Novelty.of(facts)
+
+    def _novelty_of(self, vectors: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        if self.novelty is None or self.memory is None:
+            return None
+        return self.novelty.share(self.novelty.distance(vectors, self.memory))
 
     @cached_property
     def sets(self) -> Sets | None:

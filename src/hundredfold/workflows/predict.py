@@ -30,13 +30,14 @@ def predict(settings: PredictSettings) -> Path | Url:
     """Label the images of a folder or table.
 
     Writes a table, to a file or behind a URL, as CSV, Parquet or JSON lines by the suffix of its name:
-    ``image, label, p:<class> …, conformal_set, problem``. An image that cannot be used has neither label nor
+    ``image, label, p:<class> …, conformal_set, novelty, unusual, problem``. An image that cannot be used has neither label nor
     probabilities, and the reason in ``problem``. New images go through the same decoding, range, colours and
     size as those the predictor learned from. The label is the classifier's own decision and the probabilities
     are such as if all classes were equally common; with ``prevalence`` they are for that, and the label is
     the most probable class. A predictor of too few labels for probabilities gives ``score:<class>`` instead,
     the classifier's own. ``conformal_set`` holds the classes that cannot be ruled out at the predictor's
-    coverage, with ``|`` between them; where there are several, a person should look.
+    coverage, with ``|`` between them; where there are several, a person should look. ``novelty`` is the share
+    of known images that are less unusual; from .95 on ``unusual`` says ``yes``.
 
     Images pass by: the memory that is taken does not grow with their number but for their names. Rows come in
     parts of a few hundred, in a folder beside the output; ``resume`` continues behind the last whole part,
@@ -135,18 +136,22 @@ def _claim(
 
 
 def _tell(parts: Parts, out: Path | Url) -> None:
-    from hundredfold.predict.columns import BETWEEN, SETS
+    from hundredfold.predict.columns import BETWEEN, SETS, UNUSUAL
 
-    labels, problems, several = Counter[str](), Counter[str](), 0
+    labels, problems, several, unusual = Counter[str](), Counter[str](), 0, 0
     for rows in parts:
         if SETS in rows:
             several += int(rows[SETS].str.contains(BETWEEN, regex=False).sum())
+        if UNUSUAL in rows:
+            unusual += int((rows[UNUSUAL] == "yes").sum())
         labels.update(rows["label"].dropna())
         problems.update(rows["problem"].dropna())
     counts = _counted(labels) or "none"
     say(f"{labels.total():,} images labelled ({counts}), in {out}")
     if several:
         say(f"{several:,} of them have more than one class in their set: a person should look at these.")
+    if unusual:
+        say(f"{unusual:,} of them are unlike the known images (one in twenty is by chance): look before you believe.")
     if problems:
         say(f"{problems.total():,} images cannot be used ({_counted(problems)}); their rows say why.")
 
