@@ -203,7 +203,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     cases = [case_of(folder, given.weights, given.vectors) for folder in given.runs]
-    found: dict[str, list[Row]] = {"false_alarms": [], "other_modalities": [], "new_classes": [], "bad_images": []}
+    found: dict[str, list[Row]] = {
+        "false_alarms": [], "other_modalities": [], "new_classes": [], "bad_images": []
+    }
     for case in cases:
         others = [other for other in cases if other is not case]
         found["false_alarms"] += rounded(false_alarms(case))
