@@ -30,8 +30,8 @@ def predict(settings: PredictSettings) -> Path | Url:
     """Label the images of a folder or table.
 
     Writes a table, to a file or behind a URL, as CSV, Parquet or JSON lines by the suffix of its name:
-    ``image, label, p:<class> …, conformal_set, novelty, unusual, problem``. An image that cannot be used has neither label nor
-    probabilities, and the reason in ``problem``. New images go through the same decoding, range, colours and
+    ``image, label, p:<class> …, conformal_set, novelty, unusual, problem``. An image that cannot be used has
+    nothing but the reason, in ``problem``. New images go through the same decoding, range, colours and
     size as those the predictor learned from. The label is the classifier's own decision and the probabilities
     are such as if all classes were equally common; with ``prevalence`` they are for that, and the label is
     the most probable class. A predictor of too few labels for probabilities gives ``score:<class>`` instead,
@@ -151,7 +151,7 @@ def _tell(parts: Parts, out: Path | Url) -> None:
     if several:
         say(f"{several:,} of them have more than one class in their set: a person should look at these.")
     if unusual:
-        say(f"{unusual:,} of them are unlike the known images (one in twenty is by chance): look before you believe.")
+        say(f"{unusual:,} of them are unlike the known images (one in twenty by chance): look at these, too.")
     if problems:
         say(f"{problems.total():,} images cannot be used ({_counted(problems)}); their rows say why.")
 
