@@ -74,7 +74,11 @@ def scan(settings: ScanSettings) -> RunDirectory:
         _write_rejects(run, filled, labels)
         _check_rejects(filled, run, settings)
         pairs = _near_copies(store, settings)
-        done = _split(filled.assign(cluster=clusters_of(pairs, filled.ids)), settings, complain=True)
+        clusters = clusters_of(pairs, filled.ids).to_numpy()
+        if store.value_range is not None and settings.pixels is None:
+            # A near-copy of a test image is one by now, and must not tell what is black and what is white.
+            filled, store = _fill(table.assign(cluster=clusters), found.supply, run, settings)
+        done = _split(filled.assign(cluster=clusters), settings, complain=True)
         reference = _settle(store, done, settings)
         _write(run, done, store, settings, reference, given=int(table.frame["split"].notna().sum()))
         _write_near_copies(run, done, pairs)
