@@ -3,9 +3,11 @@
 ::
 
     python benchmarks/label_efficiency/vectors.py RUN --weights lite0.safetensors --out runs/beyond/NAME
-    python benchmarks/conformal.py runs/beyond/NAME … --out benchmarks/results/conformal.json
+    python benchmarks/conformal.py runs/beyond/NAME …
 
-NAME holds vectors of a training side (``initial-plain``), so no test image has a part in this. Two ways:
+NAME holds vectors of a training side (``initial-plain``), so no test image has a part in this; to save time
+their first 128 principal components are taken. What is in ``benchmarks/results/conformal.json`` is not
+measured again. Two ways:
 
 ``split``: a third of the images, by group, teaches the classifiers and calibrates them. The others are split
 anew 200 times, image by image, into labels that the bars are fitted to and images that are judged. Then the
@@ -31,6 +33,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import betabinom
+from sklearn.decomposition import PCA
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "label_efficiency"))
 from vectors import read_vectors
@@ -49,11 +53,13 @@ from hundredfold.learn.draws import solve
 from hundredfold.learn.held_out import held_out_parts
 from hundredfold.metrics import group_codes
 from hundredfold.predict.conformal import Sets, bars, strangeness
-from hundredfold.progress import bar
+from hundredfold.progress import say
 
-CLASSIFIERS = ("svm", "logistic")
+CLASSIFIERS = ("svm",)
+RESULTS = Path(__file__).resolve().parent / "results" / "conformal.json"
 COVERAGES = (0.8, 0.9, 0.95)
-REPEATS, LABELS, EACH, JUDGED = 200, 275, 25, 1500
+REPEATS, LABELS, EACH, JUDGED = 200, 275, 25, 1000
+COMPONENTS = 128
 KEYS = ["set", "way", "splits", "labels", "classifier", "calibration", "promise"]
 
 Rows = NDArray[np.int64]
@@ -76,6 +82,7 @@ class World:
         found = read_vectors(folder, "initial-plain")
         codes = pd.factorize(side.frame["label"], sort=True)[0].astype(np.int64)
         groups, x = side.frame["group"], np.stack([found[one] for one in side.ids])
+        x = PCA(COMPONENTS, random_state=0).fit_transform(x).astype(np.float32)
         return cls(folder.name, x, codes, group_codes(groups.tolist(), len(x)), bool(groups.notna().any()))
 
     @property
@@ -126,6 +133,14 @@ def apart(world: World, pool: Rows, splits: str, random: np.random.Generator) ->
     return pool[mine], pool[~mine]
 
 
+@cache
+def usual(labels: int, judged: int, promise: float) -> tuple[int, float, float]:
+    """Which of the labels makes the bar, and the 99 % interval of how many judged images are covered."""
+    rank = int(np.ceil(promise * (labels + 1) - 1e-9))
+    low, high = betabinom(judged, rank, labels + 1 - rank).ppf([0.005, 0.995])
+    return rank, float(low), float(high)
+
+
 def rows_of(
     fitted: Calibration, held: NDArray[Any], codes: Rows, asked: NDArray[Any], truth: Rows, *,
     labels: str, shares: NDArray[Any],
@@ -144,8 +159,7 @@ def rows_of(
             found = bars(own, codes, there, promise)
             covered, sets = mine <= found[truth], Sets.fit(known, codes, promise, shares=there)
             members = sets.members(new) if sets else np.ones_like(new, dtype=bool)
-            rank = int(np.ceil(promise * (size + 1) - 1e-9))
-            low, high = betabinom(len(truth), rank, size + 1 - rank).ppf([0.005, 0.995])
+            rank, low, high = usual(size, len(truth), promise)
             yield {
                 "labels": way, "calibration": fitted.method, "promise": promise,
                 "expected": rank / (size + 1),
@@ -176,7 +190,7 @@ def split_way(world: World, splits: str, repeats: int) -> Iterator[dict[str, Any
                     calibration, own[rows], world.codes[rows], own[asked], world.codes[asked],
                     labels=labels, shares=world.shares,
                 ):
-                    yield {"way": "split", "classifier": name, **row}
+                    yield {"classifier": name, **row}
 
 
 def fit_way(world: World, splits: str, repeats: int) -> Iterator[dict[str, Any]]:
@@ -199,19 +213,7 @@ def fit_way(world: World, splits: str, repeats: int) -> Iterator[dict[str, Any]]
                         fitted, own[known], world.codes[rows][known], said, world.codes[asked],
                         labels=labels, shares=world.shares,
                     ):
-                        yield {"way": "fit", "classifier": name, **row}
-
-
-def measured(folder: Path, repeats: int) -> pd.DataFrame:
-    """A row a re-split and setting of one set."""
-    world, rows = World.read(folder), []
-    kinds = ("image", "group") if world.grouped else ("image",)
-    todo = [(way, splits) for way in (split_way, fit_way) for splits in kinds]
-    with bar(world.name, len(todo), "ways") as progress:
-        for way, splits in todo:
-            rows += [{"set": world.name, "splits": splits, **row} for row in way(world, splits, repeats)]
-            progress.advance()
-    return pd.DataFrame(rows)
+                        yield {"classifier": name, **row}
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -220,27 +222,34 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     found = by[["expected", "covered", "written", "size", "of_one"]].mean()
     found["spread"] = by["covered"].std()
     found["outside"] = by["outside"].sum()
-    found["splits_done"] = by.size()
+    found["done"] = by.size()
     found[["n_labels", "n_judged"]] = by[["n_labels", "n_judged"]].mean().round(1)
-    return found.reset_index()
+    return found.round(4).reset_index()
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure what is not in the results yet, write and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", type=Path, nargs="+", help="of label_efficiency/vectors.py")
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
-    found = pd.concat([summary(measured(folder, given.repeats)) for folder in given.folders]).round(4)
+    worlds = [World.read(folder) for folder in given.folders]
+    found = pd.DataFrame(json.loads(given.out.read_text())) if given.out.is_file() else pd.DataFrame()
+    for way, measure in (("split", split_way), ("fit", fit_way)):
+        for world, splits in [(one, kind) for kind in ("group", "image") for one in worlds]:
+            key = {"set": world.name, "way": way, "splits": splits}
+            known = len(found) and (found[list(key)] == list(key.values())).all(axis=1).any()
+            if known or (splits == "group" and not world.grouped):
+                continue
+            say(f"{world.name}, {way}, by {splits}")
+            rows = [{**key, **row} for row in measure(world, splits, given.repeats)]
+            found = pd.concat([found, summary(pd.DataFrame(rows))], ignore_index=True)
+            given.out.write_text(json.dumps(found.to_dict("records"), indent=1) + "\n")
     pd.set_option("display.width", 220, "display.max_rows", None)
-    shown = found[(found["promise"] == 0.9) & (found["calibration"] == "temperature")]
-    print(shown.drop(columns=["promise", "calibration"]).to_string(index=False))
-    if given.out:
-        told = {"repeats": given.repeats, "found": found.to_dict("records")}
-        given.out.write_text(json.dumps(told, indent=1) + "\n")
+    print(found[found["promise"] == 0.9].drop(columns=["promise", "classifier"]).to_string(index=False))
 
 
 if __name__ == "__main__":

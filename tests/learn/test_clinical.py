@@ -18,6 +18,7 @@ from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import SettingsError
 from hundredfold.learn.budgets import draw_labels, headline_budget
+from hundredfold.learn.calibrate import Calibration
 from hundredfold.learn.clinical import Clinical
 from hundredfold.learn.curve import LearningCurve, learning_curve
 from hundredfold.learn.draws import solve
@@ -100,7 +101,7 @@ def test_scores_are_those_of_the_fit_and_stand_beside_its_decision(
 
 
 def test_what_is_written_can_be_read_in_parts(curve: LearningCurve, tmp_path: Path) -> None:
-    for name in ("thresholds.csv", "calibrations.json"):
+    for name in ("thresholds.csv", "calibrations.json", "held_out.parquet"):
         (tmp_path / name).write_text("of an earlier call")
     clinical = clinical_of(curve)
     Clinical(clinical.scores, None, clinical.strata).write(tmp_path)
@@ -109,6 +110,22 @@ def test_what_is_written_can_be_read_in_parts(curve: LearningCurve, tmp_path: Pa
     own = (clinical.scores["encoder"] == "blunt") & (clinical.scores["classifier"] == "logistic")
     assert len(part) == own.sum()
     np.testing.assert_array_equal(part.filter(like=SCORE), clinical.scores[own].filter(like=SCORE))
+
+
+def test_scores_of_held_out_labels_are_those_of_the_calibrations(sited: World, curve: LearningCurve) -> None:
+    table, clinical = sited[0], clinical_of(curve)
+    held = clinical.held
+    assert held is not None
+    assert not set(held["id"]) & set(table.test.ids)
+    labels = table.frame.set_index("id")["label"]
+    assert held["label"].astype(str).tolist() == labels[held["id"]].tolist()
+    names = [name for name in held if name.startswith(SCORE)]
+    for facts in clinical.calibrations:
+        keys = ("encoder", "classifier", "n_per_class", "repeat")
+        own = held[np.logical_and.reduce([held[key] == facts[key] for key in keys])]
+        codes = np.array([names.index(f"{SCORE}{label}") for label in own["label"]])
+        assert Calibration.fit(own[names].to_numpy(), codes).facts["curves"] == facts["curves"]
+    assert clinical.calibrations
 
 
 @given(st.integers(0, 10_000))

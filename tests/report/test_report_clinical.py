@@ -18,10 +18,12 @@ from hundredfold.errors import SettingsError
 from hundredfold.learn.calibrate import Calibration
 from hundredfold.learn.curve import learning_curve
 from hundredfold.metrics import prevalences
+from hundredfold.predict.conformal import Sets
 from hundredfold.report.chapters.base import Chapter, Exhibit, Listing
 from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.chapters.probabilities import probabilities_chapter
+from hundredfold.report.chapters.sets import _measured, sets_chapter
 from hundredfold.report.material import Material, gather
 from hundredfold.report.tables import Headline, headline
 from hundredfold.report.words import share
@@ -337,3 +339,83 @@ def test_no_probabilities_no_chapter(clinical_run: RunDirectory) -> None:
     at = headline(material.curve)
     assert probabilities_chapter(replace(material, calibrations=material.calibrations[:1]), at) is None
     assert probabilities_chapter(replace(material, scores=None), at) is None
+
+
+def test_sets_hold_the_true_class_as_often_as_told(clinical_run: RunDirectory) -> None:
+    material = gather(clinical_run)
+    at = headline(material.curve)
+    table = item(sets_chapter(material, at), "coverage").table.set_index("class")
+    held = pd.read_parquet(clinical_run / "held_out.parquet")
+    covered, ones = [], []
+    for repeat, rows in scores_of(clinical_run).groupby("repeat"):
+        fitted = Calibration.of(next(one for one in material.calibrations if one["repeat"] == repeat))
+        names = [name for name in rows if name.startswith("score:")]
+        own = held[held["repeat"] == repeat]
+        codes = np.array([names.index(f"score:{label}") for label in own["label"]])
+        sets = Sets.fit(fitted.probabilities(own[names].to_numpy()), codes, 0.9)
+        members = sets.members(fitted.probabilities(rows[names].to_numpy()))
+        truth = [names.index(f"score:{label}") for label in rows["label"]]
+        labels = rows["label"].astype(str).to_numpy()
+        in_set = pd.Series(members[np.arange(len(rows)), truth])
+        covered.append(in_set.groupby(labels).mean())
+        ones.append(pd.Series(members.sum(axis=1) == 1).groupby(labels).mean())
+    expected = pd.concat(covered, axis=1).mean(axis=1)
+    for name, value in expected.items():
+        assert table.loc[name, "covered"] == pytest.approx(value)
+    every = table[table.index.isna()].iloc[0]
+    assert every["covered"] == pytest.approx(expected.mean())  # as if the classes were equally common
+    assert every["one"] == pytest.approx(pd.concat(ones, axis=1).mean(axis=1).mean())
+    assert every["covered_low"] <= every["covered"] <= every["covered_high"]
+
+
+def test_referral_leaves_the_clearest_images_and_says_how_often_they_are_right(
+    clinical_run: RunDirectory,
+) -> None:
+    material = gather(clinical_run)
+    at = headline(material.curve)
+    found = sets_chapter(material, at)
+    curve = item(found, "referral").table
+    line, dots = curve[curve["kind"] == "line"], curve[curve["kind"] == "sets"]
+    scores = scores_of(clinical_run)
+    first = line.iloc[0]
+    assert (first["referred"], first["right"]) == (
+        pytest.approx(0, abs=1e-9), pytest.approx((scores["label"] == scores["predicted"]).mean())
+    )
+    assert line["referred"].is_monotonic_increasing
+    assert line["right"].iloc[-1] > first["right"] + 0.05
+    assert dots["referred"].is_monotonic_increasing
+    own = dots[dots["level"] == 0.9].iloc[0]
+    told = " ".join(found.sentences)
+    referred, right = round(100 * own["referred"]), share(own["right"])
+    assert f"{referred}\u00a0% of all, the label is right in {right}" in told
+    assert "not enough labels" in str(item(found, "coverage").rows)  # nine of a class promise it nothing
+
+
+def test_sets_are_for_the_prevalence_that_is_stated(clinical_run: RunDirectory) -> None:
+    plain, stated = gather(clinical_run), gather(clinical_run, {"kind 0": 0.9})
+    at = headline(plain.curve)
+    rows = [item(sets_chapter(one, at), "coverage").table.set_index("class") for one in (plain, stated)]
+    assert rows[1].loc["kind 0", "covered"] >= rows[0].loc["kind 0", "covered"] - 0.05
+    assert rows[1].loc["kind 1", "covered"] < rows[0].loc["kind 1", "covered"]
+    each = rows[1].loc[["kind 0", "kind 1", "kind 2"], "covered"].to_numpy()
+    shares = prevalences(np.array([60, 60, 60]), ["kind 0", "kind 1", "kind 2"], {"kind 0": 0.9})
+    assert rows[1][rows[1].index.isna()].iloc[0]["covered"] == pytest.approx(each @ shares)
+    assert any("for prevalences as stated: kind 0 .9" in one for one in sets_chapter(stated, at).sentences)
+
+
+def test_no_held_out_scores_no_sets(clinical_run: RunDirectory) -> None:
+    material = gather(clinical_run)
+    at = headline(material.curve)
+    assert sets_chapter(replace(material, held_out=None), at) is None
+    assert sets_chapter(replace(material, calibrations=material.calibrations[:1]), at) is None
+    many = replace(material, predictor={"sets": {"coverage": 0.999, "kind": "marginal"}})
+    assert sets_chapter(many, at) is None
+
+
+@pytest.mark.parametrize("far", [0.06, 0.3])
+def test_a_broken_promise_is_said(clinical_run: RunDirectory, far: float) -> None:
+    row = pd.Series({"covered": 0.9 - far, "covered_low": 0.88 - far, "covered_high": 0.92 - far,
+                     "n_held_out": 30.0})
+    told = _measured(row, 0.9)
+    assert ("as may happen by chance" in told) == (far < 0.1)
+    assert ("Do not rely on the sets" in told) == (far > 0.1)

@@ -12,7 +12,7 @@ import pandas as pd
 from hundredfold.files import atomic_write, write_json
 from hundredfold.learn.calibrate import Calibration
 from hundredfold.learn.held_out import HeldOut
-from hundredfold.learn.scores import Said, score_table
+from hundredfold.learn.scores import Said, held_out_table, score_table
 from hundredfold.learn.strata import by_stratum, without_site
 from hundredfold.learn.study import Cell, Study, Vectors
 from hundredfold.learn.thresholds import thresholds
@@ -34,12 +34,15 @@ class Clinical:
         calibrations: encoder, classifier, n_per_class and repeat, with the
             :attr:`~hundredfold.learn.calibrate.Calibration.facts` of what makes probabilities of the scores;
             those of too few labels have none.
+        held: what is said of the labels themselves, held out in turn; see
+            :func:`~hundredfold.learn.scores.held_out_table`.
     """
 
     scores: pd.DataFrame
     thresholds: pd.DataFrame | None = None
     strata: pd.DataFrame | None = None
     calibrations: tuple[dict[str, Any], ...] = ()
+    held: pd.DataFrame | None = None
 
     @classmethod
     def of(
@@ -64,15 +67,19 @@ class Clinical:
             alone = without_site(study, vectors, jobs=jobs)
             strata = pd.concat([strata, alone], ignore_index=True) if len(strata) else alone
         scores, calibrations = score_table(study.trial, said), _calibrations(study, held)
-        return cls(scores, chosen, strata if len(strata) else None, calibrations)
+        told = held_out_table(study, held)
+        return cls(scores, chosen, strata if len(strata) else None, calibrations, told)
 
     def write(self, folder: Path) -> None:
         """Write ``scores.parquet``, and of the others what there is; that of an earlier call is removed."""
         (folder / "calibrations.json").unlink(missing_ok=True)
         if self.calibrations:
             write_json(folder / "calibrations.json", list(self.calibrations))
-        with atomic_write(folder / "scores.parquet") as path:
-            self.scores.to_parquet(path, index=False, row_group_size=1 << 16)
+        (folder / "held_out.parquet").unlink(missing_ok=True)
+        for name, table in (("scores", self.scores), ("held_out", self.held)):
+            if table is not None:
+                with atomic_write(folder / f"{name}.parquet") as path:
+                    table.to_parquet(path, index=False, row_group_size=1 << 16)
         for name, table in (("thresholds.csv", self.thresholds), ("strata.csv", self.strata)):
             (folder / name).unlink(missing_ok=True)
             if table is not None:

@@ -1,4 +1,4 @@
-"""What every classifier says of every test image, at one number of labels."""
+"""What every classifier says of every test image, at one number of labels; and of labels held out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hundredfold.learn.study import Cell
+from hundredfold.learn.held_out import HeldOut
+from hundredfold.learn.study import Cell, Study
 from hundredfold.learn.trial import Trial
 
-__all__ = ["SCORE", "Said", "read_scores", "score_table"]
+__all__ = ["SCORE", "Said", "held_out_table", "read_scores", "score_table"]
 
 #: Before the name of a class: the column of its scores.
 SCORE = "score:"
@@ -59,6 +60,29 @@ def score_table(trial: Trial, said: Mapping[Cell, Said]) -> pd.DataFrame:
         "predicted": pd.Categorical.from_codes(predicted, classes),
         **{f"{SCORE}{name}": scores[:, number] for number, name in enumerate(trial.classes)},
     })
+
+
+def held_out_table(study: Study, held: Mapping[tuple[str, int], HeldOut]) -> pd.DataFrame | None:
+    """One row a label of a draw and classifier: what was said of it by a fit that had not seen its group.
+
+    The columns are encoder, classifier, n_per_class, repeat, id, label, and a ``score:CLASS`` for each class.
+    Labels that could not be held out are missing; ``None`` where none could.
+    """
+    parts, classes = [], pd.Index(study.trial.classes)
+    for (encoder, repeat), one in held.items():
+        ids = study.trial.train.ids[study.draws[study.headline, repeat]]
+        for name, scores in zip(study.shallow, one.scores, strict=True):
+            rows = pd.DataFrame(scores, columns=[f"{SCORE}{label}" for label in classes])
+            label = pd.Categorical.from_codes(one.codes, classes)
+            parts.append(rows.assign(
+                encoder=encoder, classifier=name, n_per_class=study.headline, repeat=repeat, id=ids,
+                label=label,
+            )[one.judged])
+    if not parts:
+        return None
+    table = pd.concat(parts, ignore_index=True)
+    names = ["encoder", "classifier", "n_per_class", "repeat", "id", "label"]
+    return table[[*names, *table.columns.drop(names)]] if len(table) else None
 
 
 def read_scores(path: Path, encoder: str, classifier: str) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from hundredfold.metrics.operating import (
 )
 from hundredfold.metrics.patients import Patients
 from hundredfold.metrics.ranking import auroc
+from hundredfold.metrics.referral import weighted_share
 from hundredfold.metrics.reliability import Reliability, reliability
 from hundredfold.metrics.resampling import MIN_GROUPS, Estimate, Resamples, group_codes
 from hundredfold.metrics.tradeoff import GRID, Tradeoff, tradeoff
@@ -33,5 +34,5 @@ __all__ = [
     "Reliability", "Resamples", "Tradeoff", "auroc", "balanced_accuracy", "class_trials", "cohen_kappa",
     "confusion", "flawless_accuracy", "group_codes", "interval_width", "krippendorff_alpha", "macro_f1",
     "measure", "operating_points", "predictive_values", "prevalences", "recalls", "reliability",
-    "resampled_accuracy", "threshold", "tradeoff",
+    "resampled_accuracy", "threshold", "tradeoff", "weighted_share",
 ]

@@ -1,4 +1,4 @@
-"""ROC and precision–recall curves, a small panel a class, and the reliability diagram, from tidy tables."""
+"""ROC and precision–recall curves, a panel a class, reliability and referral, from tidy tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hundredfold.metrics import TINY
 from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn, plain_axes, small
 from hundredfold.report.words import in_lines, share
 
-__all__ = ["MOST_PANELS", "reliability_diagram", "tradeoff_panels"]
+__all__ = ["MOST_PANELS", "referral_curve", "reliability_diagram", "tradeoff_panels"]
 
 MOST_PANELS = 24
 TITLES = {"roc": ("1 − specificity", "sensitivity"), "pr": ("sensitivity (recall)", "precision (PPV)")}
@@ -100,3 +100,43 @@ def reliability_diagram(table: pd.DataFrame, *, width: float = 0.7 * WIDTH) -> F
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("0.", ".")))
     axes.set_aspect("equal")
     return figure
+
+
+@drawn
+def referral_curve(table: pd.DataFrame, *, width: float = WIDTH) -> Figure:
+    """How often labels are right where no person looks, against the share that a person looks at.
+
+    Args:
+        table: rows of :func:`~hundredfold.report.referral.referral_table`.
+        width: of the figure in inches.
+    """
+    figure, axes = plain_axes(width, 0.66 * width)
+    line, points = table[table["kind"] == "line"], table[table["kind"] == "sets"].dropna(subset="right")
+    x = line["referred"].to_numpy(float)
+    if line["low"].notna().all():
+        axes.fill_between(x, line["low"], line["high"], color=CYCLE[0], alpha=0.18, linewidth=0)
+    axes.plot(x, line["right"], color=CYCLE[0])
+    axes.annotate("no person looks", (x[0], line["right"].iloc[0]), (5, -24),
+                  textcoords="offset points", color=CYCLE[0], fontsize=small())
+    axes.plot(points["referred"], points["right"], "o", color=CYCLE[1], markersize=5, zorder=4)
+    for words, place in _together(points):
+        axes.annotate(words, place, (5, -10), textcoords="offset points", color=CYCLE[1], fontweight="bold",
+                      fontsize=small() + 0.5)
+    axes.set_xlim(-0.02, 1)
+    axes.set_ylim(top=min(float(axes.get_ylim()[1]), 1.01))
+    axes.set_xlabel("share of the images that a person looks at")
+    axes.set_ylabel("share of the others whose label is right")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("0.", ".")))
+    return figure
+
+
+def _together(points: pd.DataFrame) -> list[tuple[str, tuple[float, float]]]:
+    """What stands beside the dots; dots that lie on each other have one label."""
+    found: list[tuple[list[float], tuple[float, float]]] = []
+    for level, x, y in points[["level", "referred", "right"]].itertuples(index=False, name=None):
+        if found and abs(found[-1][1][0] - x) < 0.045:
+            found[-1][0].append(level)
+        else:
+            found.append(([level], (x, y)))
+    return [(f"{', '.join(f'{100 * level:g}' for level in levels)} %", place) for levels, place in found]

@@ -21,6 +21,7 @@ from hundredfold.report.chapters.external import adaptation_chapter, external_fi
 from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.chapters.published import published_chapter
 from hundredfold.report.chapters.record import citations, record_chapter
+from hundredfold.report.chapters.sets import sets_chapter
 from hundredfold.report.chapters.shortcuts import shortcuts_chapter
 from hundredfold.report.chapters.training import training_chapter
 from hundredfold.report.contest import contest
@@ -93,6 +94,7 @@ def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | 
             classes_chapter(material, at),
             clinical_chapter(material, at),
             probabilities_chapter(material, at),
+            sets_chapter(material, at),
             errors_chapter(material, at),
         ]
     made += [shortcuts_chapter(material, at), published_chapter(material, at), map_chapter(material, at)]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hundredfold.learn.calibrate import Calibration
 from hundredfold.learn.scores import SCORE, read_scores
 from hundredfold.metrics import (
     GRID,
@@ -28,7 +29,7 @@ from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline, at_point
 
 __all__ = [
-    "VALUES", "Judged", "curve_table", "judged", "operating_table", "patients_table",
+    "VALUES", "Judged", "calibrations", "curve_table", "judged", "operating_table", "patients_table",
     "tradeoffs", "widths",
 ]
 
@@ -101,6 +102,15 @@ def judged(material: Material, at: Headline) -> Judged | None:
         prevalences(np.bincount(truth, minlength=len(classes)), classes, material.prevalence),
         bootstrapped=material.settings.get("curve", {}).get("bootstrap") != 0,
     )
+
+
+def calibrations(material: Material, at: Headline) -> dict[int, Calibration]:
+    """Repeat → what makes probabilities of the headline's scores; that of too few labels is missing."""
+    wanted = {"encoder": at.encoder, "classifier": at.classifier, "n_per_class": at.n_per_class}
+    return {
+        int(one["repeat"]): Calibration.of(one) for one in material.calibrations
+        if all(one[name] == value for name, value in wanted.items())
+    }
 
 
 def _thresholds(

@@ -42,6 +42,7 @@ class Material:
         embeddings: encoder name → vectors.
         predictor: ``predictor/predictor.json``.
         scores: the file of the scores at the headline's budget, which is large.
+        held_out: that of the scores of labels held out, from which calibrations and sets are made.
         thresholds, strata: what ``curve`` found for clinicians.
         calibrations: what made probabilities of each method's scores, draw by draw.
         prevalence: class → share, as the reader of the report stated it.
@@ -63,6 +64,7 @@ class Material:
     embeddings: Mapping[str, Embeddings] = field(default_factory=dict)
     predictor: Mapping[str, Any] | None = None
     scores: Path | None = None
+    held_out: Path | None = None
     thresholds: pd.DataFrame | None = None
     strata: pd.DataFrame | None = None
     calibrations: Sequence[Mapping[str, Any]] = ()
@@ -123,6 +125,7 @@ def gather(
         embeddings=embeddings,
         predictor=json.loads(predictor.read_text(encoding="utf-8")) if predictor.exists() else None,
         scores=path if (path := run / "scores.parquet").exists() else None,
+        held_out=path if (path := run / "held_out.parquet").exists() else None,
         thresholds=_names(run / "thresholds.csv", "encoder", "classifier", "class"),
         strata=_names(run / "strata.csv", "encoder", "classifier", "class", "by", "stratum"),
         calibrations=json.loads(path.read_text("utf-8"))

@@ -20,8 +20,8 @@ def curve(settings: CurveSettings) -> RunDirectory:
     """Fit the classifiers to 1 … 1000 labels a class and judge them on the fixed test images.
 
     Writes ``curve.csv``, ``curve.parquet`` and ``predictions.parquet``, and at the number of labels that a
-    report speaks of ``scores.parquet``, ``thresholds.csv`` and ``strata.csv``; ``run.json`` says what the
-    test set is, what the intervals mean, and which encoders saw test images.
+    report speaks of ``scores.parquet``, ``held_out.parquet``, ``thresholds.csv`` and ``strata.csv``;
+    ``run.json`` says what the test set is, what the intervals mean, and which encoders saw test images.
 
     Raises:
         SettingsError: a budget below 1, or an unknown classifier; no encoder has a backbone to train.

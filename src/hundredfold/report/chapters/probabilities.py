@@ -13,7 +13,7 @@ from hundredfold.learn.calibrate import Calibration
 from hundredfold.metrics import Reliability, reliability
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
 from hundredfold.report.clinical_figures import reliability_diagram
-from hundredfold.report.judged import Judged, judged
+from hundredfold.report.judged import Judged, calibrations, judged
 from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline
 from hundredfold.report.words import interval, share, shown
@@ -35,7 +35,7 @@ RESAMPLES = 500
 def probabilities_chapter(material: Material, at: Headline) -> Chapter | None:
     """The headline's probabilities, before and after calibration; ``None`` where there are none."""
     found = judged(material, at)
-    own = _calibrations(material, at)
+    own = calibrations(material, at)
     if found is None or sorted(own) != list(range(len(found.predicted))) or len(np.unique(found.truth)) < 2:
         return None
     stated = found.prevalence if material.prevalence else None
@@ -46,15 +46,6 @@ def probabilities_chapter(material: Material, at: Headline) -> Chapter | None:
     }
     sentences = [MEANING, ALIKE if stated is None else _stated(material), _told(ways["after"])]
     return Chapter("probabilities", "How far the probabilities can be believed", sentences, _items(ways))
-
-
-def _calibrations(material: Material, at: Headline) -> dict[int, Calibration]:
-    """Repeat → what was fitted for the headline's method."""
-    wanted = {"encoder": at.encoder, "classifier": at.classifier, "n_per_class": at.n_per_class}
-    return {
-        int(one["repeat"]): Calibration.of(one) for one in material.calibrations
-        if all(one[name] == value for name, value in wanted.items())
-    }
 
 
 def _probabilities(
