@@ -21,9 +21,11 @@ to these scores, and a classifier that learned from all of the labels judges the
 Labels are drawn at random (``random``: the bars are weighted by the labels' own shares), or as many of each
 class (``balanced``: weighted by the shares of the set; ``balanced, unweighted``: as if the classes were
 equally common, which they are not). Re-splits go by image, groups being ignored, and by group, where there
-are any: then nothing is exact. ``covered`` is of the bars as the theory has them, ``written`` of sets that
-are never empty, as ``predict`` writes them. ``outside`` counts the re-splits outside the 99 % interval of
-that beta-binomial distribution; of 200, two are expected, where it holds.
+are any: then nothing is exact. ``covered`` is of the bars as the theory has them, and so are ``size``, the
+mean number of classes in a set, ``none``, ``one`` (the share of sets of no and of one class) and ``several``
+(how many classes there are in the others); ``written`` is the coverage of sets that are never empty, as
+``predict`` writes them. ``outside`` counts the re-splits outside the 99 % interval of that beta-binomial
+distribution; of 200, two are expected, where it holds.
 """
 
 from __future__ import annotations
@@ -31,9 +33,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +58,12 @@ from hundredfold.metrics import group_codes
 from hundredfold.predict.conformal import Sets, bars, strangeness
 from hundredfold.progress import say
 
-CLASSIFIERS = ("svm",)
+CLASSIFIERS = ("logistic", "svm")
 RESULTS = Path(__file__).resolve().parent / "results" / "conformal.json"
 COVERAGES = (0.8, 0.9, 0.95)
 REPEATS, LABELS, EACH, JUDGED = 200, 275, 25, 1000
 COMPONENTS = 128
-KEYS = ["set", "way", "splits", "labels", "classifier", "calibration", "promise"]
+KEYS = ["set", "way", "splits", "classifier", "labels", "calibration", "measure", "promise"]
 
 Rows = NDArray[np.int64]
 
@@ -99,20 +102,20 @@ class World:
         """The groups that count: where splits go by image, each image is one."""
         return self.group if splits == "group" else np.arange(len(self.codes))
 
-    def said(self, rows: Rows, asked: Rows, splits: str) -> NDArray[np.float32]:
-        """Scores ``[k, m, c]`` of classifiers that learned from ``rows``."""
+    def said(self, name: str, rows: Rows, asked: Rows, splits: str) -> NDArray[np.float32]:
+        """Scores ``[m, c]`` of a classifier that learned from ``rows``."""
         return solve(
-            self.x[rows], self.codes[rows], self.x[asked], CLASSIFIERS, self.classes,
+            self.x[rows], self.codes[rows], self.x[asked], [name], self.classes,
             groups=self.own(splits)[rows], preset="default",
-        ).scores
+        ).scores[0]
 
-    def held(self, rows: Rows, splits: str) -> NDArray[np.float64]:
-        """Scores ``[k, n, c]`` of the labels themselves, held out in turn as ``fit`` does it."""
+    def held(self, name: str, rows: Rows, splits: str) -> NDArray[np.float64]:
+        """Scores ``[n, c]`` of the labels themselves, held out in turn as ``fit`` does it."""
         ids = np.array([f"{row}" for row in rows], dtype=object)
         parts = held_out_parts(ids, self.codes[rows], self.own(splits)[rows].tolist(), seed=0)
-        found = np.full((len(CLASSIFIERS), len(rows), self.classes), np.nan)
+        found = np.full((len(rows), self.classes), np.nan)
         for part in parts:
-            found[:, part] = self.said(rows[~part], rows[part], splits)
+            found[part] = self.said(name, rows[~part], rows[part], splits)
         return found
 
 
@@ -133,6 +136,18 @@ def apart(world: World, pool: Rows, splits: str, random: np.random.Generator) ->
     return pool[mine], pool[~mine]
 
 
+def difference(said: NDArray[Any]) -> NDArray[Any]:
+    """By how much the most probable other class exceeds each."""
+    second, first = np.sort(said, axis=1)[:, -2:, None].transpose(1, 0, 2)
+    return np.where(said < first, first, second) - said
+
+
+#: Measures of strangeness: ours, the difference of probabilities, and the probability alone.
+MEASURES: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "ratio": strangeness, "difference": difference, "probability": np.negative,
+}
+
+
 @cache
 def usual(labels: int, judged: int, promise: float) -> tuple[int, float, float]:
     """Which of the labels makes the bar, and the 99 % interval of how many judged images are covered."""
@@ -145,39 +160,40 @@ def rows_of(
     fitted: Calibration, held: NDArray[Any], codes: Rows, asked: NDArray[Any], truth: Rows, *,
     labels: str, shares: NDArray[Any],
 ) -> Iterator[dict[str, Any]]:
-    """What is measured in one re-split, a row a weighting and promise."""
+    """What is measured in one re-split, a row a weighting, promise and measure of strangeness."""
     size, count = len(codes), held.shape[1]
     ways = {"random": np.bincount(codes, minlength=count) / size}
     if labels == "balanced":
         ways = {"balanced": shares, "balanced, unweighted": np.full(count, 1 / count)}
     for way, there in ways.items():
         known, new = fitted.probabilities(held, there), fitted.probabilities(asked, there)
-        own = strangeness(known)[np.arange(size), codes]
-        strange = strangeness(new)
-        mine = strange[np.arange(len(truth)), truth]
-        for promise in COVERAGES:
-            found = bars(own, codes, there, promise)
-            covered, sets = mine <= found[truth], Sets.fit(known, codes, promise, shares=there)
-            members = sets.members(new) if sets else np.ones_like(new, dtype=bool)
+        measures = MEASURES if way == "random" else {"ratio": strangeness}
+        for (measure, strange), promise in product(measures.items(), COVERAGES):
+            found = bars(strange(known)[np.arange(size), codes], codes, there, promise)
+            members = strange(new) <= found
+            covered, many = members[np.arange(len(truth)), truth], members.sum(axis=1)
             rank, low, high = usual(size, len(truth), promise)
+            sets = Sets.fit(known, codes, promise, shares=there)
+            written = sets.members(new)[np.arange(len(truth)), truth] if sets else covered
             yield {
-                "labels": way, "calibration": fitted.method, "promise": promise,
-                "expected": rank / (size + 1),
-                "covered": covered.mean(), "outside": not low <= covered.sum() <= high,
-                "written": members[np.arange(len(truth)), truth].mean(), "size": members.sum(axis=1).mean(),
-                "of_one": (members.sum(axis=1) == 1).mean(), "n_labels": size, "n_judged": len(truth),
+                "labels": way, "calibration": fitted.method, "measure": measure, "promise": promise,
+                "expected": rank / (size + 1), "covered": covered.mean(),
+                "outside": not low <= covered.sum() <= high, "size": many.mean(), "none": (many == 0).mean(),
+                "one": (many == 1).mean(), "several": many[many > 1].mean() if (many > 1).any() else np.nan,
+                "written": written.mean() if measure == "ratio" else np.nan, "n_labels": size,
+                "n_judged": len(truth),
             }
 
 
-def split_way(world: World, splits: str, repeats: int) -> Iterator[dict[str, Any]]:
+def split_way(world: World, splits: str, name: str, repeats: int) -> Iterator[dict[str, Any]]:
     """Classifiers that learned from other images; only the bars are fitted anew."""
     ids = np.array([f"{row}" for row in range(len(world.codes))], dtype=object)
     learn = group_folds(ids, world.codes, world.group.tolist(), folds=3) == 0
     teachers, pool = np.flatnonzero(learn), np.flatnonzero(~learn)
-    held, scores = world.held(teachers, "group"), world.said(teachers, pool, "group")
-    whole = np.full((len(CLASSIFIERS), len(world.codes), world.classes), np.nan)
-    whole[:, pool] = scores
-    fitted = [Calibration.fit(one, world.codes[teachers]) for one in held]
+    whole = np.full((len(world.codes), world.classes), np.nan)
+    whole[pool] = world.said(name, teachers, pool, "group")
+    fitted = Calibration.fit(world.held(name, teachers, "group"), world.codes[teachers])
+    assert fitted is not None
     count = min(LABELS, len(pool) // 2)
     for repeat in range(repeats):
         for labels in ("random", "balanced"):
@@ -185,15 +201,13 @@ def split_way(world: World, splits: str, repeats: int) -> Iterator[dict[str, Any
             mine, others = apart(world, pool, splits, random)
             rows = drawn(world, mine, labels, count, random)
             asked = np.setdiff1d(others, rows)
-            for name, own, calibration in zip(CLASSIFIERS, whole, fitted, strict=True):
-                for row in rows_of(
-                    calibration, own[rows], world.codes[rows], own[asked], world.codes[asked],
-                    labels=labels, shares=world.shares,
-                ):
-                    yield {"classifier": name, **row}
+            yield from rows_of(
+                fitted, whole[rows], world.codes[rows], whole[asked], world.codes[asked], labels=labels,
+                shares=world.shares,
+            )
 
 
-def fit_way(world: World, splits: str, repeats: int) -> Iterator[dict[str, Any]]:
+def fit_way(world: World, splits: str, name: str, repeats: int) -> Iterator[dict[str, Any]]:
     """Labels that serve for both, as in ``fit``."""
     every, count = np.arange(len(world.codes)), min(LABELS, EACH * world.classes)
     for repeat in range(repeats):
@@ -202,24 +216,21 @@ def fit_way(world: World, splits: str, repeats: int) -> Iterator[dict[str, Any]]
             mine, others = apart(world, every, splits, random)
             rows = drawn(world, mine, labels, count, random)
             asked = random.permutation(np.setdiff1d(others, rows))[:JUDGED]
-            held, scores = world.held(rows, splits), world.said(rows, asked, splits)
-            for name, own, said in zip(CLASSIFIERS, held, scores, strict=True):
-                known = ~np.isnan(own).any(axis=1)
-                for method in METHODS:
-                    fitted = Calibration.fit(own, world.codes[rows], method)
-                    if fitted is None:  # a class of fewer than five labels
-                        continue
-                    for row in rows_of(
-                        fitted, own[known], world.codes[rows][known], said, world.codes[asked],
+            held, said = world.held(name, rows, splits), world.said(name, rows, asked, splits)
+            known = ~np.isnan(held).any(axis=1)
+            for method in METHODS:
+                fitted = Calibration.fit(held, world.codes[rows], method)
+                if fitted is not None:  # else a class has fewer than five labels
+                    yield from rows_of(
+                        fitted, held[known], world.codes[rows][known], said, world.codes[asked],
                         labels=labels, shares=world.shares,
-                    ):
-                        yield {"classifier": name, **row}
+                    )
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Means over the re-splits, and how many are outside."""
     by = rows.groupby(KEYS, sort=False)
-    found = by[["expected", "covered", "written", "size", "of_one"]].mean()
+    found = by[["expected", "covered", "written", "size", "none", "one", "several"]].mean()
     found["spread"] = by["covered"].std()
     found["outside"] = by["outside"].sum()
     found["done"] = by.size()
@@ -238,18 +249,21 @@ def main() -> None:
     given = parser.parse_args()
     worlds = [World.read(folder) for folder in given.folders]
     found = pd.DataFrame(json.loads(given.out.read_text())) if given.out.is_file() else pd.DataFrame()
-    for way, measure in (("split", split_way), ("fit", fit_way)):
-        for world, splits in [(one, kind) for kind in ("group", "image") for one in worlds]:
-            key = {"set": world.name, "way": way, "splits": splits}
+    ways = {"split": split_way, "fit": fit_way}
+    for way, name in product(ways, CLASSIFIERS):
+        for splits, world in product(("image", "group"), worlds):
+            key = {"set": world.name, "way": way, "splits": splits, "classifier": name}
             known = len(found) and (found[list(key)] == list(key.values())).all(axis=1).any()
             if known or (splits == "group" and not world.grouped):
                 continue
-            say(f"{world.name}, {way}, by {splits}")
-            rows = [{**key, **row} for row in measure(world, splits, given.repeats)]
+            say(", ".join(key.values()))
+            rows = [{**key, **row} for row in ways[way](world, splits, name, given.repeats)]
             found = pd.concat([found, summary(pd.DataFrame(rows))], ignore_index=True)
-            given.out.write_text(json.dumps(found.to_dict("records"), indent=1) + "\n")
+            told = found.astype(object).where(found.notna(), None).to_dict("records")
+            given.out.write_text(json.dumps(told, indent=1) + "\n")
     pd.set_option("display.width", 220, "display.max_rows", None)
-    print(found[found["promise"] == 0.9].drop(columns=["promise", "classifier"]).to_string(index=False))
+    shown = (found["promise"] == 0.9) & (found["calibration"] == "temperature")
+    print(found[shown].drop(columns=["promise", "calibration"]).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 from crepes import ConformalClassifier
-from crepes.extras import margin
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
@@ -30,6 +29,18 @@ def labels(seed: int, sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return world(np.random.default_rng(seed), codes), codes
 
 
+def ratios(said: np.ndarray) -> np.ndarray:
+    """How many times as probable the most probable other class is, one by one."""
+    return np.array([
+        [max(p for place, p in enumerate(row) if place != number) / own for number, own in enumerate(row)]
+        for row in said
+    ])
+
+
+def of_labels(said: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    return ratios(said)[np.arange(len(codes)), codes]
+
+
 def at_shares(alike: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return alike * shares / (alike * shares).sum(axis=1, keepdims=True)
 
@@ -41,9 +52,8 @@ def test_sets_are_those_of_crepes_where_the_labels_are_as_the_images(
 ) -> None:
     known, codes = labels(0, sizes)
     new, _ = labels(1, (200, 200, 200))
-    names = np.arange(3)
-    oracle = ConformalClassifier().fit(margin(known, names, codes), seed=0)
-    expected = oracle.predict_set(margin(new), confidence=coverage, smoothing=False).astype(bool)
+    oracle = ConformalClassifier().fit(of_labels(known, codes), seed=0)
+    expected = oracle.predict_set(ratios(new), confidence=coverage, smoothing=False).astype(bool)
     found = Sets.fit(known, codes, coverage, shares=np.array(sizes) / sum(sizes))
     expected |= new == new.max(axis=1, keepdims=True)  # ours are never empty
     np.testing.assert_array_equal(found.members(new), expected)
@@ -53,10 +63,10 @@ def test_sets_are_those_of_crepes_where_the_labels_are_as_the_images(
 def test_class_wise_sets_are_those_of_crepes(coverage: float) -> None:
     known, codes = labels(0, (40, 25, 31))
     new, _ = labels(1, (200, 200, 200))
-    oracle = ConformalClassifier().fit(margin(known, np.arange(3), codes), bins=codes, seed=0)
+    oracle = ConformalClassifier().fit(of_labels(known, codes), bins=codes, seed=0)
     bins = np.tile(np.arange(3), (len(new), 1))
     expected = np.stack([
-        oracle.predict_set(margin(new), bins=bins[:, number], confidence=coverage, smoothing=False)[:, number]
+        oracle.predict_set(ratios(new), bins=bins[:, number], confidence=coverage, smoothing=False)[:, number]
         for number in range(3)
     ], axis=1).astype(bool)
     expected |= new == new.max(axis=1, keepdims=True)
@@ -65,9 +75,10 @@ def test_class_wise_sets_are_those_of_crepes(coverage: float) -> None:
         np.testing.assert_array_equal(found.members(new), expected)
 
 
-def test_strangeness_is_the_margin_of_crepes() -> None:
+def test_strangeness_is_the_ratio_and_infinite_for_the_impossible() -> None:
     known, _ = labels(0, (20, 20, 20))
-    np.testing.assert_allclose(strangeness(known), margin(known))
+    np.testing.assert_allclose(strangeness(known), ratios(known))
+    assert strangeness(np.array([[0.5, 0.5, 0.0]])).tolist() == [[1.0, 1.0, np.inf]]
 
 
 @given(st.data())
@@ -168,7 +179,7 @@ def test_too_few_labels_make_no_sets() -> None:
 def test_a_class_that_labels_cannot_rule_out_is_in_every_set() -> None:
     known, codes = labels(0, (3, 40, 40))
     found = Sets.fit(known, codes, 0.9, shares=np.array([0.9, 0.05, 0.05]))
-    assert found.bars[0] == 1
+    assert found.bars[0] == 0
     assert found.members(labels(1, (50, 50, 50))[0])[:, 0].all()
 
 

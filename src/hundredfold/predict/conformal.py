@@ -24,14 +24,17 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Sets:
-    """Which classes cannot be ruled out: the most probable one, and those that come close enough to it.
+    """Which classes cannot be ruled out: the most probable one, and those that are not much less probable.
 
-    How close is fitted to held-out labels, so that the true class is in the set as often as promised. The
-    measure is the margin: by how much the most probable of the other classes exceeds a class (Johansson et
-    al. 2017, "Model-agnostic nonconformity functions for conformal classification", IJCNN): of the usual
-    ones it gives the most sets of one class, hence the fewest images for a person to look at. A set is never
-    empty. Where even the most probable class need not be taken to keep the promise, because the classifier
-    is right more often than that, the set is that class alone, and the coverage its accuracy.
+    How much is fitted to held-out labels, so that the true class is in the set as often as promised. The
+    measure is how many times as probable as a class the most probable other one is (Papadopoulos, Vovk and
+    Gammerman 2007, "Conformal prediction with neural networks", ICTAI). So a set is never empty, a higher
+    coverage only adds to it, and the images of one class only are those that are told most clearly. Sets
+    by the probability alone are a little smaller, but more images have several classes, or none; sets by the
+    difference of probabilities leave fewer images to a person, but tell that person next to nothing
+    (``benchmarks/conformal.py`` has the numbers). Where even the most probable class need not be taken to
+    keep the promise, because the classifier is right more often than that, the set is that class alone, and
+    the coverage its accuracy.
 
     What is promised. *Marginal*: of images as they come, with the shares of the classes that were stated,
     at least ``coverage`` have their true class in the set, on average over the labels that might have been
@@ -54,8 +57,9 @@ class Sets:
     Attributes:
         coverage: how often the true class is to be in the set.
         kind: marginal or class-wise.
-        bars: ``[c]`` by how much the most probable class may exceed each class that is in the set; 1 for
-            one that is in every set, because there are too few labels to rule it out.
+        bars: ``[c]`` the share of the most probable class's probability from which on each class is in the
+            set; 1 for none but the most probable one, 0 for a class that is in every set, because there are
+            too few labels to rule it out.
         held_out: ``[c]`` labels of each class that it was fitted to.
     """
 
@@ -86,6 +90,8 @@ class Sets:
             >>> found = Sets.fit(said, np.repeat([0, 0, 0, 1], 10))  # a quarter of class 0 is called class 1
             >>> found.members(np.array([[0.9, 0.1], [0.52, 0.48]])).tolist()
             [[True, False], [True, True]]
+            >>> [round(bar, 2) for bar in found.bars]  # .45 of .55
+            [0.82, 0.82]
         """
         judged = ~np.isnan(probabilities).any(axis=1)
         codes, count = codes[judged], probabilities.shape[1]
@@ -100,11 +106,12 @@ class Sets:
                 its = own[codes == number]
                 found[number] = bars(its, np.zeros(len(its), dtype=np.int64), np.ones(1), coverage)[0]
         held = tuple(int(size) for size in sizes)
-        return cls(coverage, kind, tuple(np.clip(found, 0, 1).tolist()), held)
+        return cls(coverage, kind, tuple((1 / np.maximum(found, 1)).tolist()), held)
 
     def members(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
         """Whether each class is in the set of each image ``[n, c]``; the most probable one always is."""
-        held: NDArray[np.bool_] = strangeness(np.asarray(probabilities, np.float64)) <= np.array(self.bars)
+        said = np.asarray(probabilities, dtype=np.float64)
+        held: NDArray[np.bool_] = said >= np.array(self.bars) * said.max(axis=1, keepdims=True)
         return held
 
     @property
@@ -137,15 +144,17 @@ def fewest(coverage: float) -> int:
 
 
 def strangeness(probabilities: Floats) -> Floats:
-    """By how much the most probable other class exceeds each class ``[n, c]``; negative for the first.
+    """How many times as probable as each class the most probable other one is ``[n, c]``.
 
     Examples:
-        >>> strangeness(np.array([[0.7, 0.2, 0.1]])).round(3).tolist()
-        [[-0.5, 0.5, 0.6]]
+        >>> strangeness(np.array([[0.5, 0.4, 0.1]])).round(3).tolist()
+        [[0.8, 1.25, 5.0]]
     """
     second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
     others = np.where(probabilities < first[:, None], first[:, None], second[:, None])
-    return np.asarray(others - probabilities, dtype=np.float64)
+    found: Floats = np.full(others.shape, np.inf)
+    np.divide(others, probabilities, out=found, where=probabilities > 0)
+    return found
 
 
 def bars(scores: Floats, codes: Integers, shares: Floats, coverage: float) -> Floats:

@@ -110,7 +110,7 @@ class Referral:
         sizes = np.bincount(self.found.truth, minlength=len(self.shares))
         weight = (self.shares / np.maximum(sizes, 1))[self.found.truth]
         two = np.partition(self.probabilities, -2, axis=2)[..., -2:]
-        order = np.argsort(two[..., 1] - two[..., 0], axis=1, kind="stable")
+        order = np.argsort(-two[..., 0] / two[..., 1], axis=1, kind="stable")
         rank = np.empty(self.labels.shape)
         before = np.cumsum(weight[order], axis=1) - weight[order]
         np.put_along_axis(rank, order, before / weight.sum(), axis=1)

@@ -55,9 +55,9 @@ def _percent(value: float) -> str:
 def _meaning(coverage: float) -> str:
     return (
         "Beside the label stands the set of the classes that cannot be ruled out: the most probable one, and "
-        "those that come near it. How near was chosen on training labels that were held out by group, so "
-        f"that {100 * coverage:g}\u00a0% of the images have their true class in the set. Test images had no "
-        "part in it."
+        "those that are not much less probable. How much was chosen on training labels that were held out by "
+        f"group, so that {100 * coverage:g}\u00a0% of the images have their true class in the set. Test "
+        "images had no part in it."
     )
 
 
