@@ -112,6 +112,10 @@ def test_the_report_says_what_was_found(run: Path) -> None:
     assert "large cell" in page
     assert "Fitted again" in page
     assert "Accuracy against the number of labels" not in page
+    methods = (run / "methods.md").read_text(encoding="utf-8")
+    assert "was applied without any change to images of another source" in methods
+    assert "drawn at random from the training side" not in methods
+    assert not (run / "model_card.md").exists()
 
 
 def test_a_second_time_is_refused_or_kept(here: Path, there: Path, run: Path) -> None:

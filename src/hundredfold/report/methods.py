@@ -11,6 +11,11 @@ from hundredfold.report.paper.evaluation import (
     predictor_paragraph,
     software_paragraph,
 )
+from hundredfold.report.paper.external import (
+    adaptation_paragraph,
+    applied_paragraph,
+    external_figures_paragraph,
+)
 from hundredfold.report.paper.images import images_paragraph, pixels_paragraph, split_paragraph
 from hundredfold.report.paper.learning import features_paragraph, pretraining_paragraph
 from hundredfold.report.paper.telling import Telling
@@ -43,7 +48,7 @@ def methods(material: Material, at: Headline | None, trace: Trace) -> Document:
     """
     cite = Citations()
     t = Telling(material, at, trace, cite)
-    parts = {
+    parts = _external(t) if "external" in material.evaluation else {
         "Images and labels": [images_paragraph(t), pixels_paragraph(t)],
         "Training and test images": [split_paragraph(t)],
         "Encoder": [pretraining_paragraph(t)],
@@ -62,3 +67,13 @@ def methods(material: Material, at: Headline | None, trace: Trace) -> Document:
         Section("Author must supply", [Items([Item(f"{words}.") for words in UNKNOWN])]),
         *sources(trace),
     ])
+
+
+def _external(t: Telling) -> dict[str, list[str]]:
+    """Of a predictor on images of another source; how it was made, the text of its own run tells."""
+    return {
+        "External validation": [
+            applied_paragraph(t), external_figures_paragraph(t), adaptation_paragraph(t)
+        ],
+        "Software": [software_paragraph(t)],
+    }

@@ -26,6 +26,8 @@ def write_texts(
 ) -> list[Document]:
     """Write ``methods.md`` and ``model_card.md`` into the run, and the card into its predictor.
 
+    A run of ``evaluate`` has no card: that of the predictor stays.
+
     Args:
         run: the run.
         material: what it holds.
@@ -36,11 +38,13 @@ def write_texts(
         InputError: ``author.yaml`` cannot be read, or a key in it is unknown.
     """
     begin(run.path, material.state)
-    made = [methods(material, at, Trace(run.path)), card(material, at, Trace(run.path), fresh)]
-    for text in made:
+    told = [methods(material, at, Trace(run.path))]
+    if "external" not in material.evaluation:  # the predictor has its card, from the run that made it
+        told.append(card(material, at, Trace(run.path), fresh))
+        _copy(told[-1], run / PREDICTOR)
+    for text in told:
         write_text(run / f"{text.name}.md", text.markdown())
-    _copy(made[-1], run / PREDICTOR)
-    return made
+    return told
 
 
 def write_card(folder: Path) -> None:
