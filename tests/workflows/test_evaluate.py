@@ -87,6 +87,25 @@ def test_thresholds_and_probabilities_are_those_of_the_training_labels(here: Pat
     assert calibration["curves"] == predictor.facts["calibration"]["curves"]
 
 
+def test_the_sets_measured_are_those_that_predict_writes(run: Path) -> None:
+    said = pd.read_csv(run / "predictions.csv")
+    said = said[said["truth"].notna() & (said["truth"] != "large cell")]
+    pairs = zip(said["truth"], said["conformal_set"], strict=True)
+    held = [truth in sets.split("|") for truth, sets in pairs]
+    by_class = pd.Series(held).groupby(said["truth"].to_numpy()).mean()
+    table = pd.read_csv(run / "figures" / "coverage.csv").set_index("class")
+    for name, covered in by_class.items():
+        assert table.loc[name, "covered"] == pytest.approx(covered, abs=1e-6)
+
+
+def test_unusual_images_are_counted_among_known_classes_and_others(run: Path) -> None:
+    said = pd.read_csv(run / "predictions.csv")
+    shares = hundredfold.RunDirectory.open(run).state["curve"]["external"]["unusual"]
+    others = said[said["truth"] == "large cell"]
+    assert shares["unknown"] == pytest.approx((others["unusual"] == "yes").mean(), abs=1e-4)
+    assert set(shares) == {"known", "unknown"}
+
+
 def test_few_new_labels_are_compared_with_none_on_images_that_gave_none(run: Path) -> None:
     rows = pd.read_csv(run / "adaptation" / "curve.csv")
     rows = rows[(rows["metric"] == "balanced_accuracy") & rows["class"].isna()]

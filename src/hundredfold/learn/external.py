@@ -16,7 +16,7 @@ from hundredfold.errors import SplitError
 from hundredfold.learn.clinical import Clinical
 from hundredfold.learn.curve import LearningCurve, measured, predictions_of
 from hundredfold.learn.held_out import HeldOut
-from hundredfold.learn.scores import Said, score_table
+from hundredfold.learn.scores import Said, held_out_table, score_table
 from hundredfold.learn.strata import by_stratum
 from hundredfold.learn.study import Cell, Study
 from hundredfold.learn.thresholds import thresholds
@@ -113,6 +113,7 @@ def external_curve(
         None if study.choices.operating_point is None else thresholds(study, held),
         strata if len(strata) else None,
         () if given.calibration is None else ({**place, **given.calibration},),
+        held_out_table(study, held),
     )
     return LearningCurve(
         measured(answered, cores()), predictions_of(answered), {**given.trial.facts()}, clinical

@@ -118,8 +118,9 @@ class Referral:
 
 
 def coverage_of(material: Material) -> tuple[float, Kind]:
-    """The coverage and kind of the run's predictor, else as ``fit`` would choose them."""
-    fitted: dict[str, Any] = dict((material.predictor or {}).get("sets") or material.settings.get("fit", {}))
+    """The coverage and kind of the predictor, else as ``fit`` would choose them."""
+    predictor = material.predictor or material.evaluation.get("external") or {}
+    fitted: dict[str, Any] = dict(predictor.get("sets") or material.settings.get("fit", {}))
     kind: Kind = "class-wise" if (fitted.get("kind") or fitted.get("sets")) == "class-wise" else "marginal"
     return float(fitted.get("coverage") or FitChoices.model_fields["coverage"].default), kind
 

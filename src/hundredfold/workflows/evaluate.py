@@ -11,6 +11,7 @@ from hundredfold.rundir import RunDirectory
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from hundredfold.data.store import PixelStore
@@ -89,7 +90,7 @@ def _evaluate(
     trial = External.trial_of(_learned_from(memory, predictor.classes), table, predictor.classes)
     leak = _leak(settings, memory, embeddings, trial)
     answers = predictor.judge(embeddings.of(trial.test))
-    _write_predictions(run, predictor, embeddings, table)
+    rows = _write_predictions(run, predictor, embeddings, table)
     table = table.assign(split=table.frame["id"].isin(trial.test.ids).map({True: "test", False: None}))
     table.write(run / "images.parquet")
     given = External(
@@ -105,7 +106,7 @@ def _evaluate(
     found.write(run.path)
     run.record(curve={
         **found.facts, "leak": leak, "transductive": trial.transductive({name: embeddings}),
-        "external": _facts(predictor, table, trial),
+        "external": {**_facts(predictor, table, trial), "unusual": _unusual(rows, trial)},
     })
     say("Balanced accuracy on the new images:")
     say(found.table().round(3).to_string())
@@ -190,7 +191,7 @@ def _codes(answers: Answers, predictor: Predictor) -> NDArray[np.int32]:
 
 def _write_predictions(
     run: RunDirectory, predictor: Predictor, embeddings: Embeddings, table: ImageTable
-) -> None:
+) -> pd.DataFrame:
     """Write ``predictions.csv``: what ``predict`` says of every image, and ``truth``."""
     from hundredfold.data.rows import write_rows
     from hundredfold.predict.columns import columns
@@ -199,7 +200,21 @@ def _write_predictions(
     rows = said.reindex(table.ids)
     rows.insert(0, "image", table.ids)
     rows.insert(1, "truth", table.frame["label"].to_numpy())
-    write_rows(run / "predictions.csv", rows.assign(problem=table.frame["problem"].to_numpy()))
+    rows = rows.assign(problem=table.frame["problem"].to_numpy())
+    write_rows(run / "predictions.csv", rows)
+    return rows
+
+
+def _unusual(rows: pd.DataFrame, trial: Trial) -> dict[str, float]:
+    """The share of images unlike those it learned from, among those of classes that it knows and others."""
+    from hundredfold.predict.columns import UNUSUAL
+
+    labelled = rows[rows["truth"].notna() & rows["problem"].isna()]
+    if UNUSUAL not in labelled:
+        return {}
+    known = labelled["truth"].isin(trial.classes).map({True: "known", False: "unknown"})
+    shares = labelled[UNUSUAL].eq("yes").groupby(known).mean()
+    return {str(kind): round(float(value), 4) for kind, value in shares.items()}
 
 
 def _facts(predictor: Predictor, table: ImageTable, trial: Trial) -> dict[str, Any]:
@@ -210,6 +225,7 @@ def _facts(predictor: Predictor, table: ImageTable, trial: Trial) -> dict[str, A
     return {
         "predictor": predictor.hash, "labels": predictor.facts["labels"],
         "groups": predictor.facts["groups"],
+        "sets": predictor.facts.get("sets"),
         "cross_validation": predictor.facts["cross_validation"].get(method),
         "unknown_classes": {str(one): int(count) for one, count in strange.value_counts().items()},
         "unlabelled": int(usable["label"].isna().sum()),

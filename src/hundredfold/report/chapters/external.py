@@ -54,7 +54,10 @@ def external_finding(material: Material, at: Headline) -> list[str]:
         f"{features_words(at.encoder)}, fitted to {labels:,} labels of {len(external['labels'])} classes, "
         f"reaches a balanced accuracy of {share(point.value)}{_within('interval', point.low, point.high)}."
     )
-    told = [first, _beside_its_own(external, point.value), _unknown(external), _adapted(material)]
+    told = [
+        first, _beside_its_own(external, point.value), _unknown(external), _unusual(external),
+        _adapted(material),
+    ]
     return [sentence for sentence in told if sentence]
 
 
@@ -159,6 +162,17 @@ def _unknown(external: Mapping[str, Any]) -> str:
     return (
         f"{sum(classes.values()):,} images bear labels that it does not know: {names}. They are in no number "
         "here, and it calls each of them one of its own classes."
+    )
+
+
+def _unusual(external: Mapping[str, Any]) -> str:
+    shares = external.get("unusual") or {}
+    if "known" not in shares:
+        return ""
+    others = f", and of those of other classes {share(shares['unknown'])}" if "unknown" in shares else ""
+    return (
+        f"It finds {share(shares['known'])} of the images of its classes unlike those it learned from, of "
+        f"which .05 are to be expected{others} (predictions.csv, unusual)."
     )
 
 
