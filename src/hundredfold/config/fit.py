@@ -73,3 +73,8 @@ class PredictSettings(SourceChoices, ResumableSettings):
         description="The table to write, as .csv, .parquet or .jsonl; it may be a URL."
     )
     embed_batch: int = Field(64, ge=1, description="Images encoded at once.")
+    explain: bool = Field(
+        False,
+        description="Name the nearest labelled images of each (column neighbours), and write a page beside "
+        "the table (predictions.html): the first 100 images and the 100 most doubtful, each with a map.",
+    )

@@ -12,7 +12,9 @@ from hundredfold.predict.answers import Answers
 from hundredfold.predict.novelty import ALARM
 from hundredfold.predict.predictor import Predictor
 
-__all__ = ["BETWEEN", "NOVELTY", "PROBABILITY", "SCORE", "SETS", "UNUSUAL", "column_names", "columns"]
+__all__ = [
+    "BETWEEN", "NEIGHBOURS", "NOVELTY", "PROBABILITY", "SCORE", "SETS", "UNUSUAL", "column_names", "columns",
+]
 
 #: Before the name of a class: the column of its probability, or of its score where there are none.
 PROBABILITY, SCORE = "p:", "score:"
@@ -20,6 +22,8 @@ PROBABILITY, SCORE = "p:", "score:"
 SETS, BETWEEN = "conformal_set", "|"
 #: Share of known images that are less unusual, and whether so many are that a person should look.
 NOVELTY, UNUSUAL = "novelty", "unusual"
+#: The column of the nearest labelled images, as JSON; see :mod:`hundredfold.predict.explain`.
+NEIGHBOURS = "neighbours"
 DECIMALS = 4
 
 

@@ -13,7 +13,8 @@ from hundredfold.data.stream import Passing, Square, passing
 from hundredfold.data.supply import LOCAL, Supply
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import ImageError
-from hundredfold.predict.columns import column_names, columns
+from hundredfold.predict.columns import NEIGHBOURS, column_names, columns
+from hundredfold.predict.explain import Resemblance, written
 from hundredfold.predict.predictor import Predictor
 
 __all__ = ["listed", "part_size", "predicted"]
@@ -44,6 +45,7 @@ def listed(table: ImageTable, supply: Supply) -> list[Passing]:
 def predicted(
     predictor: Predictor, table: ImageTable, images: list[Passing], supply: Supply = LOCAL, *,
     batch: int = 64, first: int = 0, shares: NDArray[np.float64] | None = None,
+    known: Resemblance | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Part after part of the rows ``image``, :func:`~hundredfold.predict.columns.columns` …, ``problem``.
 
@@ -58,16 +60,19 @@ def predicted(
         batch: images encoded at once.
         first: the part to begin with.
         shares: how common the classes are where the images come from; by default all alike.
+        known: the labelled images of which the nearest stand in a column ``neighbours``.
     """
     size, recipe = part_size(batch), Recipe.of(predictor.facts)
-    frame = table.frame[["id", "problem"]]
+    frame = table.frame[["id", "problem", "group"]]
+    names = [*column_names(predictor), *([] if known is None else [NEIGHBOURS])]
     before = int(frame["problem"].iloc[: first * size].isna().sum())
     with passing(images[before:], recipe, supply, ahead=2 * batch) as coming:
         for start in range(first * size, len(frame), size):
             some = _Part(frame.iloc[start : start + size])
             while squares := some.next_batch(coming, batch):
-                some.said.append(columns(predictor, predictor.answer(recipe.batch(squares), shares)))
-            yield some.rows(column_names(predictor))
+                answers = predictor.answer(recipe.batch(squares), shares)
+                some.add(columns(predictor, answers), answers.vectors, known)
+            yield some.rows(names)
 
 
 class _Part:
@@ -75,7 +80,7 @@ class _Part:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.ids = frame["id"].to_numpy(dtype=object)
-        self.problems = frame["problem"].to_list()
+        self.problems, self.groups = frame["problem"].to_list(), frame["group"].to_list()
         self.good: list[int] = []
         self.said: list[pd.DataFrame] = []
         self._waiting = iter(np.flatnonzero(frame["problem"].isna()).tolist())
@@ -93,6 +98,14 @@ class _Part:
             if len(squares) == size:
                 break
         return squares
+
+    def add(self, said: pd.DataFrame, vectors: NDArray[np.float32], known: Resemblance | None) -> None:
+        """Keep what was said of the last squares, and whom they resemble."""
+        if known is not None:
+            groups = [self.groups[place] for place in self.good[-len(said):]]
+            near = [written(one) for one in known.nearest(vectors, groups)]
+            said[NEIGHBOURS] = pd.Series(near, dtype="str")
+        self.said.append(said)
 
     def rows(self, names: list[str]) -> pd.DataFrame:
         known = pd.concat(self.said) if self.said else pd.DataFrame(columns=names)

@@ -37,7 +37,8 @@ def predict(settings: PredictSettings) -> Path | Url:
     the most probable class. A predictor of too few labels for probabilities gives ``score:<class>`` instead,
     the classifier's own. ``conformal_set`` holds the classes that cannot be ruled out at the predictor's
     coverage, with ``|`` between them; where there are several, a person should look. ``novelty`` is the share
-    of known images that are less unusual; from .95 on ``unusual`` says ``yes``.
+    of known images that are less unusual; from .95 on ``unusual`` says ``yes``. With ``explain`` there is a
+    column ``neighbours`` and a page beside the table; neither is evidence (docs/explain.md).
 
     Images pass by: the memory that is taken does not grow with their number but for their names. Rows come in
     parts of a few hundred, in a folder beside the output; ``resume`` continues behind the last whole part,
@@ -48,7 +49,7 @@ def predict(settings: PredictSettings) -> Path | Url:
             another suffix; what is to be continued was begun with other images, predictor or settings.
         InputError: there are no images.
         ModelFileError: the predictor is damaged or was edited.
-        RunExistsError: the file or parts of it are there already and ``resume`` is not set.
+        RunExistsError: the file, its page or parts of it are there already and ``resume`` is not set.
     """
     from hundredfold.data.rows import existing
     from hundredfold.predict.parts import Parts
@@ -64,6 +65,8 @@ def predict(settings: PredictSettings) -> Path | Url:
             local = Path(folder) / settings.out.name
             _predict(settings, predictor, Parts(local))
             put(local, settings.out)
+            if settings.explain:
+                put(_page(local), settings.out.parent / _page(local).name)
     else:
         _predict(settings, predictor, Parts(settings.out))
     if predictor.calibration is not None and not settings.prevalence:
@@ -83,6 +86,11 @@ def _check_suffix(out: Path | Url) -> None:
         )
 
 
+def _page(out: Path) -> Path:
+    """Where the page goes that explains a table."""
+    return out.with_suffix(".html")
+
+
 def _is_there(settings: PredictSettings) -> bool:
     """Whether the file was written before, and may be kept.
 
@@ -96,14 +104,21 @@ def _is_there(settings: PredictSettings) -> bool:
             "the output exists", where=out,
             remedy="Keep it with --resume, or choose another --out; nothing was changed.",
         )
+    if settings.explain and isinstance(out, Path) and _page(out).exists() and not settings.resume:
+        raise RunExistsError(
+            "the page beside the output exists", where=_page(out),
+            remedy="Write it anew with --resume, or choose another --out; nothing was changed.",
+        )
     return there
 
 
 def _predict(settings: PredictSettings, predictor: Predictor, parts: Parts) -> None:
     """Make the parts that are not there, and the table of all of them."""
     from hundredfold.data.source import find
+    from hundredfold.predict.explain import Resemblance
     from hundredfold.predict.rows import listed, part_size, predicted
 
+    known = Resemblance.of(predictor) if settings.explain else None
     shares = None if settings.stated is None else predictor.shares(settings.stated)
     if settings.stated == "audit" and predictor.audit is not None:
         for line in predictor.audit.sentences(predictor.classes):
@@ -116,12 +131,26 @@ def _predict(settings: PredictSettings, predictor: Predictor, parts: Parts) -> N
         with bar("Predicting", len(found.table), start=done) as progress:
             for rows in predicted(
                 predictor, found.table, images, found.supply, batch=settings.embed_batch, first=parts.count,
-                shares=shares,
+                shares=shares, known=known,
             ):
                 parts.append(rows)
                 progress.advance(len(rows))
         _tell(parts, settings.out)
+        if settings.explain:
+            _explain(parts, predictor, images, found)
         parts.join()
+
+
+def _explain(parts: Parts, predictor: Predictor, images: list[Passing], found: Found) -> None:
+    """Write the page; the few images on it are decoded once more, so that none had to be kept."""
+    from hundredfold.predict.page import chosen_rows, write_page
+
+    rows = chosen_rows(parts)
+    write_page(
+        _page(parts.out), predictor, rows, total=len(found.table), images=images, supply=found.supply
+    )
+    page = _page(parts.out)
+    say(f"{len(rows):,} images with their nearest labelled ones and maps, in {page}: not evidence.")
 
 
 def _claim(

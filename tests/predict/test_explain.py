@@ -1,0 +1,198 @@
+"""Neighbours of other patients only, a page that loads nothing, and words that say what it is not."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hundredfold.backbones.backbone import create_backbone
+from hundredfold.data.smear import draw_smear
+from hundredfold.encode.encoder import Encoder
+from hundredfold.errors import RunExistsError, SettingsError
+from hundredfold.predict.explain import NOT_EVIDENCE, Resemblance, overlay
+from hundredfold.predict.memory import Memory, hidden_group
+from hundredfold.predict.page import FIRST, MOST_DOUBTFUL, chosen_rows
+from hundredfold.predict.predictor import Predictor
+from hundredfold.workflows.embed import embed
+from hundredfold.workflows.fit import fit
+from hundredfold.workflows.predict import predict
+from hundredfold.workflows.scan import scan
+
+
+def memory(count: int = 60, seed: int = 0) -> Memory:
+    rng = np.random.default_rng(seed)
+    groups = [None if n % 5 == 0 else hidden_group(f"patient {n % 7}") for n in range(count)]
+    return Memory(
+        np.array([f"{n}.png" for n in range(count)], dtype=object), rng.integers(-1, 3, count),
+        np.array(groups, dtype=object), np.arange(count),
+        rng.standard_normal((count, 8)).astype(np.float32),
+        np.full((count, 3), np.nan, dtype=np.float32),
+    )
+
+
+def test_neighbours_are_the_nearest_labelled_images_of_other_groups() -> None:
+    """Beside brute force, one image at a time."""
+    held, rng = memory(), np.random.default_rng(1)
+    vectors = rng.standard_normal((20, 8)).astype(np.float32)
+    groups = [None if n % 3 == 0 else f"patient {n % 7}" for n in range(20)]
+    found = Resemblance.among(held, ["a", "b", "c"]).nearest(vectors, groups, 4)
+    for vector, group, near in zip(vectors, groups, found, strict=True):
+        others = [
+            n for n in range(len(held))
+            if held.codes[n] >= 0 and (group is None or held.groups[n] != hidden_group(group))
+        ]
+        cosine = {
+            n: float(vector @ held.vectors[n] / np.linalg.norm(vector) / np.linalg.norm(held.vectors[n]))
+            for n in others
+        }
+        best = sorted(others, key=lambda n: -cosine[n])[:4]
+        assert [one.id for one in near] == [f"{n}.png" for n in best]
+        assert [one.label for one in near] == ["abc"[held.codes[n]] for n in best]
+        assert [one.similarity for one in near] == pytest.approx([cosine[n] for n in best], abs=1e-4)
+
+
+def test_where_all_labelled_images_are_of_the_same_patient_there_is_no_neighbour() -> None:
+    held = memory(6)
+    alone = Memory(
+        held.ids, np.zeros(6, dtype=np.int64), np.array([hidden_group("x")] * 6, dtype=object), held.pieces,
+        held.vectors, held.scores,
+    )
+    known = Resemblance.among(alone, ["a"])
+    assert known.nearest(held.vectors[:1], ["x"]) == [[]]
+    assert len(known.nearest(held.vectors[:1], [np.nan])[0]) == 5
+
+
+def test_the_words_are_part_of_the_picture() -> None:
+    """Where the band lies nothing of the image is left as it was, and elsewhere an even map veils evenly."""
+    pixels, even = np.full((64, 64, 3), 200, dtype=np.uint8), np.full((4, 4), 1 / 16, dtype=np.float32)
+    picture = overlay(pixels, even, 192)
+    assert NOT_EVIDENCE == "not evidence"
+    assert picture.shape == (192, 192, 3)
+    assert len(np.unique(picture[:150].reshape(-1, 3), axis=0)) == 1
+    band = picture[-12:].astype(int)
+    assert band.max() > 200
+    assert np.median(band) < 60
+
+
+def test_the_veil_is_densest_where_the_share_is_greatest() -> None:
+    shares = np.full((4, 4), 0.01, dtype=np.float32)
+    shares[0, 3] = 0.85
+    picture = overlay(np.zeros((64, 64, 3), dtype=np.uint8), shares, 192).astype(int).sum(axis=2)
+    assert picture[:24, -24:].min() > 3 * picture[60:140, :100].max()
+
+
+def rows(count: int, *, sure: bool = True) -> pd.DataFrame:
+    chance = np.linspace(0.5, 1, count)[::-1]
+    table = pd.DataFrame({"image": [f"{n}.png" for n in range(count)], "label": "a"})
+    return table.assign(**{"p:a": chance, "p:b": 1 - chance}) if sure else table.assign(**{"score:a": chance})
+
+
+def test_the_page_shows_the_first_and_the_most_doubtful() -> None:
+    table = rows(500)
+    table.loc[3, ["label", "p:a", "p:b"]] = None
+    chosen = chosen_rows([table.iloc[:150], table.iloc[150:151], table.iloc[151:]])
+    names = [str(row["image"]) for _, row in chosen]
+    assert names[:FIRST] == [f"{n}.png" for n in range(FIRST + 1) if n != 3]
+    assert names[FIRST:] == [f"{n}.png" for n in range(499, 499 - MOST_DOUBTFUL, -1)]
+    assert len(chosen_rows([rows(500, sure=False)])) == FIRST + MOST_DOUBTFUL
+    assert len(chosen_rows([rows(7)])) == 7
+
+
+@pytest.fixture(scope="module")
+def smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_smear(tmp_path_factory.mktemp("smear"), images=60, size=32, seed=3)
+
+
+@pytest.fixture(scope="module")
+def fitted(smear: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    Encoder(
+        create_backbone("test_resnet", weights="none"), size=32, value_range=None, fit="pad",
+        provenance={"method": "none"}, seen=frozenset(), symmetry="mirror",
+    ).save(folder / "network")
+    run = folder / "run"
+    scan(smear / "images", labels=smear / "labels.csv", out=run)
+    embed(run, encoder=str(folder / "network"), out=run)
+    fit(run, labels=smear / "labels.csv", out=run, classifier="svm")
+    return run
+
+
+def explained(fitted: Path, smear: Path, out: Path, **more: Any) -> tuple[pd.DataFrame, str]:
+    """The predictions of images whose groups are known, and the page."""
+    labels = pd.read_csv(smear / "labels.csv")
+    table = smear / "images" / "new.csv"
+    labels[["image", "group"]].to_csv(table, index=False)
+    predict(table, predictor=fitted, out=out, explain=True, **more)
+    table.unlink()
+    return pd.read_csv(out), out.with_suffix(".html").read_text(encoding="utf-8")
+
+
+def test_no_neighbour_is_of_the_image_s_own_patient(fitted: Path, smear: Path, tmp_path: Path) -> None:
+    found, _ = explained(fitted, smear, tmp_path / "p.csv")
+    labels = pd.read_csv(smear / "labels.csv").set_index("image")
+    checked = 0
+    for row in found.to_dict("records"):
+        for near in json.loads(row["neighbours"]):
+            checked += 1
+            assert labels.loc[near["id"], "group"] != labels.loc[row["image"], "group"]
+            assert labels.loc[near["id"], "label"] == near["label"]
+    assert checked == 5 * len(found)
+
+
+def test_the_page_holds_everything_and_says_what_it_is_not(
+    fitted: Path, smear: Path, tmp_path: Path
+) -> None:
+    found, page = explained(fitted, smear, tmp_path / "p.csv")
+    assert not re.search(r"""(src|href)=["'](?!data:)|<script|@import|url\(""", page)
+    assert page.count("<article>") == len(found) == 60
+    assert page.count("map: not evidence") == 60
+    assert "are not evidence" in page
+    assert "1810.03292" in page
+    assert "where the numbers that stand for the image come from" in page
+
+
+def test_a_resumed_prediction_has_the_same_page(fitted: Path, smear: Path, tmp_path: Path) -> None:
+    _, whole = explained(fitted, smear, tmp_path / "p.csv")
+    (tmp_path / "p.csv").unlink()
+    with pytest.raises(RunExistsError, match="page beside"):
+        explained(fitted, smear, tmp_path / "p.csv")
+    assert explained(fitted, smear, tmp_path / "p.csv", resume=True)[1] == whole
+
+
+def test_json_lines_hold_neighbours_as_lists(fitted: Path, smear: Path, tmp_path: Path) -> None:
+    predict(smear / "images", predictor=fitted, out=tmp_path / "p.jsonl", explain=True)
+    first = json.loads((tmp_path / "p.jsonl").read_text("utf-8").splitlines()[0])
+    assert {"id", "label", "similarity"} == set(first["neighbours"][0])
+
+
+def test_without_explain_there_is_neither(fitted: Path, smear: Path, tmp_path: Path) -> None:
+    predict(smear / "images", predictor=fitted, out=tmp_path / "p.csv")
+    assert "neighbours" not in pd.read_csv(tmp_path / "p.csv")
+    assert not (tmp_path / "p.html").exists()
+
+
+def test_a_predictor_that_remembers_nothing_cannot_explain(fitted: Path) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(SettingsError, match="remembers no images"):
+        Resemblance.of(replace(Predictor.load(fitted), memory=None))
+
+
+def test_a_hostile_name_is_no_markup(fitted: Path, smear: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    first = next((smear / "images").rglob("*.jpg"))
+    shutil.copy(first, folder / "<img src=x onerror=alert(1)>.jpg")
+    predict(folder, predictor=fitted, out=tmp_path / "p.csv", explain=True)
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in page
+    assert "&lt;img src=x" in page
