@@ -20,8 +20,8 @@ __all__ = ["NOT_EVIDENCE", "Neighbour", "Resemblance", "overlay", "written"]
 NOT_EVIDENCE = "not evidence"
 SHOWN = 5
 DECIMALS = 4
-#: The colour of a place (RGB), and how much of it lies over the greatest share.
-ORANGE, STRONGEST = (213, 94, 0), 0.75
+#: How bright a place is left that has no share; colours stay, for they may be findings.
+DARKEST = 0.25
 
 Pixels = NDArray[np.uint8]
 
@@ -41,12 +41,14 @@ class Resemblance:
     Attributes:
         ids, labels, groups: of each of them [m]; groups as digests.
         unit: float32 ``[m, d]``, their vectors at length 1.
+        mean: float32 ``[d]``, the mean vector of all that are remembered.
     """
 
     ids: NDArray[np.object_]
     labels: NDArray[np.object_]
     groups: NDArray[np.object_]
     unit: NDArray[np.float32]
+    mean: NDArray[np.float32]
 
     @classmethod
     def of(cls, predictor: Predictor) -> Self:
@@ -67,7 +69,8 @@ class Resemblance:
         """Take those of a memory that have a label."""
         known = memory.labelled
         labels = np.array(classes, dtype=object)[memory.codes[known]]
-        return cls(memory.ids[known], labels, memory.groups[known], _unit(memory.vectors[known]))
+        return cls(memory.ids[known], labels, memory.groups[known], _unit(memory.vectors[known]),
+                   memory.vectors.mean(axis=0))
 
     def nearest(
         self, vectors: NDArray[np.float32], groups: Sequence[object], count: int = SHOWN
@@ -104,10 +107,10 @@ def written(found: Sequence[Neighbour]) -> str:
 
 
 def overlay(pixels: Pixels, shares: NDArray[np.float32], side: int = 192) -> Pixels:
-    """A picture uint8 ``[side, side, 3]`` with its map as a veil, and the words "not evidence" in it.
+    """A picture uint8 ``[side, side, 3]``, lit by its map, with the words "not evidence" in it.
 
-    The veil is densest where the share is greatest; the words are part of the picture, so that they stay with
-    it wherever it is copied.
+    Where the share is greatest it is as it was, elsewhere darker; the words are part of the picture, so that
+    they stay with it wherever it is copied.
 
     Args:
         pixels: a square image uint8 ``[h, h, 3]``.
@@ -116,9 +119,9 @@ def overlay(pixels: Pixels, shares: NDArray[np.float32], side: int = 192) -> Pix
     """
     picture = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
     strength = np.clip(shares, 0, None) / max(float(shares.max()), 1e-12)
-    veil = cv2.resize(strength, (side, side), interpolation=cv2.INTER_LINEAR)[..., None] * STRONGEST
-    mixed = picture * (1 - veil) + np.array(ORANGE, dtype=np.float32) * veil
-    done = np.ascontiguousarray(mixed.round().astype(np.uint8))
+    light = cv2.resize(strength, (side, side), interpolation=cv2.INTER_LINEAR)[..., None]
+    lit = picture * (DARKEST + (1 - DARKEST) * light)
+    done = np.ascontiguousarray(lit.round().astype(np.uint8))
     return _labelled(done, NOT_EVIDENCE)
 
 

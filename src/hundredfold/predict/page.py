@@ -23,7 +23,7 @@ from hundredfold.encode.maps import Kind, place_maps
 from hundredfold.errors import ImageError
 from hundredfold.files import write_text
 from hundredfold.predict.columns import BETWEEN, NEIGHBOURS, PROBABILITY, SETS
-from hundredfold.predict.explain import overlay
+from hundredfold.predict.explain import Resemblance, overlay
 from hundredfold.predict.predictor import Predictor
 
 __all__ = ["FIRST", "MOST_DOUBTFUL", "chosen_rows", "write_page"]
@@ -33,9 +33,11 @@ FIRST, MOST_DOUBTFUL = 100, 100
 SIDE = 160
 TOGETHER = 16
 LIKELIEST = 3
+#: from here on two digits would say 1
+CERTAIN = 0.995
 MAPS: Mapping[Kind | None, str] = {
     "attention": "what the encoder's last layer attends to",
-    "activation": "where the numbers that stand for the image come from",
+    "activation": "the places that set the image apart from the average training image",
     None: "this encoder has no map",
 }
 
@@ -48,7 +50,7 @@ class _Shown:
 
     name: str
     label: str
-    why: str
+    doubtful: bool
     likeliest: Sequence[tuple[str, str]]
     held: Sequence[str]
     neighbours: Sequence[Mapping[str, Any]]
@@ -56,8 +58,8 @@ class _Shown:
     map: str | None
 
 
-def chosen_rows(parts: Iterable[pd.DataFrame]) -> list[tuple[str, dict[str, Any]]]:
-    """The rows on the page, each with why it is there: the first, then the most doubtful of the others.
+def chosen_rows(parts: Iterable[pd.DataFrame]) -> list[tuple[bool, dict[str, Any]]]:
+    """The rows on the page, and of each whether it is there for its doubt: the first ones come first.
 
     Doubtful is an answer whose highest probability is low; without probabilities there are the first alone,
     of both numbers. Rows without an answer are left out.
@@ -65,7 +67,7 @@ def chosen_rows(parts: Iterable[pd.DataFrame]) -> list[tuple[str, dict[str, Any]
     Args:
         parts: the table of predictions, in parts; one at a time is held.
     """
-    first: list[tuple[str, dict[str, Any]]] = []
+    first: list[tuple[bool, dict[str, Any]]] = []
     doubtful: list[tuple[float, int, dict[str, Any]]] = []
     seen = 0
     for rows in parts:
@@ -76,17 +78,18 @@ def chosen_rows(parts: Iterable[pd.DataFrame]) -> list[tuple[str, dict[str, Any]
                 continue
             seen += 1
             if len(first) < most:
-                first.append(("among the first", {str(key): value for key, value in row.items()}))
+                first.append((False, {str(key): value for key, value in row.items()}))
             elif pd.notna(highest):
                 kept = (-float(highest), -seen, {str(key): value for key, value in row.items()})
                 push = heapq.heappush if len(doubtful) < MOST_DOUBTFUL else heapq.heappushpop
                 push(doubtful, kept)
-    rest = [("among the most doubtful", row) for *_, row in sorted(doubtful, key=lambda one: one[:2])[::-1]]
+    rest = [(True, row) for *_, row in sorted(doubtful, key=lambda one: one[:2])[::-1]]
     return [*first, *rest]
 
 
 def write_page(
-    path: Path, predictor: Predictor, rows: Sequence[tuple[str, Mapping[str, Any]]], *, total: int,
+    path: Path, predictor: Predictor, known: Resemblance,
+    rows: Sequence[tuple[bool, Mapping[str, Any]]], *, total: int,
     images: Iterable[Passing], supply: Supply,
 ) -> None:
     """Write the page; it loads nothing from anywhere.
@@ -94,6 +97,7 @@ def write_page(
     Args:
         path: where.
         predictor: said what stands in the rows.
+        known: what it remembers.
         rows: those to show, of :func:`chosen_rows`.
         total: how many rows the table has.
         images: all usable images, of which those to show are decoded once more.
@@ -101,8 +105,8 @@ def write_page(
     """
     wanted = {str(row["image"]) for _, row in rows}
     pixels = dict(_squares(predictor, [one for one in images if one.name in wanted], supply))
-    told = [(why, row) for why, row in rows if str(row["image"]) in pixels]
-    shown, kind = _shown(predictor, told, pixels)
+    told = [(doubtful, row) for doubtful, row in rows if str(row["image"]) in pixels]
+    shown, kind = _shown(predictor, known, told, pixels)
     environment = Environment(
         loader=PackageLoader("hundredfold.predict", "pages"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -124,23 +128,24 @@ def _squares(
 
 
 def _shown(
-    predictor: Predictor, rows: Sequence[tuple[str, Mapping[str, Any]]], pixels: Mapping[str, Pixels]
+    predictor: Predictor, known: Resemblance, rows: Sequence[tuple[bool, Mapping[str, Any]]],
+    pixels: Mapping[str, Pixels],
 ) -> tuple[list[_Shown], Kind | None]:
     found: list[_Shown] = []
     kind: Kind | None = None
     for start in range(0, len(rows), TOGETHER):
         some = rows[start : start + TOGETHER]
         batch = np.stack([pixels[str(row["image"])] for _, row in some])
-        maps = place_maps(predictor.encoder, batch)
+        maps = place_maps(predictor.encoder, batch, known.mean)
         kind = None if maps is None else maps.kind
-        for place, (why, row) in enumerate(some):
+        for place, (doubtful, row) in enumerate(some):
             veiled = None if maps is None else _embedded(overlay(batch[place], maps.shares[place], SIDE))
-            found.append(_one(predictor, why, row, batch[place], veiled))
+            found.append(_one(predictor, doubtful, row, batch[place], veiled))
     return found, kind
 
 
 def _one(
-    predictor: Predictor, why: str, row: Mapping[str, Any], pixels: Pixels, veiled: str | None
+    predictor: Predictor, doubtful: bool, row: Mapping[str, Any], pixels: Pixels, veiled: str | None
 ) -> _Shown:
     chances = {name: row.get(f"{PROBABILITY}{name}") for name in predictor.classes}
     known = [(name, float(value)) for name, value in chances.items() if value is not None]
@@ -148,10 +153,17 @@ def _one(
     held = row.get(SETS)
     side = cv2.INTER_AREA if len(pixels) > SIDE else cv2.INTER_CUBIC
     return _Shown(
-        str(row["image"]), str(row["label"]), why, [(name, f"{value:.2f}") for name, value in best],
+        str(row["image"]), str(row["label"]), doubtful, [(name, _chance(value)) for name, value in best],
         held.split(BETWEEN) if isinstance(held, str) else (), json.loads(row[NEIGHBOURS]),
         _embedded(np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=side), dtype=np.uint8)), veiled,
     )
+
+
+def _chance(value: float) -> str:
+    """A probability with two digits, of which none says that anything is certain or impossible."""
+    if value >= CERTAIN:
+        return f"> {CERTAIN - 0.005:.2f}"
+    return f"{value:.2f}" if value >= 1 - CERTAIN else f"< {1 - CERTAIN + 0.005:.2f}"
 
 
 def _embedded(picture: Pixels) -> str:

@@ -16,6 +16,7 @@ from hundredfold.url import Url, info_of, put
 if TYPE_CHECKING:
     from hundredfold.data.source import Found
     from hundredfold.data.stream import Passing
+    from hundredfold.predict.explain import Resemblance
     from hundredfold.predict.parts import Parts
     from hundredfold.predict.predictor import Predictor
 
@@ -136,18 +137,20 @@ def _predict(settings: PredictSettings, predictor: Predictor, parts: Parts) -> N
                 parts.append(rows)
                 progress.advance(len(rows))
         _tell(parts, settings.out)
-        if settings.explain:
-            _explain(parts, predictor, images, found)
+        if known is not None:
+            _explain(parts, predictor, known, images, found)
         parts.join()
 
 
-def _explain(parts: Parts, predictor: Predictor, images: list[Passing], found: Found) -> None:
+def _explain(
+    parts: Parts, predictor: Predictor, known: Resemblance, images: list[Passing], found: Found
+) -> None:
     """Write the page; the few images on it are decoded once more, so that none had to be kept."""
     from hundredfold.predict.page import chosen_rows, write_page
 
     rows = chosen_rows(parts)
     write_page(
-        _page(parts.out), predictor, rows, total=len(found.table), images=images, supply=found.supply
+        _page(parts.out), predictor, known, rows, total=len(found.table), images=images, supply=found.supply
     )
     page = _page(parts.out)
     say(f"{len(rows):,} images with their nearest labelled ones and maps, in {page}: not evidence.")
