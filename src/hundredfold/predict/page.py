@@ -22,7 +22,7 @@ from hundredfold.data.supply import Supply
 from hundredfold.encode.maps import Kind, place_maps
 from hundredfold.errors import ImageError
 from hundredfold.files import write_text
-from hundredfold.predict.columns import BETWEEN, NEIGHBOURS, PROBABILITY, SETS
+from hundredfold.predict.columns import BETWEEN, NEIGHBOURS, PROBABILITY, SETS, UNUSUAL
 from hundredfold.predict.explain import Resemblance, overlay
 from hundredfold.predict.predictor import Predictor
 
@@ -51,6 +51,7 @@ class _Shown:
     name: str
     label: str
     doubtful: bool
+    unusual: bool
     likeliest: Sequence[tuple[str, str]]
     held: Sequence[str]
     neighbours: Sequence[Mapping[str, Any]]
@@ -153,8 +154,8 @@ def _one(
     held = row.get(SETS)
     side = cv2.INTER_AREA if len(pixels) > SIDE else cv2.INTER_CUBIC
     return _Shown(
-        str(row["image"]), str(row["label"]), doubtful, [(name, _chance(value)) for name, value in best],
-        held.split(BETWEEN) if isinstance(held, str) else (), json.loads(row[NEIGHBOURS]),
+        str(row["image"]), str(row["label"]), doubtful, row.get(UNUSUAL) == "yes", [(name, _chance(value)) for name, value in best],
+        held.split(BETWEEN) if isinstance(held, str) and held else (), json.loads(row[NEIGHBOURS]),
         _embedded(np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=side), dtype=np.uint8)), veiled,
     )
 
