@@ -25,6 +25,7 @@ from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.chapters.sets import _measured, sets_chapter
 from hundredfold.report.material import Material, gather
+from hundredfold.report.referral import coverage_of
 from hundredfold.report.tables import Headline, headline
 from hundredfold.report.words import share
 from hundredfold.rundir import RunDirectory
@@ -419,3 +420,13 @@ def test_a_broken_promise_is_said(clinical_run: RunDirectory, far: float) -> Non
     told = _measured(row, 0.9)
     assert ("as may happen by chance" in told) == (far < 0.1)
     assert ("Do not rely on the sets" in told) == (far > 0.1)
+
+
+def test_the_promise_that_is_judged_is_the_predictors(clinical_run: RunDirectory) -> None:
+    plain = gather(clinical_run)
+    fitted = replace(plain, predictor={"sets": {"coverage": 0.8, "kind": "class-wise"}})
+    there = {"external": {"sets": {"coverage": 0.95, "kind": "marginal"}}}
+    judged_there = replace(plain, state={**plain.state, "curve": there})
+    asked = replace(plain, settings={"fit": {"coverage": 0.7, "sets": "class-wise"}})
+    found = [coverage_of(one) for one in (plain, fitted, judged_there, asked)]
+    assert found == [(0.9, "marginal"), (0.8, "class-wise"), (0.95, "marginal"), (0.7, "class-wise")]
