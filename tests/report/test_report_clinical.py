@@ -409,6 +409,8 @@ def test_no_held_out_scores_no_sets(clinical_run: RunDirectory) -> None:
     at = headline(material.curve)
     assert sets_chapter(replace(material, held_out=None), at) is None
     assert sets_chapter(replace(material, calibrations=material.calibrations[:1]), at) is None
+    stairs = [{**one, "method": "isotonic"} for one in material.calibrations]
+    assert sets_chapter(replace(material, calibrations=stairs), at) is None
     many = replace(material, predictor={"sets": {"coverage": 0.999, "kind": "marginal"}})
     assert sets_chapter(many, at) is None
 

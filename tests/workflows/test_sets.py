@@ -136,3 +136,20 @@ def test_what_there_are_too_few_labels_for_is_said(
         run, labels=run / "labels.csv", classifier="lda", out=tmp_path / "c", calibration="none"
     )
     assert none.sets is None
+
+
+def test_a_staircase_makes_no_sets_because_it_would_break_the_promise(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = pd.read_csv(run / "labels.csv")
+    common = labels["label"].value_counts().index[:2]
+    labels[labels["label"].isin(common)].to_csv(tmp_path / "two.csv", index=False)
+    made = {
+        method: hundredfold.fit(
+            run, labels=tmp_path / "two.csv", classifier="lda", out=tmp_path / method, calibration=method
+        ) for method in ("isotonic", "platt")
+    }
+    assert made["isotonic"].calibration is not None
+    assert made["isotonic"].sets is None
+    assert "a staircase follows the held-out labels so closely" in capsys.readouterr().err
+    assert made["platt"].sets is not None

@@ -30,7 +30,7 @@ class FitChoices(Settings):
     calibration: Literal["temperature", "platt", "isotonic", "none"] = Field(
         "temperature",
         description="How scores become probabilities, on labels held out by group: one number for all "
-        "(from 5 labels a class), a curve a class, a staircase a class, or not at all.",
+        "(from 5 labels a class), a curve a class, a staircase a class (which makes no sets), or not at all.",
     )
     coverage: float = Field(
         0.9, gt=0, lt=1,

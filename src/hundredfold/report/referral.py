@@ -55,9 +55,11 @@ class Referral:
 
     @classmethod
     def of(cls, material: Material, at: Headline) -> Self | None:
-        """The headline's; ``None`` where probabilities or held-out scores are missing."""
+        """The headline's; ``None`` where probabilities or held-out scores are missing, or are none for sets."""
         found, fitted = judged(material, at), calibrations(material, at)
         if found is None or material.held_out is None or sorted(fitted) != list(range(len(found.predicted))):
+            return None
+        if not all(one.reusable for one in fitted.values()):
             return None
         there = np.bincount(found.truth, minlength=len(found.classes)) > 0
         stated = found.prevalence if material.prevalence else None

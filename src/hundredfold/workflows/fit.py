@@ -195,6 +195,10 @@ def _sets(
     if calibration is None:
         say("No sets of classes that cannot be ruled out: they are made of probabilities.")
         return None
+    if not calibration.reusable:
+        say("No sets of classes that cannot be ruled out: a staircase follows the held-out labels so closely "
+            "that bars fitted to the same labels would not keep their promise. Use another --calibration.")
+        return None
     said = calibration.probabilities(scores)
     found = Sets.fit(said, trial.train_codes, settings.coverage, settings.sets)
     if found is None:
