@@ -9,7 +9,8 @@ Of some images a copy is planted: saved again as JPEG of quality 60, turned by a
 the share of the copies that are found with their original (directly or through another copy). Pairs that
 were not planted are written to ``--sheets`` as pictures for a person to judge: many are true, since the
 sets hold copies of their own. What was judged is in ``JUDGED``, and ``precision`` counts planted and judged
-pairs.
+pairs. With ``--weights`` (of EfficientNet-Lite0) a third of the groups is held out, and the pairs across that
+the encoder finds beyond those that thumbnails find are counted and shown, too (``across``).
 """
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from hundredfold.backbones.backbone import create_backbone
 from hundredfold.data.near_duplicates import clusters_of, laid, near_duplicates
 from hundredfold.data.pixels import fill
 from hundredfold.data.source import find_images
 from hundredfold.data.store import PixelStore
+from hundredfold.encode.copies import copies_across
+from hundredfold.encode.embed import embed
+from hundredfold.encode.encoder import Encoder
 from hundredfold.files import write_json
 from hundredfold.rundir import software
 
@@ -40,6 +45,8 @@ KINDS = ("jpeg", "turned", "mirrored", "cut", "brightness")
 EACH = 60
 #: set → of the pairs that were found and not planted, how many a person held for the same picture, and how
 #: many were looked at: all, of the ultrasound set the 120 that are least alike.
+#: The same of the pairs that the encoder alone finds across a split by group.
+ACROSS = {"busi_ultrasound": (1, 1), "chula_rbc": (9, 9)}
 JUDGED = {"busi_ultrasound": (120, 120), "chula_rbc": (45, 70), "pbc_blood_cells": (1, 1)}
 
 
@@ -120,6 +127,32 @@ def measure(data: Path, most: int, sheets: Path | None) -> dict[str, Any]:
     }
 
 
+def across(data: Path, weights: Path, sheets: Path | None) -> dict[str, Any]:
+    """Pairs across a split by group that an encoder's neighbours find, and thumbnails do not."""
+    labels = pd.read_csv(data / "labels.csv")
+    groups = labels["group"] if "group" in labels else labels["image"]
+    names = np.random.default_rng(0).permutation(groups.unique())
+    held = dict(zip(labels["image"], groups.isin(names[: len(names) // 3]), strict=True))
+    encoder = Encoder(
+        create_backbone("efficientnet_lite0", weights=str(weights)), size=80, value_range=None, fit="pad",
+        provenance={}, seen=frozenset(), symmetry="mirror",
+    )
+    with tempfile.TemporaryDirectory() as work:
+        table, store = fill(find_images(data / "images"), Path(work) / "pixels", size=None, fit="pad")
+        known = clusters_of(near_duplicates(store), table.ids)
+        sides = ["test" if held.get(name) else "train" for name in table.ids]
+        table = table.assign(split=sides, cluster=known)
+        vectors = embed(encoder, store, table, Path(work) / "vectors", batch=64, resume=False)
+        pairs = copies_across(vectors, table, store)
+        if sheets is not None:
+            sheet(pairs, store, sheets / f"{data.name}_across.png")
+    true, judged = ACROSS.get(data.name, (0, 0))
+    return {
+        "held_out": int(sum(side == "test" for side in sides)), "found": len(pairs), "judged": judged,
+        "true": true,
+    }
+
+
 def main() -> None:
     """Measure the sets."""
     parser = argparse.ArgumentParser(
@@ -128,11 +161,14 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="+", help="folders with images/")
     parser.add_argument("--images", type=int, default=3000, help="at most so many of a set")
     parser.add_argument("--sheets", type=Path, help="where pictures of the pairs that were not planted go")
+    parser.add_argument("--weights", type=Path, help="of EfficientNet-Lite0, for pairs across a split")
     parser.add_argument("--results", type=Path, default=RESULTS / "near_duplicates.json")
     given = parser.parse_args()
     for data in given.data:
         known = json.loads(given.results.read_text(encoding="utf-8")) if given.results.exists() else {}
         known[data.name] = measure(data, given.images, given.sheets)
+        if given.weights is not None:
+            known[data.name]["across"] = across(data, given.weights, given.sheets)
         write_json(given.results, {**known, "software": software()})
         print(data.name, json.dumps(known[data.name], indent=1), flush=True)
 

@@ -19,7 +19,7 @@ __all__ = ["copies_across"]
 NEAREST = 5
 #: Likeness from which two images are copies. An encoder's neighbours are all alike in kind, so it is higher
 #: than among thumbnails: of red cells the nine pairs above it were all of overlapping fields (photographs
-#: said to be of two smears), and below it true and false ones mix.
+#: said to be of two smears), and below it true and false ones mix (``benchmarks/near_duplicates.py``).
 ALIKE = 0.92
 
 
