@@ -14,11 +14,11 @@ from sklearn.preprocessing import FunctionTransformer
 
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
+from hundredfold.encode.sealed import sealed
 from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.errors import ModelFileError, SettingsError, SplitError, TableError
 from hundredfold.files import hash_file, write_json
 from hundredfold.learn.classifiers import CLASSIFIERS
-from hundredfold.predict import predictor as module
 from hundredfold.predict.predictor import Predictor
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
@@ -140,8 +140,7 @@ def resealed(folder: Path) -> None:
     """Give the facts the hashes of what is there now, as an attacker would."""
     facts = json.loads((folder / "predictor.json").read_text(encoding="utf-8"))
     facts["files"]["classifier.skops"] = hash_file(folder / "classifier.skops")
-    facts["hash"] = module._digest(facts)
-    write_json(folder / "predictor.json", facts)
+    write_json(folder / "predictor.json", sealed(facts, "hash"))
 
 
 class Trap:

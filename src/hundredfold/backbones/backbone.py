@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,8 @@ Triple = tuple[float, float, float]
 
 PROBE_SIZES = (64, 96)
 SHOWN_KEYS = 3
+#: What would make timm load another file or ask the network: no option of an architecture is called so.
+OF_THE_FACTORY = frozenset(inspect.signature(timm.create_model).parameters)
 
 
 class Backbone(nn.Module):
@@ -115,10 +119,15 @@ def rebuild_backbone(
     """Build a backbone from what :class:`Backbone` tells of itself and the state of its ``model``.
 
     Raises:
-        SettingsError: this timm has no such architecture.
+        SettingsError: this timm has no such architecture, or an option is none of the architecture's.
         WeightsError: the state is not that of the architecture.
     """
     check_name(architecture)
+    if foreign := sorted(set(options) & OF_THE_FACTORY):
+        raise SettingsError(
+            f"expected options of the architecture, found {', '.join(foreign)}", where=architecture,
+            remedy="Copy the encoder again from where it was made.",
+        )
     model = build(architecture, **options)
     match = match_keys(state, model.state_dict())
     if match.prefix or match.missing or match.misfits or match.unexpected:

@@ -30,10 +30,11 @@ from hundredfold.encode.protocol import (
     digest,
     read_facts,
     resize,
+    write_facts,
 )
 from hundredfold.encode.thumbnail import ThumbnailEncoder
-from hundredfold.errors import ModelFileError, SettingsError, WeightsError
-from hundredfold.files import atomic_write, write_json
+from hundredfold.errors import ModelFileError, SettingsError
+from hundredfold.files import atomic_write
 from hundredfold.rundir import software
 
 __all__ = [
@@ -180,8 +181,7 @@ class Encoder:
         }
         with atomic_write(folder / WEIGHTS_FILE) as path:
             path.write_bytes(save(state, metadata=metadata))  # a full disk is then an OSError
-        facts = {"schema_version": 1, **self.facts, "software": software(), "seen": sorted(self.seen)}
-        write_json(folder / ENCODER_FILE, facts)
+        write_facts(folder, {**self.facts, "software": software(), "seen": sorted(self.seen)})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -199,14 +199,15 @@ class Encoder:
         state, _ = read_weights(folder / WEIGHTS_FILE)
         try:
             encoder = cls._build(facts, state)
-        except (KeyError, TypeError, ValueError, SettingsError, WeightsError) as error:
+            found = encoder.hash
+        except Exception as error:  # of a file that anybody may have written
             raise ModelFileError(
                 f"{ENCODER_FILE} does not describe the weights beside it: {error}", where=folder,
                 remedy="Write the encoder again with this version.",
             ) from error
-        if encoder.hash != facts["hash"]:
+        if found != facts.get("hash"):
             raise ModelFileError(
-                f"expected the hash {facts['hash']}, found {encoder.hash}: a file was edited or damaged",
+                f"expected the hash {facts.get('hash')}, found {found}: a file was edited or damaged",
                 where=folder, remedy="Copy the folder again from where it was made.",
             )
         return encoder

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hundredfold.encode.protocol import (
     ENCODER_FILE,
@@ -65,28 +67,38 @@ def load_encoder(folder: Path) -> EncoderLike:
         ModelFileError: a file is missing, damaged, edited, or of a refused kind.
     """
     facts = read_facts(folder)
-    kind = facts.get("kind")
-    encoder: EncoderLike
-    if kind == "backbone":
+    if facts.get("kind") == "backbone":
         from hundredfold.encode.encoder import Encoder
 
         return Encoder.load(folder).to(_device())
-    if kind == "thumbnail":
-        encoder = ThumbnailEncoder(side=int(facts["side"]), bins=int(facts["bins"]))
-    elif kind == "concatenated":
-        parts = [load_encoder(folder / f"part-{number}") for number in range(len(facts["parts"]))]
-        encoder = ConcatenatedEncoder(parts)
-    else:
+    try:
+        encoder = _simple(folder, facts)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(
-            f"expected the kind backbone, thumbnail or concatenated, found {kind!r}",
-            where=folder / ENCODER_FILE, remedy="Write the encoder again with this version.",
-        )
+            f"{ENCODER_FILE} describes no encoder: {error!r}", where=folder,
+            remedy="Copy the folder again from where it was made.",
+        ) from error
     if encoder.hash != facts.get("hash"):
         raise ModelFileError(
             f"expected the hash {facts.get('hash')}, found {encoder.hash}: a file was edited or damaged",
             where=folder, remedy="Copy the folder again from where it was made.",
         )
     return encoder
+
+
+def _simple(folder: Path, facts: Mapping[str, Any]) -> EncoderLike:
+    """An encoder without weights of its own."""
+    kind = facts.get("kind")
+    if kind == "thumbnail":
+        return ThumbnailEncoder(side=int(facts["side"]), bins=int(facts["bins"]))
+    if kind == "concatenated":
+        return ConcatenatedEncoder(
+            [load_encoder(folder / f"part-{number}") for number in range(len(facts["parts"]))]
+        )
+    raise ModelFileError(
+        f"expected the kind backbone, thumbnail or concatenated, found {kind!r}",
+        where=folder / ENCODER_FILE, remedy="Write the encoder again with this version.",
+    )
 
 
 def encoder_folders(run: RunDirectory) -> list[Path]:

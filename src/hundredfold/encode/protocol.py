@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,14 +15,18 @@ from hundredfold.data.resize import Fit
 from hundredfold.data.resize import resize as resize_image
 from hundredfold.data.stain import Stain
 from hundredfold.data.value_range import CtWindow, ValueRange
-from hundredfold.errors import InputError, ModelFileError, SettingsError
+from hundredfold.encode.sealed import read_sealed, sealed
+from hundredfold.errors import InputError, SettingsError
 from hundredfold.files import write_json
 
 __all__ = [
     "ENCODER_FILE", "ConcatenatedEncoder", "EncoderLike", "digest", "expected_pixels", "read_facts", "resize",
+    "write_facts",
 ]
 
 ENCODER_FILE = "encoder.json"
+#: The hash of that file in itself; that of the encoder, of what its vectors depend on, is another.
+SEAL = "seal"
 
 
 @runtime_checkable
@@ -132,7 +136,7 @@ class ConcatenatedEncoder:
         """Write each part to ``folder/part-N``, and ``encoder.json``."""
         for number, part in enumerate(self.parts):
             part.save(folder / f"part-{number}")
-        write_json(folder / ENCODER_FILE, {"schema_version": 1, **self.facts})
+        write_facts(folder, self.facts)
 
 
 def _pixels(encoder: EncoderLike) -> ValueRange | CtWindow | Stain | None:
@@ -176,20 +180,17 @@ def digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write ``encoder.json``, with the version of its layout and a hash of itself."""
+    write_json(folder / ENCODER_FILE, sealed(facts, SEAL))
+
+
 def read_facts(folder: Path) -> dict[str, Any]:
     """The contents of ``encoder.json``.
 
     Raises:
-        ModelFileError: it is missing or no JSON object.
+        ModelFileError: it is missing, no JSON object, of another version, or was edited.
     """
-    path = folder / ENCODER_FILE
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFileError(
-            f"expected an encoder folder, found no readable {ENCODER_FILE}", where=folder,
-            remedy="Give a folder that `hundredfold pretrain` wrote; no pickle is ever loaded.",
-        ) from error
-    if not isinstance(facts, dict):
-        raise ModelFileError(f"{ENCODER_FILE} is no JSON object", where=folder, remedy="Write it again.")
-    return facts
+    return read_sealed(
+        folder / ENCODER_FILE, SEAL, kind="encoder", made_by="pretrain", required=False,
+    )

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from hundredfold.data.resize import Fit
 from hundredfold.data.stain import Stain
 from hundredfold.data.value_range import CtWindow, ValueRange
-from hundredfold.encode.protocol import ENCODER_FILE, digest, resize
-from hundredfold.files import write_json
+from hundredfold.encode.protocol import digest, resize, write_facts
 
 __all__ = ["ThumbnailEncoder"]
 
@@ -58,7 +57,7 @@ class ThumbnailEncoder:
 
     def save(self, folder: Path) -> None:
         """Write ``encoder.json``."""
-        write_json(folder / ENCODER_FILE, {"schema_version": 1, **self.facts})
+        write_facts(folder, self.facts)
 
     def _histograms(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         counts = np.zeros((len(batch), 3, self.bins), dtype=np.float32)

@@ -68,6 +68,15 @@ class Memory:
         """All of them, to look for those that are nearest to new images."""
         return Neighbours(self.vectors)
 
+    def fits(self, dimension: int, classes: int) -> bool:
+        """Whether all parts are of so many images, of such vectors and classes."""
+        count = len(self)
+        return (
+            self.vectors.shape == (count, dimension) and self.scores.shape == (count, classes)
+            and len(self.codes) == len(self.groups) == len(self.pieces) == count
+            and bool(((self.codes >= -1) & (self.codes < classes)).all())
+        )
+
     @classmethod
     def of(
         cls, table: ImageTable, embeddings: Embeddings, classes: Sequence[str], *,

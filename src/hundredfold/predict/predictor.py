@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,37 +13,38 @@ import numpy as np
 import skops.io
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
-from skops.io.exceptions import UntrustedTypesFoundException
 
+from hundredfold.data.recipe import Recipe
 from hundredfold.data.splits import HELD_OUT
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.opening import load_encoder
 from hundredfold.encode.protocol import EncoderLike, expected_pixels
 from hundredfold.errors import ModelFileError, SettingsError
-from hundredfold.files import hash_file, write_json
 from hundredfold.learn.calibrate import Calibration
 from hundredfold.learn.choose import Choice
-from hundredfold.learn.classifiers import CLASSIFIERS, judge, make_pipeline
+from hundredfold.learn.classifiers import judge, make_pipeline
 from hundredfold.learn.draws import fit_and_tell
-from hundredfold.learn.transforms import YeoJohnson
 from hundredfold.learn.trial import Trial
 from hundredfold.metrics import prevalences
 from hundredfold.predict.answers import Answers
 from hundredfold.predict.conformal import Sets
 from hundredfold.predict.estimator import FittedClassifier
+from hundredfold.predict.folder import (
+    AGAIN,
+    CLASSIFIER_FILE,
+    ENCODER_FOLDER,
+    FACTS_FILE,
+    load_classifier,
+    open_folder,
+    seal_folder,
+)
 from hundredfold.predict.memory import Memory
 from hundredfold.predict.novelty import Novelty
 from hundredfold.predict.prevalence import Prevalence
-from hundredfold.rundir import software
 from hundredfold.url import Url, fetched_folder, info_of
 
 __all__ = ["Predictor"]
-
-FACTS_FILE = "predictor.json"
-CLASSIFIER_FILE = "classifier.skops"
-ENCODER_FOLDER = "encoder"
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -269,13 +267,7 @@ class Predictor(FittedClassifier):
         skops.io.dump(self.pipeline, building / CLASSIFIER_FILE)
         if self.memory is not None:
             self.memory.save(building, self.classes)
-        files = {
-            path.relative_to(building).as_posix(): hash_file(path)
-            for path in sorted(building.rglob("*")) if path.is_file()
-        }
-        facts = {"schema_version": SCHEMA_VERSION, **self.facts, "software": software(), "files": files}
-        facts["hash"] = _digest(facts)
-        write_json(building / FACTS_FILE, facts)
+        facts = seal_folder(building, self.facts)
         building.replace(folder)
         return replace(self, facts=facts)
 
@@ -292,18 +284,43 @@ class Predictor(FittedClassifier):
 
         Raises:
             InputError: there is none behind the URL.
-            ModelFileError: a file is missing, damaged, edited, a pickle, or would load a foreign type.
+            ModelFileError: a file is missing, damaged, edited, added, a pickle, or would load a foreign type;
+                the folder is of another version; or its parts do not belong together.
         """
         if isinstance(folder, Url):
             with fetched_folder(folder, FACTS_FILE, "predictor") as copy:
                 return cls.load(copy)
         if not (folder / FACTS_FILE).is_file() and (folder / "predictor" / FACTS_FILE).is_file():
             folder = folder / "predictor"
-        facts = _read_facts(folder)
-        _check_files(folder, facts)
+        facts = open_folder(folder)
         encoder = load_encoder(folder / ENCODER_FOLDER)
-        pipeline = _load_classifier(folder / CLASSIFIER_FILE, str(facts["classifier"]))
-        return cls(encoder, pipeline, facts, Memory.load(folder))
+        pipeline = load_classifier(folder / CLASSIFIER_FILE, str(facts.get("classifier")))
+        found = cls(encoder, pipeline, facts, Memory.load(folder))
+        found._check_whole(folder)
+        return found
+
+    def _check_whole(self, folder: Path) -> None:
+        """Make sure that the parts belong together: that they say something, and of the right length."""
+        try:
+            Recipe.of(self.facts)
+            said = self.judge(np.zeros((1, self.encoder.dimension), dtype=np.float32))
+            numbers = said.scores if said.probabilities is None else said.probabilities
+            fits = [
+                list(self.facts["classes"]) == list(self.classes) == list(self.facts["labels"]),
+                numbers.shape == said.scores.shape == (1, len(self.classes)),
+                bool(np.isfinite([said.scores, numbers]).all()), said.labels[0] in self.classes,
+                self.memory is None or self.memory.fits(self.encoder.dimension, len(self.classes)),
+            ]
+        except Exception as error:
+            raise _parts_of_several(folder, type(error).__name__) from error
+        if not all(fits):
+            raise _parts_of_several(folder, f"part {fits.index(False) + 1} of {len(fits)}")
+
+
+def _parts_of_several(folder: Path, what: str) -> ModelFileError:
+    return ModelFileError(
+        f"the files are as they were written, but do not belong together ({what})", where=folder, remedy=AGAIN
+    )
 
 
 def _no_prevalence() -> SettingsError:
@@ -319,72 +336,3 @@ def _check_encoder(encoder: EncoderLike, embeddings: Embeddings) -> None:
             f"the vectors were made by another encoder: {embeddings.encoder.get('hash')}, not {encoder.hash}",
             where=encoder.name, remedy="Embed the images again with this encoder.",
         )
-
-
-def _digest(facts: Mapping[str, Any]) -> str:
-    """SHA-256 over the facts, their own hash left out."""
-    own = {name: value for name, value in facts.items() if name != "hash"}
-    return hashlib.sha256(json.dumps(own, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def _read_facts(folder: Path) -> dict[str, Any]:
-    path = folder / FACTS_FILE
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFileError(
-            f"expected a predictor folder, found no readable {FACTS_FILE}", where=folder,
-            remedy="Give the folder that `hundredfold fit` wrote, or the run that holds it.",
-        ) from error
-    if not isinstance(facts, dict) or facts.get("hash") != _digest(facts):
-        raise ModelFileError(
-            "the hash in the file is not that of its contents: it was edited or damaged", where=path,
-            remedy="Copy the predictor again from where it was made, or fit it again.",
-        )
-    return facts
-
-
-def _check_files(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Compare every file with its hash; the classifier first, because a pickle is the worst case."""
-    classifier = folder / CLASSIFIER_FILE
-    if classifier.is_file() and not zipfile.is_zipfile(classifier):
-        raise ModelFileError(
-            "expected a skops file, found another kind; pickles are never loaded", where=classifier,
-            remedy="Fit the predictor again.",
-        )
-    for name, expected in facts["files"].items():
-        path = folder / name
-        found = hash_file(path) if path.is_file() else "no file"
-        if found != expected:
-            raise ModelFileError(
-                f"expected the hash {expected}, found {found}: the file was edited, damaged or removed",
-                where=path, remedy="Copy the predictor again from where it was made, or fit it again.",
-            )
-
-
-def _load_classifier(path: Path, name: str) -> Pipeline:
-    """Load the pipeline if it is made of scikit-learn's types and ours alone."""
-    try:
-        pipeline = skops.io.load(path, trusted=_trusted_types(name))
-    except UntrustedTypesFoundException as error:
-        raise ModelFileError(
-            f"the classifier would load types that are not trusted: {error}", where=path,
-            remedy="Fit the predictor again; install the plug-in if the classifier came from one.",
-        ) from error
-    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
-        raise ModelFileError(
-            f"cannot read the classifier: {type(error).__name__}", where=path,
-            remedy="Fit the predictor again.",
-        ) from error
-    if not isinstance(pipeline, Pipeline):
-        raise ModelFileError(
-            f"expected a pipeline, found {type(pipeline).__name__}", where=path,
-            remedy="Fit the predictor again.",
-        )
-    return pipeline
-
-
-def _trusted_types(name: str) -> list[str]:
-    """Our transform, and the type registered here under the classifier's name; skops knows the rest."""
-    own: set[type] = {YeoJohnson, type(CLASSIFIERS[name](2, 2))}
-    return sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in own)
