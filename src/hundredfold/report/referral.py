@@ -55,7 +55,7 @@ class Referral:
 
     @classmethod
     def of(cls, material: Material, at: Headline) -> Self | None:
-        """The headline's; ``None`` where probabilities or held-out scores are missing, or are none for sets."""
+        """The headline's; ``None`` where there are no held-out scores, or no probabilities fit for sets."""
         found, fitted = judged(material, at), calibrations(material, at)
         if found is None or material.held_out is None or sorted(fitted) != list(range(len(found.predicted))):
             return None
