@@ -138,6 +138,19 @@ def test_what_there_are_too_few_labels_for_is_said(
     assert none.sets is None
 
 
+def test_a_name_that_would_be_read_as_two_makes_no_sets(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = pd.read_csv(run / "labels.csv")
+    common = labels["label"].value_counts().index[:2]
+    labels = labels[labels["label"].isin(common)].replace({"label": {common[0]: "this|that"}})
+    labels.to_csv(tmp_path / "odd.csv", index=False)
+    made = hundredfold.fit(run, labels=tmp_path / "odd.csv", classifier="lda", out=tmp_path / "odd")
+    assert made.sets is None
+    assert made.calibration is not None
+    assert "the name 'this|that' holds" in capsys.readouterr().err
+
+
 def test_a_staircase_makes_no_sets_because_it_would_break_the_promise(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

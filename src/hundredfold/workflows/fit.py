@@ -188,6 +188,7 @@ def _sets(
     settings: FitSettings, trial: Trial, scores: NDArray[np.float32] | None, calibration: Calibration | None
 ) -> Sets | None:
     """What tells which classes cannot be ruled out; what there are too few labels for is told."""
+    from hundredfold.predict.columns import BETWEEN
     from hundredfold.predict.conformal import Sets, fewest
 
     if settings.sets == "none" or scores is None:
@@ -198,6 +199,10 @@ def _sets(
     if not calibration.reusable:
         say("No sets of classes that cannot be ruled out: a staircase follows the held-out labels so closely "
             "that bars fitted to the same labels would not keep their promise. Use another --calibration.")
+        return None
+    if odd := [name for name in trial.classes if BETWEEN in name]:
+        say(f"No sets of classes that cannot be ruled out: the name {odd[0]!r} holds the {BETWEEN!r} that "
+            "stands between classes. Rename it in the labels.")
         return None
     said = calibration.probabilities(scores)
     found = Sets.fit(said, trial.train_codes, settings.coverage, settings.sets)
