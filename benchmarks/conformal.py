@@ -20,7 +20,8 @@ to these scores, and a classifier that learned from all of the labels judges the
 
 Labels are drawn at random (``random``: the bars are weighted by the labels' own shares), or as many of each
 class (``balanced``: weighted by the shares of the set; ``balanced, unweighted``: as if the classes were
-equally common, which they are not). Re-splits go by image, groups being ignored, and by group, where there
+equally common, which they are not; ``balanced, class-wise``: sets made class by class, of which the mean of
+the classes' coverages is told). Re-splits go by image, groups being ignored, and by group, where there
 are any: then nothing is exact. ``covered`` is of the bars as the theory has them, and so are ``size``, the
 mean number of classes in a set, ``none``, ``one`` (the share of sets of no and of one class) and ``several``
 (how many classes there are in the others); ``written`` is the coverage of sets that are never empty, as
@@ -185,6 +186,26 @@ def rows_of(
             }
 
 
+def class_wise(
+    known: NDArray[Any], new: NDArray[Any], codes: Rows, truth: Rows
+) -> Iterator[dict[str, Any]]:
+    """The mean over the classes of how many of their images are covered by sets made class by class."""
+    for promise in COVERAGES:
+        sets = Sets.fit(known, codes, promise, "class-wise")
+        assert sets is not None
+        assert sets.promised.all()
+        members = sets.members(new)
+        many, written = members.sum(axis=1), members[np.arange(len(truth)), truth]
+        each = pd.Series(written).groupby(truth).mean()
+        yield {
+            "labels": "balanced, class-wise", "calibration": "temperature", "measure": "ratio",
+            "promise": promise, "expected": usual(EACH, EACH, promise)[0] / (EACH + 1),
+            "written": each.mean(), "size": many.mean(), "one": (many == 1).mean(),
+            "several": many[many > 1].mean() if (many > 1).any() else np.nan, "n_labels": len(codes),
+            "n_judged": len(truth),
+        }
+
+
 def split_way(world: World, splits: str, name: str, repeats: int) -> Iterator[dict[str, Any]]:
     """Classifiers that learned from other images; only the bars are fitted anew."""
     ids = np.array([f"{row}" for row in range(len(world.codes))], dtype=object)
@@ -201,10 +222,13 @@ def split_way(world: World, splits: str, name: str, repeats: int) -> Iterator[di
             mine, others = apart(world, pool, splits, random)
             rows = drawn(world, mine, labels, count, random)
             asked = np.setdiff1d(others, rows)
+            known, said = whole[rows], whole[asked]
             yield from rows_of(
-                fitted, whole[rows], world.codes[rows], whole[asked], world.codes[asked], labels=labels,
-                shares=world.shares,
+                fitted, known, world.codes[rows], said, world.codes[asked], labels=labels, shares=world.shares
             )
+            if labels == "balanced":
+                alike = fitted.probabilities(known), fitted.probabilities(said)
+                yield from class_wise(*alike, world.codes[rows], world.codes[asked])
 
 
 def fit_way(world: World, splits: str, name: str, repeats: int) -> Iterator[dict[str, Any]]:
