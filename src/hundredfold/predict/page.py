@@ -153,10 +153,12 @@ def _one(
     best = sorted(known, key=lambda one: -one[1])[:LIKELIEST]
     held = row.get(SETS)
     side = cv2.INTER_AREA if len(pixels) > SIDE else cv2.INTER_CUBIC
+    picture = np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=side), dtype=np.uint8)
     return _Shown(
-        str(row["image"]), str(row["label"]), doubtful, row.get(UNUSUAL) == "yes", [(name, _chance(value)) for name, value in best],
-        held.split(BETWEEN) if isinstance(held, str) and held else (), json.loads(row[NEIGHBOURS]),
-        _embedded(np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=side), dtype=np.uint8)), veiled,
+        name=str(row["image"]), label=str(row["label"]), doubtful=doubtful,
+        unusual=row.get(UNUSUAL) == "yes", likeliest=[(name, _chance(value)) for name, value in best],
+        held=held.split(BETWEEN) if isinstance(held, str) and held else (),
+        neighbours=json.loads(row[NEIGHBOURS]), picture=_embedded(picture), map=veiled,
     )
 
 

@@ -24,6 +24,7 @@ from hundredfold.report.chapters.record import citations, record_chapter
 from hundredfold.report.chapters.sets import sets_chapter
 from hundredfold.report.chapters.shortcuts import shortcuts_chapter
 from hundredfold.report.chapters.training import training_chapter
+from hundredfold.report.chapters.why import why_chapter
 from hundredfold.report.contest import contest
 from hundredfold.report.finding import finding
 from hundredfold.report.material import Material, gather, headline_of
@@ -97,7 +98,8 @@ def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | 
             sets_chapter(material, at),
             errors_chapter(material, at),
         ]
-    made += [shortcuts_chapter(material, at), published_chapter(material, at), map_chapter(material, at)]
+    made += [why_chapter(material, at), shortcuts_chapter(material, at)]
+    made += [published_chapter(material, at), map_chapter(material, at)]
     made += [training_chapter(material), record_chapter(material)]
     return [chapter for chapter in made if chapter is not None]
 

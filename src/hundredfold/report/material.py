@@ -49,6 +49,7 @@ class Material:
         near_copies: pairs of images, as ``scan`` wrote them.
         adaptation, adaptation_compared: of ``evaluate``: the curve over labels of the new source, and its
             ways beside the predictor as it is.
+        folder: the run's.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Material:
     near_copies: pd.DataFrame | None = None
     adaptation: pd.DataFrame | None = None
     adaptation_compared: pd.DataFrame | None = None
+    folder: Path | None = None
 
     @cached_property
     def test_pieces(self) -> pd.Series:
@@ -131,6 +133,7 @@ def gather(
         calibrations=json.loads(path.read_text("utf-8"))
         if (path := run / "calibrations.json").exists() else (),
         prevalence=prevalence or {},
+        folder=run.path,
         near_copies=pd.read_csv(path) if (path := run / "near_copies.csv").exists() else None,
         adaptation=_curve(run / "adaptation" / "curve.parquet"),
         adaptation_compared=_names(run / "adaptation" / "comparison.csv", "encoder", "classifier"),

@@ -19,7 +19,7 @@ from hundredfold.report.tables import rows_of
 from hundredfold.report.words import in_lines, shown
 from hundredfold.views.multicrop import MultiCrop, image_key
 
-__all__ = ["class_sheet", "error_sheet", "pair_sheet", "view_sheet", "views_of"]
+__all__ = ["class_sheet", "error_sheet", "pair_sheet", "view_sheet", "views_of", "why_sheet"]
 
 Pixels = NDArray[np.uint8]
 TILE = 128  # px a picture; in a sheet of 5 inches that is over 150 px an inch
@@ -81,6 +81,35 @@ def error_sheet(table: pd.DataFrame, store: PixelStore) -> Figure:
             sheet.below(row, column, in_lines(name, 17), colour)
     sheet.above(0, "test image", INK)
     sheet.above(1, "nearest labelled training images →", MUTED, at_left=True)
+    return sheet.figure
+
+
+@drawn
+def why_sheet(table: pd.DataFrame, store: PixelStore, veiled: Sequence[Pixels]) -> Figure:
+    """A row an image: itself, its map if there is one, and the labelled images that it resembles most.
+
+    Args:
+        table: rows of :func:`~hundredfold.report.examples.resembled`.
+        store: holds their pixels.
+        veiled: the images with their maps, in their order; empty where there are none.
+    """
+    images = list(table.groupby("image", sort=False))
+    rows = [list(store[store.rows([str(image), *near["neighbour"]])]) for image, near in images]
+    if len(veiled):
+        rows = [[row[0], veil, *row[1:]] for row, veil in zip(rows, veiled, strict=True)]
+    first = 2 if len(veiled) else 1
+    sheet = _Sheet.of(rows, left=1.15, gap=0.27, top=0.22)
+    for row, (_, near) in enumerate(images):
+        label, predicted = near[["label", "predicted"]].iloc[0]
+        wrong = f"is {in_lines(label, 17)}\n\ntaken for\n{in_lines(predicted, 17)}"
+        sheet.beside(row, f"{in_lines(label, 17)}\n\nright" if label == predicted else wrong)
+        for column, name in enumerate(near["neighbour_label"], start=first):
+            colour = CYCLE[0] if name == label else CYCLE[1] if name == predicted else MUTED
+            sheet.below(row, column, in_lines(name, 17), colour)
+    sheet.above(0, "test image", INK)
+    if len(veiled):
+        sheet.above(1, "map", MUTED)
+    sheet.above(first, "nearest labelled images of other groups →", MUTED, at_left=True)
     return sheet.figure
 
 

@@ -98,6 +98,11 @@ def _ensemble(t: Telling) -> str | None:
     return "One encoder and one classifier; no ensemble."
 
 
+def _explained(t: Telling) -> str | None:
+    told = "Nearest labelled images and a map, which are no evidence: report.html, chapter “Why”."
+    return told if t.at is not None and t.material.store is not None else None
+
+
 def _robust(t: Telling) -> str | None:
     if t.at is None:
         return None
@@ -186,7 +191,7 @@ CLAIM: Sequence[Asked] = (
     Asked("28", "Metrics", _in_methods(EVALUATION, needs=_curve)),
     Asked("29", "Measures of significance and uncertainty", _in_methods(EVALUATION, needs=_curve)),
     Asked("30", "Analyses of robustness or sensitivity", _robust),
-    Asked("31", "Methods of explanation", _author),
+    Asked("31", "Methods of explanation", _explained),
     Asked("32", "Evaluation on data of the same source", _internal),
     Asked("33", "Test on data of another source", _author),
     Asked("34", "Registration of a clinical trial", _author),
