@@ -19,7 +19,7 @@ from hundredfold.report.tables import rows_of
 from hundredfold.report.words import in_lines, shown
 from hundredfold.views.multicrop import MultiCrop, image_key
 
-__all__ = ["class_sheet", "error_sheet", "pair_sheet", "view_sheet", "views_of", "why_sheet"]
+__all__ = ["TILE", "class_sheet", "error_sheet", "pair_sheet", "view_sheet", "views_of", "why_sheet"]
 
 Pixels = NDArray[np.uint8]
 TILE = 128  # px a picture; in a sheet of 5 inches that is over 150 px an inch
@@ -103,9 +103,11 @@ def why_sheet(table: pd.DataFrame, store: PixelStore, veiled: Sequence[Pixels]) 
         label, predicted = near[["label", "predicted"]].iloc[0]
         wrong = f"is {in_lines(label, 17)}\n\ntaken for\n{in_lines(predicted, 17)}"
         sheet.beside(row, f"{in_lines(label, 17)}\n\nright" if label == predicted else wrong)
+        if len(veiled):
+            sheet.below(row, 1, "not evidence", MUTED)
         for column, name in enumerate(near["neighbour_label"], start=first):
             colour = CYCLE[0] if name == label else CYCLE[1] if name == predicted else MUTED
-            sheet.below(row, column, in_lines(name, 17), colour)
+            sheet.below(row, column, in_lines(name, 12), colour)
     sheet.above(0, "test image", INK)
     if len(veiled):
         sheet.above(1, "map", MUTED)

@@ -14,13 +14,13 @@ from hundredfold.encode.protocol import ENCODER_FILE, EncoderLike, read_facts
 from hundredfold.report.chapters.base import Chapter, Exhibit
 from hundredfold.report.examples import resembled, right_and_wrong
 from hundredfold.report.material import Material
-from hundredfold.report.sheets import why_sheet
+from hundredfold.report.sheets import TILE, why_sheet
 from hundredfold.report.tables import Headline, rows_of
 from hundredfold.report.words import features_words, shown
 
 __all__ = ["why_chapter"]
 
-EACH, NEIGHBOURS = 4, 5
+EACH, NEIGHBOURS = 4, 3
 #: Where a run keeps encoders.
 FOLDERS = ("encoder", "adapted", "initial", "predictor/encoder")
 NOT_EVIDENCE = (
@@ -93,7 +93,7 @@ def _veiled(
     maps = place_maps(encoder, pixels, mean)
     if maps is None:
         return None, []
-    return maps.kind, [overlay(one, share, 256) for one, share in zip(pixels, maps.shares, strict=True)]
+    return maps.kind, [overlay(one, share, TILE) for one, share in zip(pixels, maps.shares, strict=True)]
 
 
 def _encoder(run: Path | None, wanted: str) -> EncoderLike | None:
