@@ -175,6 +175,20 @@ def test_json_lines_hold_neighbours_as_lists(fitted: Path, smear: Path, tmp_path
     assert {"id", "label", "similarity"} == set(first["neighbours"][0])
 
 
+def test_a_predictor_carries_pictures_only_if_it_was_asked_to(
+    fitted: Path, smear: Path, tmp_path: Path
+) -> None:
+    assert not (fitted / "predictor" / "thumbnails.parquet").exists()
+    made = fit(fitted, labels=smear / "labels.csv", out=tmp_path / "own", classifier="svm", thumbnails=True)
+    carried = Predictor.load(tmp_path / "own").thumbnails
+    assert carried is not None
+    assert set(carried.jpegs) == set(made.memory.ids[made.memory.labelled])  # type: ignore[union-attr]
+    assert all(one.startswith(b"\xff\xd8") for one in carried.jpegs.values())
+    found, page = explained(tmp_path / "own", smear, tmp_path / "p.csv")
+    assert page.count('class="small"') == 5 * len(found)
+    assert 'class="small"' not in explained(fitted, smear, tmp_path / "q.csv")[1]
+
+
 def test_without_explain_there_is_neither(fitted: Path, smear: Path, tmp_path: Path) -> None:
     predict(smear / "images", predictor=fitted, out=tmp_path / "p.csv")
     assert "neighbours" not in pd.read_csv(tmp_path / "p.csv")

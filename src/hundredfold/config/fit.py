@@ -27,6 +27,11 @@ class FitChoices(Settings):
         description="Name of the classifier, or auto: the best by cross-validation by group on the training "
         "labels. The encoder is chosen so in any case, where there are several.",
     )
+    thumbnails: bool = Field(
+        False,
+        description="Let the predictor carry small pictures of the labelled images, which predict --explain "
+        "then shows. Off, because a predictor is passed on and images of patients must not travel unasked.",
+    )
     calibration: Literal["temperature", "platt", "isotonic", "none"] = Field(
         "temperature",
         description="How scores become probabilities, on labels held out by group: one number for all "

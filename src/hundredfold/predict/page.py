@@ -158,8 +158,19 @@ def _one(
         name=str(row["image"]), label=str(row["label"]), doubtful=doubtful,
         unusual=row.get(UNUSUAL) == "yes", likeliest=[(name, _chance(value)) for name, value in best],
         held=held.split(BETWEEN) if isinstance(held, str) and held else (),
-        neighbours=json.loads(row[NEIGHBOURS]), picture=_embedded(picture), map=veiled,
+        neighbours=_pictured(predictor, json.loads(row[NEIGHBOURS])), picture=_embedded(picture), map=veiled,
     )
+
+
+def _pictured(
+    predictor: Predictor, neighbours: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The neighbours, each with its thumbnail where the predictor carries it."""
+    carried = {} if predictor.thumbnails is None else predictor.thumbnails.jpegs
+    return [
+        {**near, "picture": None if (found := carried.get(near["id"])) is None else _address(found)}
+        for near in neighbours
+    ]
 
 
 def _chance(value: float) -> str:
@@ -173,4 +184,8 @@ def _embedded(picture: Pixels) -> str:
     """A picture (RGB) as the address of a JPEG within the page."""
     turned = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".jpg", turned, (cv2.IMWRITE_JPEG_QUALITY, 88))[1]
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+    return _address(data.tobytes())
+
+
+def _address(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

@@ -42,6 +42,7 @@ from hundredfold.predict.folder import (
 from hundredfold.predict.memory import Memory
 from hundredfold.predict.novelty import Novelty
 from hundredfold.predict.prevalence import Prevalence
+from hundredfold.predict.thumbnails import Thumbnails
 from hundredfold.url import Url, fetched_folder, info_of
 
 __all__ = ["Predictor"]
@@ -57,12 +58,14 @@ class Predictor(FittedClassifier):
         facts: classifier, classes, pixel_size, fit, value_range, window, stain, how many labels of which
             classes it learned from …; what ``predictor.json`` says.
         memory: the images that it learned from; a predictor of before remembers none.
+        thumbnails: small pictures of those with a label, if it was asked to carry them.
     """
 
     encoder: EncoderLike
     pipeline: Pipeline
     facts: Mapping[str, Any]
     memory: Memory | None = None
+    thumbnails: Thumbnails | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -267,6 +270,8 @@ class Predictor(FittedClassifier):
         skops.io.dump(self.pipeline, building / CLASSIFIER_FILE)
         if self.memory is not None:
             self.memory.save(building, self.classes)
+        if self.thumbnails is not None:
+            self.thumbnails.save(building)
         facts = seal_folder(building, self.facts)
         building.replace(folder)
         return replace(self, facts=facts)
@@ -295,7 +300,7 @@ class Predictor(FittedClassifier):
         facts = open_folder(folder)
         encoder = load_encoder(folder / ENCODER_FOLDER)
         pipeline = load_classifier(folder / CLASSIFIER_FILE, str(facts.get("classifier")))
-        found = cls(encoder, pipeline, facts, Memory.load(folder))
+        found = cls(encoder, pipeline, facts, Memory.load(folder), Thumbnails.load(folder))
         found._check_whole(folder)
         return found
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hundredfold.config import FitSettings, verb
-from hundredfold.errors import RunExistsError
+from hundredfold.errors import RunExistsError, RunMissingError
 from hundredfold.process import cores
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hundredfold.learn.trial import Trial
     from hundredfold.predict.conformal import Sets
     from hundredfold.predict.predictor import Predictor
+    from hundredfold.predict.thumbnails import Thumbnails
 
 __all__ = ["check_free", "fit"]
 
@@ -41,7 +43,7 @@ def fit(settings: FitSettings) -> Predictor:
 
     Raises:
         SettingsError: an unknown classifier.
-        RunMissingError: there are no embeddings.
+        RunMissingError: there are no embeddings, or no pixels for ``thumbnails``.
         InputError: the labels cannot be used, or are of one class only.
         ModelFileError: the encoder of the embeddings is not to be found.
         RunExistsError: OUT, or the URL to copy to, holds a predictor and ``resume`` is not set, or OUT is
@@ -128,11 +130,29 @@ def _fit(settings: FitSettings) -> Predictor:
     one = held.get((choice.encoder, 0))
     scores = None if one is None else one.scores[names.index(choice.classifier)]
     calibration = _calibration(settings, trial, scores)
-    return Predictor.fit(
+    made = Predictor.fit(
         encoder, chosen, table, classifier=choice.classifier, preset=settings.preset, name=choice.encoder,
         choice=choice, calibration=calibration, held_out=scores,
         sets=_sets(settings, trial, scores, calibration),
     )
+    return replace(made, thumbnails=_thumbnails(settings, trial)) if settings.thumbnails else made
+
+
+def _thumbnails(settings: FitSettings, trial: Trial) -> Thumbnails:
+    """Small pictures of the labelled images.
+
+    Raises:
+        RunMissingError: their pixels are not in the run any more.
+    """
+    from hundredfold.predict.thumbnails import Thumbnails
+    from hundredfold.workflows.labelled import pixels_of
+
+    if (store := pixels_of(settings.embeddings)) is None:
+        raise RunMissingError(
+            "the pixels of the labelled images are not there, of which thumbnails could be made",
+            where=settings.embeddings, remedy="Leave --thumbnails out, or scan the images again.",
+        )
+    return Thumbnails.of(list(trial.train.ids), store)
 
 
 def _warn_of_leaks(table: ImageTable) -> None:

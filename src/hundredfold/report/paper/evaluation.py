@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hundredfold.report.paper.telling import Telling, and_
-from hundredfold.report.paper.trace import FACTS, Place, share
+from hundredfold.report.paper.trace import FACTS, Place, percent, share
 from hundredfold.report.words import features_words, method_words, shown
 
 __all__ = [
@@ -110,7 +113,27 @@ def predictor_paragraph(t: Telling) -> str:
         )
     else:
         told.append("It gives scores, which are no probabilities.")
-    return " ".join(told)
+    return " ".join([*told, *_beside(t, facts)])
+
+
+def _beside(t: Telling, facts: Mapping[str, Any]) -> list[str]:
+    """What it says beside class and probability."""
+    told = []
+    if facts.get("sets"):
+        coverage = t.trace.number("coverage of the sets", Place(t.predictor, "/sets/coverage"), percent)
+        told.append(
+            "A set of classes beside each answer was calibrated on the same held-out labels to hold the "
+            "true "
+            f"class in {coverage} of images if all classes are equally common (split-conformal prediction "
+            f"{t.cite('conformal')})."
+        )
+    if facts.get("novelty"):
+        number = t.trace.number("images that novelty is measured by", Place(t.predictor, "/novelty/images"))
+        told.append(
+            "Images unlike those it learned from are told by the distance to the nearest of these in the "
+            f"encoder's space, beside that of {number} known images from those of other groups."
+        )
+    return told
 
 
 def figures_paragraph(t: Telling) -> str:

@@ -120,6 +120,10 @@ WORKS: Mapping[str, Work] = {
         "B. Zadrozny, C. Elkan. Transforming Classifier Scores into Accurate Multiclass Probability "
         "Estimates. KDD 2002.", "https://doi.org/10.1145/775047.775151",
     ),
+    "conformal": Work(
+        "A. N. Angelopoulos, S. Bates. A Gentle Introduction to Conformal Prediction and Distribution-Free "
+        "Uncertainty Quantification. 2021.", "https://arxiv.org/abs/2107.07511",
+    ),
     "reinhard": Work(
         "E. Reinhard, M. Ashikhmin, B. Gooch, P. Shirley. Color Transfer between Images. IEEE Computer "
         "Graphics and Applications 2001, 21(5), 34–41.", "https://doi.org/10.1109/38.946629",
