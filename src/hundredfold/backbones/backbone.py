@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from hundredfold.backbones.pretrained import ANY_SIZE, HUB_PREFIX, build, check_name, load_pretrained
+from hundredfold.backbones.quick import timm
 from hundredfold.backbones.weights import KeyMatch, find_weights_file, match_keys, read_weights
 from hundredfold.errors import ModelFileError, SettingsError, WeightsError
 

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
-import timm
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from torch import nn
 
+from hundredfold.backbones.quick import timm
 from hundredfold.errors import SettingsError, WeightsError
 from hundredfold.progress import say
 

@@ -26,7 +26,7 @@ from hundredfold.data.image import Pixels
 from hundredfold.errors import HundredfoldError, ImageError
 from hundredfold.process import cores
 
-__all__ = ["TRIES", "Answer", "DeadError", "Worker", "answers", "hire", "why_ended"]
+__all__ = ["TRIES", "Answer", "DeadError", "Worker", "answers", "awaken", "hire", "why_ended"]
 
 T = TypeVar("T")
 
@@ -245,6 +245,11 @@ class _Crew:
                 self.done[todo.pop(0)] = why
         self.again = sorted([*self.again, *todo])
         self._hire()
+
+
+def awaken() -> None:
+    """Start what decoders are forked from, which takes a moment, while something else is loaded."""
+    _Nursery.here()
 
 
 def hire(limits: Limits = DEFAULT) -> Worker:

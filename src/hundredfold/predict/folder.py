@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import skops.io
 from sklearn.pipeline import Pipeline
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from hundredfold.encode.sealed import read_sealed, sealed
 from hundredfold.errors import ModelFileError
 from hundredfold.files import hash_file, write_json
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.transforms import YeoJohnson, feature_transform
+from hundredfold.predict.trusting import loaded_estimators, skops_io
 from hundredfold.rundir import software
 
 __all__ = [
@@ -84,11 +83,13 @@ def load_classifier(path: Path, name: str) -> Pipeline:
         SettingsError: no classifier has that name.
     """
     kinds = [*(type(step) for _, step in feature_transform(2, 2).steps), type(CLASSIFIERS[name](2, 2))]
-    own = sorted({f"{kind.__module__}.{kind.__qualname__}" for kind in (YeoJohnson, kinds[-1])})
+    trusted: set[type] = {YeoJohnson, kinds[-1], *loaded_estimators()}
+    own = sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in trusted)
+    skops = skops_io()
     try:
         _check_stored(path)
-        pipeline = skops.io.load(path, trusted=own)
-    except UntrustedTypesFoundException as error:
+        pipeline = skops.load(path, trusted=own)
+    except skops.exceptions.UntrustedTypesFoundException as error:
         raise ModelFileError(
             f"the classifier would load types that are not trusted: {error}", where=path,
             remedy="Fit the predictor again; install the plug-in if the classifier came from one.",

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import skops.io
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
@@ -43,6 +42,7 @@ from hundredfold.predict.memory import Memory
 from hundredfold.predict.novelty import Novelty
 from hundredfold.predict.prevalence import Prevalence
 from hundredfold.predict.thumbnails import Thumbnails
+from hundredfold.predict.trusting import skops_io
 from hundredfold.url import Url, fetched_folder, info_of
 
 __all__ = ["Predictor"]
@@ -267,7 +267,7 @@ class Predictor(FittedClassifier):
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         self.encoder.save(building / ENCODER_FOLDER)
-        skops.io.dump(self.pipeline, building / CLASSIFIER_FILE)
+        skops_io().dump(self.pipeline, building / CLASSIFIER_FILE)
         if self.memory is not None:
             self.memory.save(building, self.classes)
         if self.thumbnails is not None:

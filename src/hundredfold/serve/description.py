@@ -39,6 +39,9 @@ ANSWER: Mapping[str, Any] = {
         "conformal_set": {"type": ["array", "null"], "items": TEXT,
                           "description": "The classes that cannot be ruled out, the most probable first; of "
                                          "several, a person should look."},
+        "novelty": {**NUMBER, "description": "Share of known images that are less unusual than this one."},
+        "unusual": {"enum": ["yes", "no"], "description": "Whether a person should look, since the image is "
+                                                          "unlike those that were learned from."},
         "problem": {"type": ["string", "null"],
                     "description": "Why nothing is said: truncated, not_image, too_large, no_range …"},
         "sentence": {**TEXT, "description": "The same in words."},

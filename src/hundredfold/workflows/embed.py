@@ -38,9 +38,17 @@ def embed(settings: EmbedSettings) -> RunDirectory:
         WeightsError: the encoder's weights cannot be had.
         InputError: there are no images, or none that can be used.
     """
+    from hundredfold.data.sandbox import awaken
+
+    if not RunDirectory.is_run(settings.images):
+        awaken()
     from hundredfold.encode.opening import open_encoder
 
     encoder = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
+    if settings.precision != "float32":
+        from hundredfold.encode.encoder import at_precision
+
+        encoder = at_precision(encoder, settings.precision)
     name = encoder_name(settings.encoder, encoder.facts.get("provenance", {}))
     run = RunDirectory.create(settings.out)
     begun = (run / "embeddings" / name).exists()

@@ -205,7 +205,7 @@ def encoder_of(path: Path, name: str, embeddings: Embeddings) -> EncoderLike:
         specs.append("thumbnail")
     for spec in specs:
         try:
-            encoder = open_encoder(spec, weights=weights)
+            encoder = _as_it_was(open_encoder(spec, weights=weights), embeddings)
         except InputError:
             continue
         if encoder.hash == embeddings.encoder.get("hash"):
@@ -214,6 +214,17 @@ def encoder_of(path: Path, name: str, embeddings: Embeddings) -> EncoderLike:
         f"the encoder of the embeddings {name!r} is not to be found among {', '.join(specs) or 'none'}",
         where=path, remedy="Give the run that holds the encoder, or embed the images again.",
     )
+
+
+def _as_it_was(encoder: EncoderLike, embeddings: Embeddings) -> EncoderLike:
+    """The encoder in the precision in which it made the embeddings."""
+    facts = embeddings.encoder
+    found = {part.get("precision", "float32") for part in facts.get("parts", [facts])}
+    if "bfloat16" not in found:
+        return encoder
+    from hundredfold.encode.encoder import at_precision
+
+    return at_precision(encoder, "bfloat16")
 
 
 def _specs(path: Path) -> tuple[list[str], str]:

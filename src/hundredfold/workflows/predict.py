@@ -52,6 +52,9 @@ def predict(settings: PredictSettings) -> Path | Url:
         ModelFileError: the predictor is damaged or was edited.
         RunExistsError: the file, its page or parts of it are there already and ``resume`` is not set.
     """
+    from hundredfold.data.sandbox import awaken
+
+    awaken()
     from hundredfold.data.rows import existing
     from hundredfold.predict.parts import Parts
     from hundredfold.predict.predictor import Predictor

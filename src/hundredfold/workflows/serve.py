@@ -37,6 +37,9 @@ def serve(settings: ServeSettings) -> None:
 
     listening = bound(settings.port, settings.host)
     with closing(listening):
+        from hundredfold.data.sandbox import awaken
+
+        awaken()
         from hundredfold.data.rows import existing
         from hundredfold.predict.predictor import Predictor
         from hundredfold.serve.app import make_app
