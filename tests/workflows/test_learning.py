@@ -148,7 +148,8 @@ def test_fit_into_a_run_and_predict_from_it(run: Path, smear: Path, tmp_path: Pa
     out = predict(new, predictor=run, out=tmp_path / "predictions.csv", embed_batch=50)
     rows = pd.read_csv(out).set_index("image")
     names = [f"p:{name}" for name in predictor.classes]
-    assert list(rows.columns) == ["label", *names, "conformal_set", "problem"]
+    said = ["conformal_set", "novelty", "unusual", "problem"]
+    assert list(rows.columns) == ["label", *names, *said]
     bad = rows.loc[["empty.png", "cut.jpg"]]
     assert bad["problem"].tolist() == ["empty", "truncated"]
     assert bad[["label", *names]].isna().all(axis=None)
