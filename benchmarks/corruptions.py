@@ -12,15 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hundredfold.predict.shifts import blur, gamma, hue, noise
+
 __all__ = ["CORRUPTIONS", "GRADES", "SHIFTS", "corrupted"]
 
 Image = NDArray[np.uint8]
 Change = Callable[[Image, float], Image]
-
-
-def blur(image: Image, share: float) -> Image:
-    """Out of focus: a Gaussian whose standard deviation is this share of the side."""
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), share * len(image)), dtype=np.uint8)
 
 
 def jpeg(image: Image, quality: float) -> Image:
@@ -32,29 +29,7 @@ def jpeg(image: Image, quality: float) -> Image:
 
 def brighter(image: Image, share: float) -> Image:
     """Every value higher by this share of the whole range, white where it ends."""
-    return _levels(image + 255.0 * share)
-
-
-def gamma(image: Image, exponent: float) -> Image:
-    """Middle tones darker (above 1) or brighter; black and white stay."""
-    return _levels(255 * (image / 255.0) ** exponent)
-
-
-def hue(image: Image, degrees: float) -> Image:
-    """Every colour turned on the colour wheel; grey stays grey."""
-    wheel = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
-    wheel[..., 0] = (wheel[..., 0] + degrees) % 360
-    return _levels(255.0 * cv2.cvtColor(wheel, cv2.COLOR_HSV2RGB))
-
-
-def noise(image: Image, levels: float) -> Image:
-    """Gaussian noise of so many grey levels, each value its own; the same image gets the same."""
-    random = np.random.default_rng(int(image.sum(dtype=np.int64)))
-    return _levels(image + random.normal(0, levels, image.shape))
-
-
-def _levels(values: NDArray[np.floating]) -> Image:
-    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
+    return np.asarray(np.clip(np.rint(image + 255.0 * share), 0, 255), dtype=np.uint8)
 
 
 #: Kind → what it does, and how much of it in grades 1 to 5.

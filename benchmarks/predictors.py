@@ -77,7 +77,7 @@ def case_of(folder: Path, weights: Path, cache: Path | None) -> Case:
         chosen = side.ids[draw_labels(side.ids, side.frame["label"], LABELS, seed=SEED)]
         labels = side.by_id(chosen).frame[["id", "label"]].rename(columns={"id": "image"})
         labels.to_csv(run / "few.csv", index=False)
-        hundredfold.fit(run.path, labels=run / "few.csv", out=run.path)
+        hundredfold.fit(run.path, labels=run / "few.csv", out=run / "predictor")
     return Case(
         folder.name, run, store, images, pieces_of(images), Predictor.load(run / "predictor"),
         Embeddings.read(run / "embeddings" / "initial"),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hundredfold.rundir import RunDirectory
     from hundredfold.views.multicrop import MultiCrop
     from hundredfold.workflows.annotate import annotate
+    from hundredfold.workflows.check import check
     from hundredfold.workflows.compare import compare
     from hundredfold.workflows.curve import curve
     from hundredfold.workflows.demo import demo
@@ -69,6 +70,7 @@ __all__ = [
     "Predictor",
     "RunDirectory",
     "annotate",
+    "check",
     "compare",
     "curve",
     "demo",

@@ -42,6 +42,7 @@ VERBS = {
     "fit": "Fit a classifier to all labels that are not held out, and write it with its encoder.",
     "predict": "Label the images of a folder or table.",
     "evaluate": "Judge a predictor on labelled images that it has nothing from: external validation.",
+    "check": "Compare a batch of new images with those that a predictor learned from.",
     "export": "Write a predictor or an encoder as an ONNX file, or its encoder as a timm folder.",
     "serve": "Answer over HTTP what images are, until it is told to end.",
     "reproduce": "Run the paper's experiment on a published data set, beside the published figures.",

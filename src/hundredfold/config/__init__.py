@@ -2,6 +2,7 @@
 
 from hundredfold.config.annotate import AnnotateSettings
 from hundredfold.config.base import ResumableSettings, Settings, Verb, check_unchanged, verb
+from hundredfold.config.check import CheckSettings
 from hundredfold.config.clinical import ClinicalChoices, OperatingChoices, ReportChoices, SourceChoices
 from hundredfold.config.compare import CompareSettings
 from hundredfold.config.curve import CurveChoices, CurveSettings
@@ -18,6 +19,7 @@ from hundredfold.config.suggest import SuggestSettings
 
 __all__ = [
     "AnnotateSettings",
+    "CheckSettings",
     "ClinicalChoices",
     "CompareSettings",
     "CurveChoices",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 
-__all__ = ["MEASURED", "folder_means_class", "profile"]
+__all__ = ["MEASURED", "folder_means_class", "measured", "profile"]
 
 #: What is measured of the pixels.
 MEASURED = (
@@ -40,7 +40,7 @@ def profile(table: ImageTable, store: PixelStore) -> pd.DataFrame:
         TableError: an image is not in the store.
     """
     images = table.frame
-    measured = np.array([_measured(store[[row]][0]) for row in store.rows(table.ids)])
+    measured = np.array([measured(store[[row]][0]) for row in store.rows(table.ids)])
     frame = pd.DataFrame(measured.reshape(-1, len(MEASURED)), columns=list(MEASURED))
     frame.insert(0, "id", images["id"])
     frame.insert(1, "label", images["label"])
@@ -66,7 +66,7 @@ def folder_means_class(folders: Sequence[str], labels: Sequence[str]) -> bool:
     return len(pairs) > 1 and all(folder == label for folder, label in pairs)
 
 
-def _measured(pixels: NDArray[np.uint8]) -> tuple[float, ...]:
+def measured(pixels: NDArray[np.uint8]) -> tuple[float, ...]:
     """The numbers ``MEASURED`` of an image [s,s,3]."""
     mean, deviation = cv2.meanStdDev(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
     inner = np.full(pixels.shape[:2], 255, np.uint8)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -16,18 +16,22 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hundredfold.data.splits import HELD_OUT, pieces_of
+from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.neighbours import Neighbours
 from hundredfold.errors import ModelFileError
 from hundredfold.files import atomic_write
+from hundredfold.predict.looks import LOOKS, looks_of
 
-__all__ = ["Memory", "hidden_group"]
+__all__ = ["Memory", "hidden_group", "whole_pieces"]
 
 VECTORS_FILE = "memory.safetensors"
 ROWS_FILE = "memory.csv"
 #: Images without a label that are remembered, so that a predictor of a million images stays small.
 UNLABELLED = 5000
+#: Images whose looks are measured, to describe how new ones differ.
+LOOKED_AT = 5000
 DIGITS = 16
 
 
@@ -46,6 +50,8 @@ class Memory:
         vectors: float32 ``[m, d]``, the encoder's.
         scores: float32 ``[m, c]``: what fits said that had seen neither the image nor its piece, each by the
             classifier's own measure; NaN where none did.
+        looks: float32 ``[m, 12]``: the numbers :data:`~hundredfold.predict.looks.LOOKS`; NaN where they were
+            not measured. ``None`` where no pixels were at hand.
     """
 
     ids: NDArray[np.object_]
@@ -54,6 +60,7 @@ class Memory:
     pieces: NDArray[np.int64]
     vectors: NDArray[np.float32]
     scores: NDArray[np.float32]
+    looks: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -114,15 +121,26 @@ class Memory:
             np.unique(pieces[kept], return_inverse=True)[1], embeddings.of(rows), found,
         )
 
+    def looked_at(self, store: PixelStore, *, seed: int = 0) -> Self:
+        """With the looks of at most 5,000 images, patients whole, of which ``store`` has the pixels."""
+        rows = whole_pieces(self.pieces, LOOKED_AT, seed=seed)
+        rows = rows[np.isin(self.ids[rows], list(store.ids))]
+        if not len(rows):
+            return self
+        looks = np.full((len(self), len(LOOKS)), np.nan, dtype=np.float32)
+        looks[rows] = looks_of(store, self.ids[rows])
+        return replace(self, looks=looks)
+
     def save(self, folder: Path, classes: Sequence[str]) -> None:
         """Write ``memory.safetensors`` and, for people to read, ``memory.csv``: id, label, group."""
         names = np.array([*classes, None], dtype=object)
         rows = pd.DataFrame({"id": self.ids, "label": names[self.codes], "group": self.groups})
         with atomic_write(folder / ROWS_FILE) as path:
             rows.to_csv(path, index=False)
-        data = save({
-            "codes": self.codes, "pieces": self.pieces, "vectors": self.vectors, "scores": self.scores
-        })
+        arrays: dict[str, NDArray[Any]] = {
+            "codes": self.codes, "pieces": self.pieces, "vectors": self.vectors, "scores": self.scores,
+        }
+        data = save(arrays if self.looks is None else {**arrays, "looks": self.looks})
         with atomic_write(folder / VECTORS_FILE) as path:
             path.write_bytes(data)
 
@@ -141,13 +159,26 @@ class Memory:
             groups = np.array([name or None for name in rows["group"]], dtype=object)
             return cls(
                 rows["id"].to_numpy(dtype=object), arrays["codes"], groups, arrays["pieces"],
-                arrays["vectors"], arrays["scores"],
+                arrays["vectors"], arrays["scores"], arrays.get("looks"),
             )
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ModelFileError(
                 f"cannot read what the predictor remembers: {type(error).__name__}", where=folder,
                 remedy="Copy the predictor again from where it was made, or fit it again.",
             ) from error
+
+
+def whole_pieces(pieces: NDArray[np.int64], most: int, *, seed: int) -> NDArray[np.int64]:
+    """Rows of random pieces, each whole, of at most so many images together; of one piece in any case.
+
+    Examples:
+        >>> whole_pieces(np.array([0, 0, 1, 1, 2]), 5, seed=0).tolist()
+        [0, 1, 2, 3, 4]
+    """
+    names, sizes = np.unique(pieces, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    fitting = order[np.cumsum(sizes[order]) <= most]
+    return np.flatnonzero(np.isin(pieces, names[fitting if len(fitting) else order[:1]]))
 
 
 def hidden_group(name: object) -> str | None:

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 
 from hundredfold.data.recipe import Recipe
 from hundredfold.data.splits import HELD_OUT
+from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.opening import load_encoder
@@ -82,7 +83,7 @@ class Predictor(FittedClassifier):
         cls, encoder: EncoderLike, embeddings: Embeddings, table: ImageTable, *,
         classifier: str = "svm", preset: str = "default", name: str = "", choice: Choice | None = None,
         calibration: Calibration | None = None, held_out: NDArray[np.float32] | None = None,
-        sets: Sets | None = None,
+        sets: Sets | None = None, store: PixelStore | None = None,
     ) -> Self:
         """Fit a classifier to the labelled images of ``table`` that are not held out.
 
@@ -98,6 +99,7 @@ class Predictor(FittedClassifier):
             held_out: ``[k, c]`` scores of the labelled images, in the order of their ids, by fits that had
                 seen neither them nor their groups; to be remembered.
             sets: what tells which classes cannot be ruled out, fitted to these.
+            store: the pixels, so that it is remembered what the images look like.
 
         Raises:
             SettingsError: no classifier has that name.
@@ -134,6 +136,8 @@ class Predictor(FittedClassifier):
             **(embeddings.pixels or expected_pixels(encoder)),
         }
         memory = Memory.of(table, embeddings, names, scores=held_out)
+        if store is not None:
+            memory = memory.looked_at(store)
         novelty = Novelty.fit(memory)
         facts["novelty"] = None if novelty is None else novelty.facts
         return cls(encoder, pipeline, facts, memory)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hundredfold.files import write_text
 from hundredfold.report.cautions import cautions
-from hundredfold.report.chapters.base import Cell, Chapter, Exhibit
+from hundredfold.report.chapters.base import Chapter
 from hundredfold.report.chapters.classes import classes_chapter, errors_chapter, map_chapter
 from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.compared import compared_chapter
@@ -28,8 +25,7 @@ from hundredfold.report.chapters.why import why_chapter
 from hundredfold.report.contest import contest
 from hundredfold.report.finding import finding
 from hundredfold.report.material import Material, gather, headline_of
-from hundredfold.report.paper.document import Table
-from hundredfold.report.style import embedded, save_figure, save_table
+from hundredfold.report.page import save_items, write_page
 from hundredfold.report.tables import Headline
 from hundredfold.report.texts import write_texts
 from hundredfold.report.words import shown
@@ -59,29 +55,21 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
         first = curve_exhibit(material.curve, at, material.evaluation.get("supervised"))
     compared = contest(material, at)
     chapters = _chapters(material, at, compared)
-    folder = run / "figures"
     items = [*([first] if first else []), *(item for chapter in chapters for item in chapter.items)]
-    for item in items:
-        save_table(item.table, folder, item.name)
-        if isinstance(item, Exhibit):
-            save_figure(item.figure, folder, item.name)
+    save_items(items, run / "figures")
     texts = write_texts(run, material, at, frozenset(f"{item.name}.csv" for item in items))
-    page = (
-        _environment(folder)
-        .get_template("report.html")
-        .render(
-            name=shown(material.name, 80),
-            version=material.state["software"].get("hundredfold", ""),
-            finding=external_finding(material, at) if external and at else finding(material, at, compared),
-            cautions=cautions(material, at),
-            first=first,
-            chapters=chapters,
-            texts=texts,
-            citations=citations(material),
-        )
+    return write_page(
+        run / "report.html", run / "figures",
+        name=shown(material.name, 80),
+        kind="report on the run",
+        version=material.state["software"].get("hundredfold", ""),
+        finding=external_finding(material, at) if external and at else finding(material, at, compared),
+        cautions=cautions(material, at),
+        first=first,
+        chapters=chapters,
+        texts=texts,
+        citations=citations(material),
     )
-    write_text(run / "report.html", _encodable(page))
-    return run / "report.html"
 
 
 def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | None) -> list[Chapter]:
@@ -102,25 +90,3 @@ def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | 
     made += [published_chapter(material, at), map_chapter(material, at)]
     made += [training_chapter(material), record_chapter(material)]
     return [chapter for chapter in made if chapter is not None]
-
-
-def _environment(figures: Path) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("hundredfold.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.tests["exhibit"] = lambda item: isinstance(item, Exhibit)
-    environment.tests["table"] = lambda block: isinstance(block, Table)
-    environment.filters["embedded"] = lambda item: embedded(
-        figures, item.name, photographic=item.photographic
-    )
-    environment.filters["cell"] = lambda cell: cell if isinstance(cell, Cell) else Cell(cell)
-    return environment
-
-
-def _encodable(page: str) -> str:
-    """Without the half characters that a file name of another encoding can hold."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", page)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,7 +19,9 @@ from hundredfold.report.tables import rows_of
 from hundredfold.report.words import in_lines, shown
 from hundredfold.views.multicrop import MultiCrop, image_key
 
-__all__ = ["TILE", "class_sheet", "error_sheet", "pair_sheet", "view_sheet", "views_of", "why_sheet"]
+__all__ = [
+    "TILE", "class_sheet", "error_sheet", "named_sheet", "pair_sheet", "view_sheet", "views_of", "why_sheet",
+]
 
 Pixels = NDArray[np.uint8]
 TILE = 128  # px a picture; in a sheet of 5 inches that is over 150 px an inch
@@ -36,9 +38,15 @@ def class_sheet(examples: pd.DataFrame, store: PixelStore) -> Figure:
         store: holds their pixels.
     """
     names = list(dict.fromkeys(examples["label"]))
-    rows = [list(store[store.rows(list(examples.loc[examples["label"] == name, "id"]))]) for name in names]
-    sheet = _Sheet.of(rows, left=1.15)
-    for row, name in enumerate(names):
+    ids = {name: list(examples.loc[examples["label"] == name, "id"]) for name in names}
+    return named_sheet({name: list(store[store.rows(some)]) for name, some in ids.items()})
+
+
+@drawn
+def named_sheet(rows: Mapping[str, Sequence[Pixels]]) -> Figure:
+    """A row of images a name."""
+    sheet = _Sheet.of(list(rows.values()), left=1.15)
+    for row, name in enumerate(rows):
         sheet.beside(row, in_lines(name, 17))
     return sheet.figure
 

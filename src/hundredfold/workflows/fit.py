@@ -115,7 +115,7 @@ def _fit(settings: FitSettings) -> Predictor:
     from hundredfold.learn.classifiers import CLASSIFIERS
     from hundredfold.learn.trial import Trial
     from hundredfold.predict.predictor import Predictor
-    from hundredfold.workflows.labelled import encoder_of, label, read_embeddings
+    from hundredfold.workflows.labelled import encoder_of, label, pixels_of, read_embeddings
 
     names = CANDIDATES if settings.classifier == "auto" else (settings.classifier,)
     for name in names:
@@ -133,7 +133,7 @@ def _fit(settings: FitSettings) -> Predictor:
     made = Predictor.fit(
         encoder, chosen, table, classifier=choice.classifier, preset=settings.preset, name=choice.encoder,
         choice=choice, calibration=calibration, held_out=scores,
-        sets=_sets(settings, trial, scores, calibration),
+        sets=_sets(settings, trial, scores, calibration), store=pixels_of(settings.embeddings),
     )
     return replace(made, thumbnails=_thumbnails(settings, trial)) if settings.thumbnails else made
 
