@@ -296,7 +296,7 @@ class _Kind:
         doubt = len(own) / (len(own) + len(self.reference.sizes) - len(without))
         believed = (1 - doubt) * covariance / np.outer(own, own)
         believed[np.diag_indices_from(believed)] = 1
-        return difference, own, np.linalg.cholesky(believed)
+        return difference, own, np.asarray(np.linalg.cholesky(believed), dtype=np.float64)
 
 
 def _tests(difference: Floats, own: Floats, factor: Floats, shifts: Floats) -> Floats:

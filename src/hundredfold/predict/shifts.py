@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -55,7 +55,7 @@ def noise(image: Image, levels: float) -> Image:
     return _levels(image + random.normal(0, levels, image.shape))
 
 
-def _levels(values: NDArray[np.float64]) -> Image:
+def _levels(values: NDArray[np.floating[Any]]) -> Image:
     return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
 
 

@@ -45,7 +45,8 @@ def check(settings: CheckSettings) -> Path:
     from hundredfold.data.source import find
     from hundredfold.predict.batch import Known, compared
     from hundredfold.predict.predictor import Predictor
-    from hundredfold.report.drifted import Checked, write_check
+    from hundredfold.report.checked import Checked
+    from hundredfold.report.drifted import write_check
 
     if _is_there(settings):
         say(f"{settings.out} has its check already.")
