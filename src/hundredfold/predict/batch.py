@@ -26,7 +26,7 @@ IMAGES, LOOKS_KIND, CLASSES = "images", "looks", "classes"
 #: Most principal components of the vectors; one for four patients at most.
 COMPONENTS, PATIENTS_EACH = 128, 4
 #: Images that are shifted to see where a shift leads, and those that go through the encoder at once.
-SHIFTED, AT_ONCE = 50, 64
+SHIFTED, AT_ONCE = 100, 64
 #: A shift that moves images by less than this share of their spread does nothing to them: grey has no hue.
 NOTHING = 1e-3
 
@@ -59,6 +59,7 @@ class Known:
             )
         self.predictor, memory = predictor, predictor.memory
         rows = _rows(memory, seed)
+        self.ids = memory.ids[rows]
         self.pieces = np.unique(memory.pieces[rows], return_inverse=True)[1].astype(np.int64)
         self.groups = len({name for name in memory.groups[rows] if name is not None})
         self.unlabelled = int((~memory.labelled[rows]).sum())
