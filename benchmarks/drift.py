@@ -5,11 +5,11 @@
     hundredfold scan DATA/NAME/images --labels DATA/NAME/labels.csv --out RUNS/NAME      (for each set)
     python benchmarks/drift.py RUNS/NAME … --weights lite0.safetensors --out benchmarks/results/drift.json
 
-The training side is split by patient, at random; two thirds are known, batches are made of the last third. For
-false alarms that is done several times over; for shifts once, and the images of the last third go through one of
-three shifts. Batches are made of whole patients, as ``check`` takes it where the new patients are not known;
-where patients are known at all, also of two images each, and ``check`` is told so. The predictors are those
-of ``predictors.py``; the directions of shifts are taken of 60 images of each kind.
+The training side is split by patient, at random; two thirds are known, batches are made of the last third.
+For false alarms that is done several times over; for shifts once, and the images of the last third go through
+one of three shifts. Batches are made of whole patients, as ``check`` takes it where the new patients are not
+known; where patients are known at all, also of two images each, and ``check`` is told so. The predictors are
+those of ``predictors.py``; the directions of shifts are taken of 60 images of each kind.
 """
 
 from __future__ import annotations
