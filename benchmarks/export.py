@@ -11,7 +11,9 @@ labels per class of the training side and calibrated on 100 others, and written 
 file of the first classifier is run on every image; of the others' files the part behind the encoder, which is
 the same in all, is run on the vectors that this gave. ``score`` and ``probability`` are the greatest
 differences over all images and classes; those of the images that the classifier learned from stand apart
-(``learned``), because a kNN finds them at a distance that is nothing but rounding. Speeds are images a second
+(``learned``), because a kNN finds them at a distance that is nothing but rounding. ``itself`` is what
+hundredfold differs from itself when images are encoded one at a time in place of 64 together: features that
+hardly vary are stretched to the spread of the others, and the rounding in them with it. Speeds are images a second
 with as many threads as ``OMP_NUM_THREADS`` says. Prints a table; the numbers go to
 ``benchmarks/results/export.json``.
 """
@@ -46,6 +48,8 @@ from hundredfold.rundir import software
 
 RESULTS = Path(__file__).resolve().parent / "results" / "export.json"
 LABELS, BATCH, SEED = 100, 64, 0
+#: Images that are encoded once more, one at a time.
+ALONE = 300
 SYMMETRIES = {"busi_ultrasound": "mirror"}
 
 Said = dict[str, NDArray[Any]]
@@ -121,6 +125,16 @@ def compared(given: Set, ours: Said, theirs: Said) -> dict[str, Any]:
     return found | {"greatest_score": float(np.abs(ours["scores"]).max())}
 
 
+def itself(ours: Said, alone: Said) -> dict[str, Any]:
+    gaps = {key: np.abs(alone[key] - ours[key][: len(alone[key])]) for key in ("scores", "probabilities")}
+    return {
+        "itself": {
+            "other_classes": int((alone["label"] != ours["label"][: len(alone["label"])]).sum()),
+            "score": float(gaps["scores"].max()), "probability": float(gaps["probabilities"].max()),
+        },
+    }
+
+
 def measured(given: Set, weights: Path, work: Path, size: int) -> dict[str, Any]:
     encoder = Encoder(
         create_backbone("efficientnet_lite0", weights=str(weights)), size=size, value_range=None, fit="pad",
@@ -130,6 +144,7 @@ def measured(given: Set, weights: Path, work: Path, size: int) -> dict[str, Any]
     parts = [encoder.encode(given.images[at : at + BATCH]) for at in range(0, len(given.images), BATCH)]
     vectors, seconds = np.concatenate(parts), time.perf_counter() - started
     found: dict[str, Any] = {"images": len(vectors), "dimension": encoder.dimension, "classifiers": {}}
+    alone = np.concatenate([encoder.encode(image[None]) for image in given.images[:ALONE]])
     theirs: Said = {}
     for name in CLASSIFIERS:
         predictor, path = fitted(given, encoder, vectors, name), work / f"{given.name}-{name}.onnx"
@@ -149,7 +164,8 @@ def measured(given: Set, weights: Path, work: Path, size: int) -> dict[str, Any]
             outputs = ["label", "scores", "probabilities"]
             onnx.utils.extract_model(path, behind, ["embedding"], outputs)
             said = ask(behind, "embedding", theirs["embedding"])
-        found["classifiers"][name] = compared(given, by_us(predictor, vectors), said)
+        ours = by_us(predictor, vectors)
+        found["classifiers"][name] = compared(given, ours, said) | itself(ours, by_us(predictor, alone))
         print(given.name, name, found["classifiers"][name], flush=True)
     return found
 
