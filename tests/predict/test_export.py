@@ -255,3 +255,5 @@ def test_timm_loads_the_folder_and_gives_the_same_features(name: str, tmp_path: 
     np.testing.assert_array_equal(model.encode(batch)[:, : features.shape[1]], features)
     ours = json.loads((tmp_path / "folder" / "config.json").read_text(encoding="utf-8"))["hundredfold"]
     assert (ours["hash"], ours["symmetry"], ours["stages"]) == (model.hash, "mirror", 2)
+    assert network.pretrained_cfg["tag"] == "hundredfold"
+    assert len({path.stat().st_mode for path in (tmp_path / "folder").iterdir()}) == 1

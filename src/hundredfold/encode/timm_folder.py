@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.models import save_for_hf
@@ -40,6 +41,9 @@ def save_timm_folder(encoder: EncoderLike, folder: Path) -> None:
         )
     backbone = encoder.backbone
     model = copy.deepcopy(backbone.model).cpu().to(memory_format=torch.contiguous_format)
+    # The weights are no longer those that timm knows by the tag they were built with.
+    config: Any = model.pretrained_cfg
+    model.pretrained_cfg = {**config, "tag": "hundredfold"}  # type: ignore[assignment]
     ours = {
         "hash": encoder.hash, "symmetry": encoder.symmetry, "stages": encoder.stages,
         **expected_pixels(encoder), "software": software(),
@@ -52,3 +56,5 @@ def save_timm_folder(encoder: EncoderLike, folder: Path) -> None:
                 "crop_pct": 1.0,
             },
         )
+        # It was made by a library that keeps its files to their owner.
+        (building / "model.safetensors").chmod((building / "config.json").stat().st_mode)
