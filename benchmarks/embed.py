@@ -48,12 +48,11 @@ lightly_train.embed(
     overwrite=True,
 )
 """
-#: The checkpoint of a model after one step.
+#: The checkpoint of a model that was trained on eight images.
 TRAIN = """
 import sys, lightly_train
-train = getattr(lightly_train, "pretrain", None) or lightly_train.train
-train(
-    data=sys.argv[1], out=sys.argv[2], model="timm/vit_tiny_patch16_224", method="dino", steps=1,
+lightly_train.pretrain(
+    data=sys.argv[1], out=sys.argv[2], model="timm/vit_tiny_patch16_224", method="simclr", epochs=1,
     batch_size=8, num_workers=0, overwrite=True, model_args={"pretrained": False},
 )
 """
@@ -146,7 +145,11 @@ def _ours(folder: Path, precision: str) -> list[str]:
 def _theirs(folder: Path, peer: str) -> dict[str, list[str]]:
     """The peer's commands; the checkpoint is made beforehand, and does not count."""
     images, checkpoint = str(folder / "images"), folder / "peer" / "checkpoints" / "last.ckpt"
-    _run([peer, "-c", TRAIN, images, str(folder / "peer")])
+    few = folder / "few"
+    few.mkdir()
+    for path in sorted((folder / "images").iterdir())[:8]:
+        shutil.copy(path, few)
+    _run([peer, "-c", TRAIN, str(few), str(folder / "peer")])
     return {
         f"lightly-train {ours}": [peer, "-c", EMBED, images, str(folder / "vectors.pt"), str(checkpoint), own]
         for ours, own in THEIRS.items()

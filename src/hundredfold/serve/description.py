@@ -135,7 +135,7 @@ def page(description: Mapping[str, Any]) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(
-        api=description, style=STYLE, answer=json.dumps(EXAMPLE, indent=2)
+        api=description, style=STYLE, answer=json.dumps(EXAMPLE, indent=2, ensure_ascii=False)
     )
 
 
