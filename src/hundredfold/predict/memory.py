@@ -188,7 +188,7 @@ def hidden_group(name: object) -> str | None:
 
     Examples:
         >>> hidden_group("patient 7"), hidden_group(None)
-        ('bb7da5a7e6bba0ab', None)
+        ('380e1c6279a5068f', None)
     """
     if pd.isna(name):  # type: ignore[call-overload]
         return None
