@@ -165,9 +165,10 @@ def clean_batches(
 
     Examples:
         >>> random = np.random.default_rng(0)
-        >>> batch, = clean_batches(np.array([0, 0, 1, 1, 2, 2]), 4, [2, 1, 1], 1, random)
-        >>> len(batch), sorted(np.bincount(np.array([0, 0, 1, 1, 2, 2])[batch]).tolist())
-        (4, [1, 1, 2])
+        >>> pieces = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+        >>> batch, = clean_batches(pieces, 4, [2, 1, 1], 1, random)
+        >>> len(batch), sorted(np.bincount(pieces[batch], minlength=4).tolist())
+        (4, [0, 1, 1, 2])
     """
     members = np.split(np.argsort(pieces, kind="stable"), np.cumsum(np.bincount(pieces))[:-1])
     draw = _whole if sizes is None else _alike
