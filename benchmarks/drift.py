@@ -9,7 +9,7 @@ The training side is split by patient, at random; two thirds are known, batches 
 For false alarms that is done several times over; for shifts once, and the images of the last third go through
 one of three shifts. Batches are made of whole patients, as ``check`` takes it where the new patients are not
 known; where patients are known at all, also of two images each, and ``check`` is told so. The predictors are
-those of ``predictors.py``; the directions of shifts are taken of 60 images of each kind.
+those of ``predictors.py``; the directions of shifts are taken of 100 images of each kind.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from hundredfold.predict.drift import ALARM, Clean, clean_batches
 from hundredfold.predict.looks import looks_of_images
 from hundredfold.predict.memory import whole_pieces
 
-COUNT, DRAWS, SPLITS, CLEAN, SHIFTED = 100, 299, 5, 40, 60
-UNSEEN, DIRECTIONS = 400, 60
+COUNT, DRAWS, SPLITS, CLEAN, SHIFTED = 100, 299, 20, 6, 60
+#: Images of no known patient that are shifted, as all images of unseen patients are; and those that are
+#: shifted once more for the direction.
+UNSEEN, DIRECTIONS = 400, 100
 Row = dict[str, Any]
 Numbers = dict[str, NDArray[np.float64]]
 
@@ -96,7 +98,8 @@ def numbers_of(known: Known, pixels: NDArray[np.uint8]) -> tuple[Numbers, dict[s
 def seen(case: Case, known: Known) -> list[Row]:
     """The share of batches that alarm, without and with each shift."""
     here, there = halves(known, 0)
-    chosen = there[whole_pieces(known.pieces[there], UNSEEN, seed=1)]
+    most = len(there) if known.groups else UNSEEN
+    chosen = there[whole_pieces(known.pieces[there], most, seed=1)]
     pixels, rows = case.pixels(known.ids[chosen]), []
     ready = {name: clean_of(known, here, sizes) for name, sizes in compositions(known).items()}
     for shift in ("none", *SHIFTS):
