@@ -40,8 +40,8 @@ def profile(table: ImageTable, store: PixelStore) -> pd.DataFrame:
         TableError: an image is not in the store.
     """
     images = table.frame
-    measured = np.array([measured(store[[row]][0]) for row in store.rows(table.ids)])
-    frame = pd.DataFrame(measured.reshape(-1, len(MEASURED)), columns=list(MEASURED))
+    numbers = np.array([measured(store[[row]][0]) for row in store.rows(table.ids)])
+    frame = pd.DataFrame(numbers.reshape(-1, len(MEASURED)), columns=list(MEASURED))
     frame.insert(0, "id", images["id"])
     frame.insert(1, "label", images["label"])
     frame["width"], frame["height"] = images["width"], images["height"]

@@ -102,7 +102,6 @@ class Memory:
             TableError: an image has no vector.
         """
         usable = table.usable
-        usable = table.usable
         usable = usable.by_id(sorted(usable.ids))  # so that no result depends on the order of a table's rows
         pieces, held = pieces_of(usable), usable.frame["split"].isin(HELD_OUT).to_numpy(dtype=bool)
         known = usable.labelled & ~held
