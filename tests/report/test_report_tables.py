@@ -63,6 +63,23 @@ def test_confusion_and_recall_agree_with_scikit_learn(drawn: list[tuple[str, str
     np.testing.assert_allclose(recall[present], expected)
 
 
+def test_a_class_of_few_groups_has_no_interval_where_others_have_one() -> None:
+    drawn = pd.concat([
+        predictions(list("aabb"), list("aaab")).assign(repeat=0),
+        predictions(list("aabb"), list("abbb")).assign(repeat=1),
+    ])
+    without = recall_points(NO_CURVE, drawn, AT).set_index("label")
+    assert (without["band"] == "range").all()
+    row = {"encoder": "pretrained", "classifier": "svm", "n_per_class": 10, "metric": "recall"}
+    curve = pd.DataFrame([
+        {**row, "class": "a", "low": 0.4, "high": 0.9}, {**row, "class": "b", "low": np.nan, "high": np.nan},
+    ])
+    found = recall_points(curve, drawn, AT).set_index("label")
+    assert found.loc["a", ["low", "high", "band"]].tolist() == [0.4, 0.9, "interval"]
+    assert found.loc["b", ["low", "high"]].isna().all()  # the range of two draws would look like an interval
+    assert found.loc["b", "band"] == ""
+
+
 def test_shares_of_a_true_class_sum_to_one_over_all_draws(whole_run: RunDirectory) -> None:
     material = gather(whole_run)
     assert material.predictions is not None

@@ -131,6 +131,8 @@ def test_the_report_says_what_was_found(run: Path) -> None:
     assert "large cell" in page
     assert "Fitted again" in page
     assert "Accuracy against the number of labels" not in page
+    assert "Random images, decoded once" in page  # none of them is a training image
+    assert "Small strokes" not in page  # there is one predictor, and no draws
     methods = (run / "methods.md").read_text(encoding="utf-8")
     assert "was applied without any change to images of another source" in methods
     assert "drawn at random from the training side" not in methods

@@ -192,16 +192,17 @@ def curve_points(curve: pd.DataFrame, metric: str = METRIC) -> pd.DataFrame:
 def recall_points(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) -> pd.DataFrame:
     """Recall of each class at one point: ``label, value, low, high, band, n_test``, the best first.
 
-    The intervals are those of ``curve.csv``; the test images are counted in the predictions.
+    The intervals are those of ``curve.csv``; the test images are counted in the predictions. Where some
+    classes have an interval, those of too few groups have none: a range over draws is no interval.
     """
     chosen = at_point(predictions, at)
     per_draw = recall_draws(predictions, at)
     grouped = per_draw.groupby("label")["value"]
     table = pd.DataFrame({"value": grouped.mean(), "low": grouped.min(), "high": grouped.max()})
     table["band"] = "range" if chosen["repeat"].nunique() > 1 else ""
-    for label, row in _recall_intervals(curve, at).iterrows():
-        if label in table.index:
-            table.loc[label, ["low", "high", "band"]] = [row["low"], row["high"], "interval"]
+    known = _recall_intervals(curve, at).reindex(table.index)
+    if (told := known["low"].notna()).any():
+        table = table.assign(low=known["low"], high=known["high"], band=np.where(told, "interval", ""))
     table["n_test"] = chosen.groupby(chosen["label"].astype(str))["id"].nunique()
     table = table.rename_axis("label").reset_index()
     return table.sort_values(["value", "label"], ascending=[False, True], ignore_index=True)

@@ -111,14 +111,16 @@ def _recall(
     best, *_, worst = [*rows_of(recall.head(1)), *rows_of(recall.tail(1))]
     band = _band(recall)
     few = f" Hollow: under {TINY} test images." if (recall["n_test"] < TINY).any() else ""
-    bars = f" Bars: {ENDS[band]}." if band else ""
+    bars = f" Bars: {ENDS[band]}.{_without(recall)}" if band else ""
+    several = draws["repeat"].nunique() > 1
+    strokes = " Small strokes: the draws of labels." if several else ""
     return Exhibit(
         "recall",
         "How much of each class is found",
-        f"{where}. In parentheses: test images. Small strokes: the draws of labels.{bars}{few}",
+        f"{where}. In parentheses: test images.{strokes}{bars}{few}",
         f"Dot plot of recall for {len(recall)} classes, from {share(best.value)} ({shown(best.label)}) down "
         f"to {share(worst.value)} ({shown(worst.label)}).",
-        class_strips(recall, draws if draws["repeat"].nunique() > 1 else None, sizes),
+        class_strips(recall, draws if several else None, sizes),
         recall,
     )
 
@@ -135,7 +137,13 @@ def _recall_listing(recall: pd.DataFrame) -> Listing:
         for row in rows_of(recall)
     ]
     head = ["class", "test images", "recall", *([ENDS[band]] if band else [])]
-    return Listing("recall", "The same in numbers", "", head, rows, recall)
+    return Listing("recall", "The same in numbers", _without(recall).strip(), head, rows, recall)
+
+
+def _without(recall: pd.DataFrame) -> str:
+    """Why some classes have no interval and others have."""
+    missing = (recall["band"] == "").any() and (recall["band"] == "interval").any()
+    return " No interval: the class's test images come from fewer than 10 groups." if missing else ""
 
 
 def _confusion(table: pd.DataFrame, where: str) -> Exhibit:
