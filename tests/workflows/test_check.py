@@ -94,7 +94,9 @@ def test_the_page_says_the_verdict_and_loads_nothing(predictor: Path, tmp_path: 
     assert (tmp_path / "out" / "figures" / "looks.csv").is_file()
 
 
-def test_a_check_is_kept_or_refused_but_never_replaced(predictor: Path, tmp_path: Path) -> None:
+def test_a_check_is_kept_or_refused_but_never_replaced(
+    predictor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     images = draw(tmp_path / "new", range(100, 104))
     path = hundredfold.check(images, predictor=predictor, out=tmp_path / "out", draws=99)
     before = path.read_bytes()
@@ -102,6 +104,7 @@ def test_a_check_is_kept_or_refused_but_never_replaced(predictor: Path, tmp_path
         hundredfold.check(images, predictor=predictor, out=tmp_path / "out")
     assert hundredfold.check(images, predictor=predictor, out=tmp_path / "out", resume=True) == path
     assert path.read_bytes() == before
+    assert "nothing was compared now" in capsys.readouterr().err
 
 
 def test_what_cannot_be_checked_is_refused(predictor: Path, tmp_path: Path) -> None:
@@ -149,6 +152,12 @@ def test_without_remembered_looks_the_features_are_compared_and_the_page_says_so
     assert facts["alarm"] is True
     page = (path.parent / "check.html").read_text(encoding="utf-8")
     assert "The predictor does not know what its images looked like." in page
+    assert "not in brightness" not in facts["verdict"]  # nobody looked
+    same = draw(tmp_path / "same", range(100, 110))
+    path = hundredfold.check(same, predictor=tmp_path / "predictor", out=tmp_path / "quiet", draws=99)
+    verdict = json.loads(path.read_text(encoding="utf-8"))["verdict"]
+    assert verdict.startswith("Nothing was found")
+    assert "Brightness, contrast, colour and sharpness were not compared" in verdict
 
 
 def test_a_predictor_of_before_is_refused(tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
 BORDER = " at the border"
 #: Words in the verdict, and images named as the most typical and the most unusual.
 MOST_WORDS, PICTURES = 3, 6
+#: What a predictor cannot tell that was fitted without pixels at hand, or by an earlier version.
+UNSEEN = (
+    " Brightness, contrast, colour and sharpness were not compared, as this predictor remembers none; fit "
+    "it again, with the run's pixels at hand."
+)
 #: p-value from which on a shift that was looked for is named, as there are several.
 NAMED = 0.005
 
@@ -93,7 +98,7 @@ class Checked:
 
     @property
     def verdict(self) -> str:
-        """One plain sentence."""
+        """One plain sentence; where looks could not be compared, a second one says so."""
         found, count = self.batch.drift, f"{len(self.ids):,} images"
         if found is None:
             return (
@@ -104,7 +109,7 @@ class Checked:
         if not found.alarm:
             return (
                 f"Nothing was found that sets these {count} apart from those that the predictor learned "
-                f"from ({p})."
+                f"from ({p}).{'' if LOOKS_KIND in found.known else UNSEEN}"
             )
         return (
             f"These {count} are unlike those that the predictor learned from{self._in_what(found)} ({p}): "
@@ -119,7 +124,8 @@ class Checked:
             return f": they are {_listed(told)}"
         if found.parts[CLASSES] <= ALARM:
             return ": other classes are predicted, or in other shares"
-        return ", in the encoder's features, not in brightness, colour or sharpness"
+        looked = ", not in brightness, colour or sharpness" if LOOKS_KIND in found.known else ""
+        return f", in the encoder's features{looked}"
 
     @property
     def unusual(self) -> float | None:

@@ -49,7 +49,8 @@ def check(settings: CheckSettings) -> Path:
     from hundredfold.report.drifted import write_check
 
     if _is_there(settings):
-        say(f"{settings.out} has its check already.")
+        say(f"{settings.out} has a check already, kept as it is, whatever images it was of; nothing was "
+            "compared now. Choose another --out for a new one.")
         return settings.out / "check.json"
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
     known = Known(predictor, seed=settings.seed)
