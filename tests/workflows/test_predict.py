@@ -136,6 +136,19 @@ def test_changed_images_are_not_continued(images: Path, fitted: Path, tmp_path: 
         predict(few, predictor=fitted, out=tmp_path / "p.csv", resume=True)
 
 
+def test_a_table_that_is_whole_is_kept_and_what_was_asked_now_is_said_not_to_be_in_it(
+    images: Path, fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "0.png").write_bytes((images / "00000.png").read_bytes())
+    before = predict(few, predictor=fitted, out=tmp_path / "p.csv").read_bytes()
+    capsys.readouterr()
+    predict(few, predictor=fitted, out=tmp_path / "p.csv", resume=True, prevalence=("red=0.9",))
+    assert (tmp_path / "p.csv").read_bytes() == before
+    assert "nothing was predicted now" in capsys.readouterr().err
+
+
 def test_every_format_says_the_same(images: Path, fitted: Path, tmp_path: Path) -> None:
     made = {kind: predict(images, predictor=fitted, out=tmp_path / f"p.{kind}") for kind in ("csv", "parquet",
                                                                                             "jsonl")}

@@ -61,7 +61,8 @@ def predict(settings: PredictSettings) -> Path | Url:
 
     _check_suffix(settings.out)
     if _is_there(settings):
-        say(f"{settings.out} is there already; it is written whole or not at all.")
+        say(f"{settings.out} is there already and was kept as it is, whatever images, predictor and settings "
+            "it was made with; nothing was predicted now. Choose another --out for a new table.")
         return settings.out
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
     if isinstance(settings.out, Url):
