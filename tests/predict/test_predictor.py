@@ -108,6 +108,15 @@ def test_the_facts_name_every_file_with_its_hash(saved: Path) -> None:
 
 def test_a_run_stands_for_the_predictor_in_it(saved: Path) -> None:
     assert Predictor.load(saved.parent).hash == Predictor.load(saved).hash
+    assert Predictor.load(str(saved.parent)).hash == Predictor.load(saved).hash  # as docs/export.md
+
+
+def test_shown_in_a_notebook_it_names_no_image(saved: Path) -> None:
+    predictor = Predictor.load(saved)
+    assert predictor.memory is not None
+    told = repr(predictor)
+    assert len(told) < 1000
+    assert not [name for name in predictor.memory.ids if name in told]
 
 
 @pytest.mark.parametrize("name", ["classifier.skops", "encoder/encoder.json"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -44,7 +44,7 @@ from hundredfold.predict.novelty import Novelty
 from hundredfold.predict.prevalence import Prevalence
 from hundredfold.predict.thumbnails import Thumbnails
 from hundredfold.predict.trusting import skops_io
-from hundredfold.url import Url, fetched_folder, info_of
+from hundredfold.url import Url, fetched_folder, info_of, place
 
 __all__ = ["Predictor"]
 
@@ -64,9 +64,9 @@ class Predictor(FittedClassifier):
 
     encoder: EncoderLike
     pipeline: Pipeline
-    facts: Mapping[str, Any]
-    memory: Memory | None = None
-    thumbnails: Thumbnails | None = None
+    facts: Mapping[str, Any] = field(repr=False)
+    memory: Memory | None = field(default=None, repr=False)  # names of files are not for logs
+    thumbnails: Thumbnails | None = field(default=None, repr=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -288,7 +288,7 @@ class Predictor(FittedClassifier):
         return (place / FACTS_FILE).is_file() or (place / "predictor" / FACTS_FILE).is_file()
 
     @classmethod
-    def load(cls, folder: Path | Url) -> Self:
+    def load(cls, given: str | Path | Url) -> Self:
         """Read what :meth:`save` wrote, here or behind a URL; a run directory stands for the predictor in it.
 
         Raises:
@@ -296,6 +296,7 @@ class Predictor(FittedClassifier):
             ModelFileError: a file is missing, damaged, edited, added, a pickle, or would load a foreign type;
                 the folder is of another version; or its parts do not belong together.
         """
+        folder = place(given)
         if isinstance(folder, Url):
             with fetched_folder(folder, FACTS_FILE, "predictor") as copy:
                 return cls.load(copy)
