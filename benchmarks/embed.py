@@ -138,7 +138,7 @@ def process(images: int, rounds: int, peer: str | None) -> dict[str, Any]:
 def _ours(folder: Path, precision: str) -> list[str]:
     return [
         sys.executable, "-m", "hundredfold", "embed", str(folder / "images"), "--encoder",
-        str(folder / "encoder"), "--precision", precision, "--out", str(folder / "out"),
+        str(folder / "encoder"), "--embed-precision", precision, "--out", str(folder / "out"),
     ]
 
 

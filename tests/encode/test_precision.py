@@ -47,7 +47,7 @@ def test_a_predictor_computes_as_its_vectors_were_made(tmp_path: Path) -> None:
     images, labels = tmp_path / "smear" / "images", tmp_path / "smear" / "labels.csv"
     make("resnet10t").save(tmp_path / "encoder")
     run = hundredfold.scan(images, labels=labels, out=tmp_path / "run")
-    spec = {"encoder": str(tmp_path / "encoder"), "precision": "bfloat16"}
+    spec = {"encoder": str(tmp_path / "encoder"), "embed_precision": "bfloat16"}
     hundredfold.embed(run.path, out=run.path, **spec)
     predictor = hundredfold.fit(run.path, labels=labels, out=tmp_path / "predictor", classifier="knn")
     assert predictor.encoder.facts["precision"] == "bfloat16"

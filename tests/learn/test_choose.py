@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from hundredfold.data.table import ImageTable
 from hundredfold.learn.choose import Choice, choose
@@ -30,8 +31,10 @@ def patients(seed: int = 0) -> tuple[np.ndarray, ImageTable]:
 def chosen(vectors: dict[str, np.ndarray], table: ImageTable, *rows: np.ndarray) -> Choice:
     trial = Trial.labelled(table)
     draws = rows or (np.arange(len(table)),)
+    own = pd.Index(table.ids).get_indexer(pd.Index(trial.train.ids))
     held = held_out(
-        trial, vectors, draws, NAMES, preset="default", seed=0, jobs=1, title="Choosing a method"
+        trial, {name: found[own] for name, found in vectors.items()}, draws, NAMES, preset="default", seed=0,
+        jobs=1, title="Choosing a method",
     )
     return choose(held, NAMES)
 

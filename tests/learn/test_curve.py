@@ -316,7 +316,7 @@ def test_missing_sides_and_vectors_are_refused(world: World) -> None:
         learning_curve({}, table, choices())
     few = table.select(np.arange(len(table)) > 3)
     short = Embeddings(few.ids, embeddings["sharp"].vectors[4:], {"hash": "x"}, few)
-    with pytest.raises(TableError, match="have no vector in sharp"):
+    with pytest.raises(TableError, match="images have no vector of"):
         learning_curve({"sharp": short}, table, choices())
 
 

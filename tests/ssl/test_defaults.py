@@ -34,8 +34,8 @@ FOUND = st.builds(
     footprint=st.sampled_from([None, lambda size, local, crops: 300 * (2 * size**2 + crops * local**2)]),
 )
 #: Left open, and yet not by the data: a time limit, and what only follows the machine, so that a resume
-#: on another one decides it anew.
-ELSEWHERE = {"minutes", "workers", "log_every"}
+#: on another one decides it anew; and the stages, which follow the kind of network.
+ELSEWHERE = {"minutes", "workers", "log_every", "stages"}
 DEPENDENT = {
     name for name, kind in PretrainChoices.model_fields.items() if kind.default is None
 } - ELSEWHERE

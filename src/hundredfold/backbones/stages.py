@@ -55,9 +55,13 @@ class WithStages(nn.Module):
 
 @torch.inference_mode()
 def dimension_with_stages(model: nn.Module, stages: int) -> int:
-    """The length of a vector that :class:`WithStages` gives; the model is left as it was."""
-    training = model.training
+    """The length of a vector that :class:`WithStages` gives; the model is left as it was, layer by layer.
+
+    A teacher that is being trained has layers in either mode.
+    """
+    modes = [(layer, layer.training) for layer in model.modules()]
     try:
         return int(WithStages(model.eval(), stages)(next(model.parameters()).new_zeros(PROBE)).shape[1])
     finally:
-        model.train(training)
+        for layer, mode in modes:
+            layer.training = mode

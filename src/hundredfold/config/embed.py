@@ -19,6 +19,11 @@ class EmbedChoices(Settings):
     )
     download: bool = Field(False, description="Allow the download that --weights auto needs.")
     embed_batch: int = Field(64, ge=1, description="Images encoded at once.")
+    embed_precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="In which the encoder computes: bfloat16 is about twice as fast where the processor or "
+        "GPU knows it, and vectors differ by a hundredth. It belongs to the encoder from then on.",
+    )
 
 
 class EmbedSettings(EmbedChoices, ResumableSettings):
@@ -27,11 +32,6 @@ class EmbedSettings(EmbedChoices, ResumableSettings):
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
     images: Place = Field(description="A folder, archive or table of images, a URL, or a scanned run.")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="In which the encoder computes: bfloat16 is about twice as fast where the processor or "
-        "GPU knows it, and vectors differ by a hundredth. It belongs to the encoder from then on.",
-    )
     encoder: str = Field(
         description="A run, an encoder folder, timm:NAME, hf:NAME, thumbnail, or several joined by '+'."
     )

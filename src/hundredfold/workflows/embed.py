@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hundredfold.config import EmbedSettings, verb
+from hundredfold.config import EmbedChoices, EmbedSettings, verb
 from hundredfold.errors import InputError
 from hundredfold.files import atomic_write
 from hundredfold.progress import say
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hundredfold.encode.embed import Embeddings
     from hundredfold.encode.protocol import EncoderLike
 
-__all__ = ["embed", "embed_run", "encoder_name"]
+__all__ = ["asked_precision", "embed", "embed_run", "encoder_name"]
 
 
 @verb(EmbedSettings)
@@ -44,11 +44,8 @@ def embed(settings: EmbedSettings) -> RunDirectory:
         awaken()
     from hundredfold.encode.opening import open_encoder
 
-    encoder = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
-    if settings.precision != "float32":
-        from hundredfold.encode.encoder import at_precision
-
-        encoder = at_precision(encoder, settings.precision)
+    opened = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
+    encoder = asked_precision(opened, settings)
     name = encoder_name(settings.encoder, encoder.facts.get("provenance", {}))
     run = RunDirectory.create(settings.out)
     begun = (run / "embeddings" / name).exists()
@@ -59,6 +56,15 @@ def embed(settings: EmbedSettings) -> RunDirectory:
         else:
             _embed_folder(settings, run, name, encoder)
     return run
+
+
+def asked_precision(encoder: EncoderLike, settings: EmbedChoices) -> EncoderLike:
+    """The encoder as it is, or computing in bfloat16 if that is asked for; float32 loads nothing for it."""
+    if settings.embed_precision == "float32":
+        return encoder
+    from hundredfold.encode.encoder import at_precision
+
+    return at_precision(encoder, settings.embed_precision)
 
 
 def embed_run(

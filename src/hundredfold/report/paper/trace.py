@@ -204,6 +204,6 @@ def _of_tree(tree: Any, place: Place) -> Any:
     values = list(tree.values()) if isinstance(tree, dict) else tree
     if place.take == "kinds":
         return len(set(values))
-    if place.take in ("sum", "mean"):
-        return sum(values) / (len(values) if place.take == "mean" else 1)
-    return tree
+    if place.take == "sum":
+        return sum(values)
+    return sum(values) / len(values) if place.take == "mean" else tree
