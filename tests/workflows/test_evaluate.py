@@ -39,6 +39,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = pd.read_csv(smear / "labels.csv")
     assert "monocyte" in set(labels["label"])
     labels["site"] = np.where(labels["group"] < "slide_05", "day", "night")
+    labels["group"] = "there " + labels["group"]
     labels.loc[labels["label"] == "monocyte", "label"] = "large cell"
     labels.to_csv(smear / "labels.csv", index=False)
     return smear
@@ -159,6 +160,33 @@ def test_images_that_it_learned_from_are_refused(
         hundredfold.evaluate(
             smear / "images", labels=smear / "labels.csv", predictor=here / "run", out=tmp_path / "b"
         )
+
+
+def test_groups_that_it_learned_from_are_counted_and_told(
+    here: Path, there: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hundredfold.RunDirectory.open(run).state["curve"]["external"]["known_groups"] == {
+        "images": 0, "groups": 0,
+    }
+    memory = hundredfold.Predictor.load(here / "run").memory
+    assert memory is not None
+    known = pd.read_csv(here / "smear" / "labels.csv").set_index("image")["group"]
+    slide = known[memory.ids[0]]
+    labels = pd.read_csv(there / "labels.csv")
+    labels.loc[labels["group"] == labels["group"].min(), "group"] = slide
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    out = hundredfold.evaluate(
+        there / "images", labels=tmp_path / "labels.csv", predictor=here / "run", out=tmp_path / "run", **FEW
+    )
+    count = int((labels["group"].eq(slide) & labels["label"].ne("large cell")).sum())
+    assert out.state["curve"]["external"]["known_groups"] == {"images": count, "groups": 1}
+    assert f"{count} of the" in capsys.readouterr().err
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "that it has nothing from" not in page
+    assert "1 of which bear names of groups that it learned from" in page
+    assert f"{count} test images are of groups that bear names of groups it learned from." in page
+    methods = (out / "methods.md").read_text(encoding="utf-8")
+    assert f"{count} of them were of groups that bore names" in methods
 
 
 def test_labels_of_other_classes_alone_are_refused(here: Path, there: Path, tmp_path: Path) -> None:

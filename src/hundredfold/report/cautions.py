@@ -24,6 +24,10 @@ ASTRIDE = (
     "The split was given so, and the accuracy is too high. near_copies.csv names them: leave them out, or "
     "have a split drawn."
 )
+SAME_NAMES = (
+    "If these are the same patients or slides, the accuracy is too good and is none for new ones: leave them "
+    "out of the labels. If others are called alike, give them names of their own."
+)
 TRANSDUCTIVE = "It saw them without their labels. For new patients expect a somewhat lower accuracy."
 NO_GROUPS = (
     "The labels name no group, so images of one patient may be on both sides of the split, and the accuracy "
@@ -82,6 +86,10 @@ def _leaks(material: Material) -> list[Caution]:
     found = []
     if leak := material.evaluation.get("leak"):
         found.append(Caution("A leak was allowed.", f"{_sentence(leak)}. {LEAK}"))
+    if count := _of_known_groups(material):
+        title = f"{count:,} test images are of groups that bear names of groups it learned from."
+        place = Place(FACTS, "/curve/external/known_groups/images")
+        found.append(Caution(title, SAME_NAMES, (("test images of groups with known names", place),)))
     if astride := (material.state.get("scan") or {}).get("near_copies_astride"):
         title = f"{astride:,} test images have a near-copy among the training images."
         place = Place(FACTS, "/scan/near_copies_astride")
@@ -89,6 +97,11 @@ def _leaks(material: Material) -> list[Caution]:
     if material.pretraining.get("transductive") or material.state.get("transductive"):
         found.append(Caution("Pre-training saw the test images (transductive).", TRANSDUCTIVE))
     return found
+
+
+def _of_known_groups(material: Material) -> int:
+    external = material.evaluation.get("external") or {}
+    return int((external.get("known_groups") or {}).get("images", 0))
 
 
 def _sentence(words: str) -> str:

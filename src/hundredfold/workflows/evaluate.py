@@ -106,7 +106,10 @@ def _evaluate(
     found.write(run.path)
     run.record(curve={
         **found.facts, "leak": leak, "transductive": trial.transductive({name: embeddings}),
-        "external": {**_facts(predictor, table, trial), "unusual": _unusual(rows, trial)},
+        "external": {
+            **_facts(predictor, table, trial), "unusual": _unusual(rows, trial),
+            "known_groups": _known_groups(memory, trial),
+        },
     })
     say("Balanced accuracy on the new images:")
     say(found.table().round(3).to_string())
@@ -181,6 +184,22 @@ def _leak(
             remedy="Judge it on images it has nothing from; --allow-leak goes on all the same.",
         )
     return leak
+
+
+def _known_groups(memory: Memory, trial: Trial) -> dict[str, int]:
+    """How many images are of groups that bear names of groups it learned from, and how many such groups.
+
+    They may be the same patients, or others who are called alike; names alone cannot tell.
+    """
+    from hundredfold.predict.memory import hidden_group
+
+    learned = {group for group in memory.groups[memory.labelled] if group is not None}
+    named = trial.test.frame["group"]
+    shared = named[[hidden_group(one) in learned for one in named]]
+    if len(shared):
+        say(f"{len(shared):,} of the {len(named):,} images are of groups that bear names of groups the "
+            "predictor learned from: if these are the same patients, the figures are too good.")
+    return {"images": len(shared), "groups": int(shared.nunique())}
 
 
 def _codes(answers: Answers, predictor: Predictor) -> NDArray[np.int32]:

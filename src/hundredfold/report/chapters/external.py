@@ -48,9 +48,14 @@ def external_finding(material: Material, at: Headline) -> list[str]:
     point = points_of(curve_points(material.curve))[0]
     groups = int(material.evaluation.get("test_groups") or 0)
     of = f" of {groups:,} groups" if groups else ""
+    shared = int((external.get("known_groups") or {}).get("groups", 0))
+    new = (
+        f"{of}, {shared:,} of which bear names of groups that it learned from," if shared
+        else f"{of} that it has nothing from,"
+    )
     labels = sum(external["labels"].values())
     first = (
-        f"On {point.n_test:,} images{of} that it has nothing from, {method_words(at.classifier)} on "
+        f"On {point.n_test:,} images{new} {method_words(at.classifier)} on "
         f"{features_words(at.encoder)}, fitted to {labels:,} labels of {len(external['labels'])} classes, "
         f"reaches a balanced accuracy of {share(point.value)}{_within('interval', point.low, point.high)}."
     )

@@ -29,7 +29,10 @@ def applied_paragraph(t: Telling) -> str:
         others = t.fact("images with other labels", "curve", "external", "unknown_classes", take="sum")
         told.append(f"{others} images bore other labels and took no part.")
     if t.material.evaluation.get("leak") is None:
-        told.append("No image that the classifier had learned from was among them.")
+        told.append("No image that the classifier had learned from was recognised among them.")
+    if (external.get("known_groups") or {}).get("images"):
+        same = t.fact("images of groups with known names", "curve", "external", "known_groups", "images")
+        told.append(f"{same} of them were of groups that bore names of groups it had learned from.")
     if seen := t.material.evaluation.get("transductive"):
         number = t.fact("images that pre-training saw", "curve", "transductive", next(iter(seen)))
         told.append(f"Pre-training had seen {number} of them, without their labels.")
