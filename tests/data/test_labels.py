@@ -153,6 +153,13 @@ def test_labels_that_look_alike_are_shown(tmp_path: Path) -> None:
     assert labels.look_alikes == [("NK cell", "nk_cell")]
 
 
+def test_a_rare_label_that_is_nearly_a_common_one_is_shown() -> None:
+    frame = pd.DataFrame({"label": ["ovalocyte"] * 20 + ["ovalocite", "grade 1"] + ["grade 2"] * 20})
+    frame["image"] = [f"{number}.png" for number in range(len(frame))]
+    assert LabelSet(frame).look_alikes == [("ovalocyte", "ovalocite")]
+    assert LabelSet(frame.iloc[15:]).look_alikes == []  # neither is common
+
+
 def test_a_wrong_path_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found nothing there"):
         LabelSet.read(tmp_path / "labels.csv", IMAGES)

@@ -132,6 +132,30 @@ def test_no_groups_are_a_caution(whole_run: RunDirectory) -> None:
     assert "groups are" not in told
 
 
+def test_groups_of_one_image_each_are_a_caution(whole_run: RunDirectory) -> None:
+    images = gather(whole_run).images
+    assert images is not None
+    told = titles(material(whole_run, images=images.assign(group=images.ids)))
+    assert "Every group is a single image." in told
+
+
+def test_shortcuts_that_do_as_well_are_not_called_a_part_of_the_way(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    assert gathered.curve is not None
+    at = headline(gathered.curve)
+    for accuracy, words in ((0.9, "as good as the accuracy above"), (0.7, "over half the way")):
+        curve = gathered.curve.copy()
+        own = curve[curve["encoder"].astype(str) == at.encoder]
+        alone = own.assign(encoder="shortcut")
+        accurate = alone["metric"] == "balanced_accuracy"
+        alone.loc[accurate, "value"] = accuracy
+        curve = pd.concat([curve[curve["encoder"].astype(str) != "shortcut"], alone], ignore_index=True)
+        both = (curve["metric"] == "balanced_accuracy") & (curve["encoder"].astype(str) == at.encoder)
+        curve.loc[both, "value"] = 0.8
+        told = " ".join(one.sentence for one in cautions(material(whole_run, curve=curve), at))
+        assert words in told
+
+
 def test_transductive_leak_and_alarms_are_cautions(whole_run: RunDirectory) -> None:
     state = {
         **whole_run.state,

@@ -215,7 +215,7 @@ def test_too_few_labels_give_scores_and_the_sentence_says_so(
     known = rows[splits[rows["image"]].to_numpy() == "train"].groupby("label").head(3)
     known.to_csv(tmp_path / "few.csv", index=False)
     few = fit(run, labels=tmp_path / "few.csv", out=tmp_path / "few", classifier="lda")
-    assert "Scores and no probabilities: a class has fewer than 5 labels" in capsys.readouterr().err
+    assert "Scores and no probabilities: fewer than 5 labels can be held out" in capsys.readouterr().err
     assert few.calibration is None
     out = predict(smear / "images", predictor=tmp_path / "few", out=tmp_path / "few_predicted.csv")
     assert [name for name in pd.read_csv(out) if ":" in name] == [f"score:{name}" for name in few.classes]

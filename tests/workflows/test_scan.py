@@ -86,6 +86,19 @@ def test_without_groups_the_scan_warns_that_patients_may_be_on_both_sides(
     assert "add a column 'group'" in said
 
 
+def test_groups_of_one_image_and_labels_that_say_that_there_is_none_are_asked_about(
+    smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(smear / "labels.csv")
+    rows["group"] = rows["image"]
+    rows.loc[0, "label"] = "nan"
+    rows.to_csv(tmp_path / "labels.csv", index=False)
+    scan(smear / "images", labels=tmp_path / "labels.csv", out=tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "Every group is one image: that is right only if no patient or slide gave two." in said
+    assert "Is 'nan' a class? For an image without a label leave the cell empty." in said
+
+
 def test_without_labels_all_images_are_for_training(
     drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

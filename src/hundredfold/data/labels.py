@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from hundredfold.url import Url
 __all__ = ["LABEL_COLUMNS", "LabelSet", "matched_rows"]
 
 LABEL_COLUMNS = ("label", "group", "site", "split")
+#: Images of a label that may be a misspelt one, how many times as many the other has, and how alike they are.
+RARE, OFTENER, NEARLY = 3, 10, 0.85
 CONFLICTS = {"label": LabelConflictError, "split": LeakError}
 
 
@@ -86,7 +89,10 @@ class LabelSet:
 
     @property
     def look_alikes(self) -> list[tuple[str, ...]]:
-        """Labels that differ only in case, spaces or punctuation, and may be meant as one.
+        """Labels that may be meant as one.
+
+        They differ only in case, spaces or punctuation, or a rare one is nearly spelt as a common one; digits
+        must be the same, as ``grade 1`` is no misspelt ``grade 2``.
 
         Examples:
             >>> frame = pd.DataFrame({"image": ["a", "b", "c"], "label": ["NK cell", "nk_cell", "B cell"]})
@@ -95,7 +101,18 @@ class LabelSet:
         """
         names = pd.Series(self.classes, dtype="str")
         plain = names.str.casefold().str.replace(r"[\W_]+", "", regex=True)
-        return [tuple(same) for _, same in names.groupby(plain) if len(same) > 1]
+        found = [tuple(same) for _, same in names.groupby(plain) if len(same) > 1]
+        return found + [pair for pair in self._misspelt() if not any(set(pair) <= set(one) for one in found)]
+
+    def _misspelt(self) -> list[tuple[str, ...]]:
+        """A common label and a rare one that is spelt nearly so."""
+        sizes = self.frame["label"].dropna().astype(str).value_counts().sort_index()
+        return [
+            (str(common), str(rare))
+            for rare in sizes.index[sizes <= RARE] for common in sizes.index[sizes >= OFTENER * sizes[rare]]
+            if re.findall(r"\d+", rare) == re.findall(r"\d+", common)
+            and difflib.SequenceMatcher(None, rare.casefold(), common.casefold()).ratio() >= NEARLY
+        ]
 
     def apply(self, table: ImageTable) -> ImageTable:
         """The table with these labels.

@@ -16,6 +16,8 @@ from hundredfold.url import Url
 __all__ = ["facts", "sentences"]
 
 NAMES = 3
+#: What programs write where there is no label; as names they are classes like others.
+NO_LABEL = {"nan", "na", "n/a", "none", "null", "<na>"}
 #: flag of a usable image → what is said of those that have it.
 REMARKS = {
     "burned_in_annotation": "Warning: {} with writing burnt in, by their own account ({}). It may name the "
@@ -141,7 +143,10 @@ def _labels(
         f"  Is this one class? {' = '.join(map(repr, same))}: if so, write it one way in the labels."
         for same in look_alikes
     ]
-    return lines
+    return lines + [
+        f"  Is {str(name)!r} a class? For an image without a label leave the cell empty."
+        for name in sizes.index if str(name).casefold() in NO_LABEL
+    ]
 
 
 def _not_tested(table: ImageTable, sizes: pd.DataFrame) -> list[str]:
@@ -157,7 +162,11 @@ def _groups(counted: Mapping[str, Any]) -> str:
     groups, alone = counted["groups"], counted["usable"] - counted["grouped"]
     if groups:
         rest = f"; {alone:,} images have none and count as one each" if alone else ""
-        return f"Groups: {groups:,} (patients or slides), each on one side of the split only{rest}."
+        single = (
+            " Every group is one image: that is right only if no patient or slide gave two."
+            if groups == counted["grouped"] else ""
+        )
+        return f"Groups: {groups:,} (patients or slides), each on one side of the split only{rest}.{single}"
     if not counted["labelled"]:
         return "Groups: none known."
     return (

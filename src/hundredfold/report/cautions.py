@@ -33,6 +33,10 @@ NO_GROUPS = (
     "The labels name no group, so images of one patient may be on both sides of the split, and the accuracy "
     "and its intervals may be too good. Add a column group to the labels if you can."
 )
+SINGLE = (
+    "That is right only if no patient or slide gave two images. If the group names the picture, images of "
+    "one patient may be on both sides of the split, and the accuracy and its intervals may be too good."
+)
 SOME_WITHOUT_GROUP = "They may come from a patient on the other side of the split."
 FEW = (
     "With fewer than 10 there is no interval: how the accuracy varies from patient to patient cannot be told."
@@ -52,6 +56,10 @@ TURNS = (
 SHORTCUTS = (
     "That is over half the way from guessing to the accuracy above. Part of it may be the scanner, the stain "
     "or the source in place of the disease: see the chapter on shortcuts, and test on images of another site."
+)
+OUTDONE = (
+    "That is as good as the accuracy above, or better: nothing shows that more was learned than the scanner, "
+    "the stain or the source. See the chapter on shortcuts, and test on images of another site."
 )
 NO_INTERVAL = "The ranges shown are those of the draws of labels and say nothing of other patients."
 
@@ -148,7 +156,8 @@ def _shortcuts(material: Material, at: Headline | None) -> list[Caution]:
         "metric": METRIC, "class": None,
     })
     title = f"Colour, brightness, size and source alone reach {share(alone.value)}."
-    return [Caution(title, SHORTCUTS, (("balanced accuracy of shortcuts alone", place),))]
+    told = OUTDONE if alone.value >= whole.value else SHORTCUTS
+    return [Caution(title, told, (("balanced accuracy of shortcuts alone", place),))]
 
 
 def _writing(material: Material) -> list[Caution]:
@@ -172,10 +181,11 @@ def _test_images(material: Material) -> pd.Series:
 
 
 def _groups(material: Material) -> list[Caution]:
-    groups, missing, labelled = int(material.evaluation.get("test_groups", 0)), 0, 0
+    groups, missing, labelled, single = int(material.evaluation.get("test_groups", 0)), 0, 0, False
     if material.images is not None and material.images.labelled.any():
         frame = pd.concat([material.images.train.frame, material.images.test.frame])
         labelled, missing = len(frame), int(frame["group"].isna().sum())
+        single = frame["group"].is_unique
         groups = int(material.images.test.frame["group"].nunique())
     if groups == 0 and missing == labelled:
         return [Caution("No patients or slides are known.", NO_GROUPS)]
@@ -185,6 +195,8 @@ def _groups(material: Material) -> list[Caution]:
         })
         title = f"{missing:,} labelled images have no group."
         return [Caution(title, SOME_WITHOUT_GROUP, (("labelled images without a group", place),))]
+    if single:
+        return [Caution("Every group is a single image.", SINGLE)]
     if groups < FEW_GROUPS:
         title = f"Only {groups} {'group is' if groups == 1 else 'groups are'} in the test set."
         return [Caution(title, FEW, (("test groups", Place(FACTS, "/curve/test_groups")),))]

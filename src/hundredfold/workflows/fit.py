@@ -193,14 +193,18 @@ def _calibration(
     settings: FitSettings, trial: Trial, scores: NDArray[np.float32] | None
 ) -> Calibration | None:
     """What makes probabilities of the chosen method's scores; too few labels are told."""
+    import numpy as np
+
     from hundredfold.learn.calibrate import FEWEST, Calibration
 
     if settings.calibration == "none" or scores is None:
         return None
     found = Calibration.fit(scores, trial.train_codes, settings.calibration)
     if found is None:
-        say(f"Scores and no probabilities: a class has fewer than {FEWEST} labels that can be held out from "
-            "the others of their groups. Label more, from more groups.")
+        codes = trial.train_codes[~np.isnan(scores).any(axis=1)]
+        few = [name for code, name in enumerate(trial.classes) if (codes == code).sum() < FEWEST]
+        say(f"Scores and no probabilities: fewer than {FEWEST} labels can be held out from the others of "
+            f"their groups, of {', '.join(few)}. Label more, from more groups; or is a name misspelt?")
     return found
 
 
