@@ -248,6 +248,11 @@ def test_encoders_are_found_by_what_a_user_writes(encoder: Encoder, tmp_path: Pa
         open_encoder(str(run.path))
     encoder.save(run / "encoder")
     assert open_encoder(str(run.path)).hash == open_encoder(str(run / "encoder")).hash == encoder.hash
+    (run / "predictor").mkdir()
+    shutil.move(run / "encoder", run / "predictor" / "encoder")
+    with pytest.raises(RunMissingError, match=r"Its predictor has one: give .*predictor/encoder"):
+        open_encoder(str(run.path))
+    shutil.move(run / "predictor" / "encoder", run / "encoder")
     timm = open_encoder("timm:vit_tiny_patch16_224", weights="none")
     assert (timm.name, timm.dimension, timm.facts["size"]) == ("vit_tiny_patch16_224", 192, 224)
     both = open_encoder(f"{run.path}+thumbnail")

@@ -13,7 +13,7 @@ from hundredfold.encode.protocol import (
     read_facts,
 )
 from hundredfold.encode.thumbnail import ThumbnailEncoder
-from hundredfold.errors import ModelFileError, SettingsError
+from hundredfold.errors import ModelFileError, RunMissingError, SettingsError
 from hundredfold.rundir import CHECKPOINT_FOLDERS, RunDirectory
 from hundredfold.url import Url, fetched_folder, place
 
@@ -129,6 +129,10 @@ def _from_run(run: RunDirectory) -> EncoderLike:
         except ModelFileError:
             if found[0].exists():
                 raise
+    if ((own := run / "predictor" / "encoder") / ENCODER_FILE).is_file():
+        raise RunMissingError(
+            "the run pre-trained no encoder", where=run.path, remedy=f"Its predictor has one: give {own}."
+        )
     return load_encoder(run.require("encoder", made_by="pretrain"))
 
 

@@ -75,7 +75,8 @@ def predict(settings: PredictSettings) -> Path | Url:
     else:
         _predict(settings, predictor, Parts(settings.out))
     if predictor.calibration is not None and not settings.prevalence:
-        say("Probabilities and sets are such as if all classes were equally common; --prevalence says how "
+        what = "Probabilities" if predictor.sets is None else "Probabilities and sets"
+        say(f"{what} are such as if all classes were equally common; --prevalence says how "
             "common they are where the images come from.")
     return settings.out
 

@@ -9,7 +9,7 @@ from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
 from hundredfold.report.clinical_figures import referral_curve
 from hundredfold.report.material import Material
 from hundredfold.report.referral import LEVELS, Referral, coverage_of, coverage_table, referral_table
-from hundredfold.report.tables import Headline, listed, rows_of
+from hundredfold.report.tables import Headline, at_point, labels_words, listed, rows_of
 from hundredfold.report.words import interval, share, shown
 
 __all__ = ["sets_chapter"]
@@ -39,7 +39,8 @@ def sets_chapter(material: Material, at: Headline) -> Chapter | None:
         return None
     curve = referral_table(found, [*LEVELS, coverage], kind)
     sentences = [
-        _meaning(coverage), _measured(table.iloc[0], coverage), _referred(curve, coverage),
+        _meaning(coverage), *_whose(material, at), _measured(table.iloc[0], coverage),
+        _referred(curve, coverage),
         f"{LIMITS} {WHOM[kind]}", *_few(table), _mix(material),
     ]
     items: list[Exhibit | Listing] = [_figure(curve), _listing(table, coverage)]
@@ -59,6 +60,19 @@ def _meaning(coverage: float) -> str:
         f"group, so that {100 * coverage:g}\u00a0% of the images have their true class in the set. Test "
         "images had no part in it."
     )
+
+
+def _whose(material: Material, at: Headline) -> list[str]:
+    """That these are not the predictor's own sets, where classifiers of fewer labels were judged."""
+    labels = sum((material.predictor or {}).get("labels", {}).values())
+    if material.evaluation.get("external") or not labels:
+        return []
+    capped = material.curve is not None and bool(at_point(material.curve, at)["capped"].any())
+    told = (
+        f"The figures are of classifiers of {labels_words(at.n_per_class, capped=capped)}; the predictor "
+        f"learned from {labels:,} labels, and its sets may be smaller."
+    )
+    return [told]
 
 
 def _measured(row: pd.Series, coverage: float) -> str:
