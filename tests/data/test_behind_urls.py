@@ -224,14 +224,14 @@ def test_a_failing_connection_stops_the_run_and_blames_no_image(
 ) -> None:
     """What was decoded before is kept, and the next call goes on from there."""
     files = storage(bucket.protocol)
-    for number in range(30):
-        files.pipe_file(bucket / f"in/{number:02d}.png", png(number))
+    for number in range(220):  # far more than are on their way at once
+        files.pipe_file(bucket / f"in/{number:03d}.png", png(number))
     found, told = find(bucket / "in"), list[int]()
     given = files.cat_file
 
     def failing(path: str, **kwargs: Any) -> bytes:
-        if path.endswith("20.png"):
-            raise ConnectionResetError("https://me:pw@host/20.png?X-Amz-Signature=abc reset")
+        if path.endswith("200.png"):
+            raise ConnectionResetError("https://me:pw@host/200.png?X-Amz-Signature=abc reset")
         return bytes(given(path, **kwargs))
 
     monkeypatch.setattr(files, "cat_file", failing)
@@ -243,7 +243,7 @@ def test_a_failing_connection_stops_the_run_and_blames_no_image(
     table, _ = fill(found.table, tmp_path / "pixels", size=16, fit="pad", supply=found.supply,
                     tell=lambda *counts: told.extend(counts))
     assert not len(table.rejects)
-    assert 1 <= told[0] < 30
+    assert 1 <= told[0] < 220
 
 
 def test_a_storage_that_tells_only_sizes_is_never_believed_unchanged(
