@@ -146,9 +146,13 @@ def test_32_clients_at_once_get_each_their_own_answers(site: Any) -> None:
 
 def test_a_client_that_goes_away_leaves_nothing_behind(site: Any, client: httpx.Client) -> None:
     images = [site.image("blue", n) for n in range(60)]
-    for seconds in (0.001, 0.01, 0.03):
-        with pytest.raises(httpx.TimeoutException):
+    gone = 0
+    for seconds in (0.001, 0.01, 0.03):  # the last may be long enough on a quick machine
+        try:
             client.post("/predict", files=files(*images), timeout=httpx.Timeout(10, read=seconds))
+        except httpx.TimeoutException:
+            gone += 1
+    assert gone
     until = time.monotonic() + 10
     while "hundredfold_images_waiting 0.0" not in client.get("/metrics").text:
         assert time.monotonic() < until
