@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from hundredfold.data.near_duplicates import confirmed
 from hundredfold.data.splits import HELD_OUT, pieces_of
@@ -43,7 +42,8 @@ def copies_across(embeddings: Embeddings, table: ImageTable, store: PixelStore) 
     train, test = sides
     if not len(train) or not len(test):
         return confirmed(store, [], alike=ALIKE)
-    near = nearest(embeddings.of(_rows(table, test)), embeddings.of(_rows(table, train)), NEAREST)[1]
+    known, asked = (embeddings.of(table.by_id(table.ids[side])) for side in sides)
+    near = nearest(asked, known, NEAREST)[1]
     pieces, places = pieces_of(table), store.rows(table.ids)
     pairs = [
         (int(places[one]), int(places[other]))
@@ -51,7 +51,3 @@ def copies_across(embeddings: Embeddings, table: ImageTable, store: PixelStore) 
         if pieces[one] != pieces[other]
     ]
     return confirmed(store, pairs, alike=ALIKE)
-
-
-def _rows(table: ImageTable, places: NDArray[np.intp]) -> ImageTable:
-    return table.select(np.isin(np.arange(len(table)), places))
