@@ -76,6 +76,8 @@ def evaluate(settings: EvaluateSettings) -> RunDirectory:
 def _evaluate(
     settings: EvaluateSettings, run: RunDirectory, predictor: Predictor, memory: Memory
 ) -> None:
+    import pandas as pd
+
     from hundredfold.data.subgroups import read_subgroups
     from hundredfold.encode.embed import embed
     from hundredfold.learn.adaptation import Pool
@@ -89,13 +91,14 @@ def _evaluate(
     )
     trial = External.trial_of(_learned_from(memory, predictor.classes), table, predictor.classes)
     leak = _leak(settings, memory, embeddings, trial)
-    answers = predictor.judge(embeddings.of(trial.test))
-    rows = _write_predictions(run, predictor, embeddings, table)
+    answers = predictor.judge(embeddings.vectors)
+    own = pd.Index(embeddings.ids).get_indexer(pd.Index(trial.test.ids))
+    rows = _write_predictions(run, predictor, answers, embeddings.ids, table)
     table = table.assign(split=table.frame["id"].isin(trial.test.ids).map({True: "test", False: None}))
     table.write(run / "images.parquet")
     given = External(
         trial, name, str(predictor.facts["classifier"]),
-        Said(_codes(answers, predictor)[None], answers.scores.astype("float32")[None]),
+        Said(_codes(answers, predictor)[None, own], answers.scores[None, own].astype("float32")),
         memory.scores[memory.labelled], predictor.facts.get("calibration"),
     )
     choices = CurveChoices.of(
@@ -209,13 +212,13 @@ def _codes(answers: Answers, predictor: Predictor) -> NDArray[np.int32]:
 
 
 def _write_predictions(
-    run: RunDirectory, predictor: Predictor, embeddings: Embeddings, table: ImageTable
+    run: RunDirectory, predictor: Predictor, answers: Answers, ids: NDArray[np.object_], table: ImageTable
 ) -> pd.DataFrame:
     """Write ``predictions.csv``: what ``predict`` says of every image, and ``truth``."""
     from hundredfold.data.rows import write_rows
     from hundredfold.predict.columns import columns
 
-    said = columns(predictor, predictor.judge(embeddings.vectors)).set_axis(embeddings.ids)
+    said = columns(predictor, answers).set_axis(ids)
     rows = said.reindex(table.ids)
     rows.insert(0, "image", table.ids)
     rows.insert(1, "truth", table.frame["label"].to_numpy())
