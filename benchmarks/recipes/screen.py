@@ -7,6 +7,7 @@
     nice python benchmarks/recipes/screen.py screen ../shared/data/{pbc_blood_cells,busi_ultrasound} \
         --weights lite0.safetensors --minutes 8
     nice python benchmarks/recipes/screen.py confirm ../shared/data/* --weights lite0.safetensors --minutes 8
+    python benchmarks/recipes/screen.py test ../shared/data/* --minutes 8
     python benchmarks/recipes/screen.py table
 
 Each set is scanned and split as a user's run is, and its test images are left alone. The training side is
@@ -19,7 +20,9 @@ Budgets: ``--minutes M`` means as many steps as fit into M minutes on a machine 
 seconds of a step are those that ``time`` noted in ``benchmarks/results/recipes_seconds.json``, so a recipe
 with cheaper steps gets more of them, and a busy machine gives the same result as a quiet one. ``--steps N``
 gives every recipe N steps; ``--minutes M --wall`` goes by the clock on the wall. ``confirm`` runs the default
-and the best recipes of ``screen`` at the same budget with three seeds.
+and the best recipes of ``screen`` at the same budget with three seeds that chose nothing, and keeps their
+encoders. ``test`` is for the end, when the choice is made: the encoders that are kept, judged once on the
+test images by labels of the whole training side, in ``recipes_test.jsonl``.
 """
 
 from __future__ import annotations
@@ -95,6 +98,7 @@ class Bench:
 
     name: str
     work: Path
+    whole: ImageTable
     table: ImageTable
     store: PixelStore
 
@@ -105,9 +109,10 @@ class Bench:
             data / "images", labels=data / "labels.csv", out=work / data.name / "scan",
             resume=(work / data.name / "scan").exists(),
         )
-        side = ImageTable.read(run / "images.parquet").pool
+        whole = ImageTable.read(run / "images.parquet")
+        side = whole.pool
         inner = draw_splits(side.assign(split=None), test_size=INNER_TEST, seed=INNER_SEED)
-        return cls(data.name, work / data.name, inner, PixelStore.open(run.pixels))
+        return cls(data.name, work / data.name, whole, inner, PixelStore.open(run.pixels))
 
     def trial(self, folder: str) -> RunDirectory:
         """A run directory that pre-training takes for scanned; it holds no image of the test set."""
@@ -116,9 +121,14 @@ class Bench:
         run.record(pixels=str(self.store.folder.resolve()))
         return run
 
-    def judge(self, encoder: Path, folder: Path) -> dict[str, float]:
-        """Balanced accuracy of each classifier on the inner validation images, mean over the draws."""
-        labelled = self.table.select(self.table.labelled)
+    @property
+    def kept(self) -> Path:
+        """The folder of the encoders that ``confirm`` made."""
+        return self.work / "confirmed"
+
+    def judge(self, table: ImageTable, encoder: Path, folder: Path) -> dict[str, float]:
+        """Balanced accuracy of each classifier on the images ``table`` holds out, mean over the draws."""
+        labelled = table.select(table.labelled)
         vectors = embed(load_encoder(encoder), self.store, labelled, folder, batch=64, resume=folder.exists())
         choices = CurveChoices(budgets=(LABELS,), classifiers=MEASURES, repeats=DRAWS, bootstrap=0)
         table = learning_curve({"encoder": vectors}, labelled, choices, jobs=1).table()
@@ -149,7 +159,7 @@ def run_trial(bench: Bench, recipe: str, seed: int, budget: Budget, weights: str
         "set": bench.name, "recipe": recipe, "seed": seed, "budget": budget.name,
         "changes": dict(RECIPES[recipe].changes), "steps": facts["steps"], "batch_size": facts["batch_size"],
         "images": facts["images"], "quiet_minutes": quiet_minutes(bench.name, recipe, facts["steps"]),
-        "minutes": round((time.monotonic() - began) / 60, 2), **bench.judge(run / "encoder", run / "vectors"),
+        "minutes": round((time.monotonic() - began) / 60, 2), **bench.judge(bench.table, run / "encoder", run / "vectors"),
         "initial": initial(bench, run), "alarms": facts["alarms"], "defaults": facts["defaults"],
         "cores": os.cpu_count(), "software": software(),
     }
@@ -171,7 +181,7 @@ def initial(bench: Bench, run: RunDirectory) -> dict[str, float]:
     encoder = load_encoder(run / "initial")
     path = bench.work / f"initial-{encoder.hash[:16]}.json"
     if not path.exists():
-        write_json(path, bench.judge(run / "initial", run / "vectors_initial"))
+        write_json(path, bench.judge(bench.table, run / "initial", run / "vectors_initial"))
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -225,26 +235,45 @@ def try_all(
             continue
         say(f"[{number}/{len(wanted)}] {bench.name}, {recipe}, seed {seed}, {budget.name}")
         append(given.results, run_trial(bench, recipe, seed, budget, given.weights))
-        shutil.rmtree(bench.work / folder_of(recipe, seed, budget))
+        folder = folder_of(recipe, seed, budget)
+        if given.task == "confirm":
+            bench.kept.mkdir(exist_ok=True)
+            (bench.work / folder / "encoder").rename(bench.kept / folder)
+        shutil.rmtree(bench.work / folder)
+
+
+def read_tests(benches: Sequence[Bench], budget: Budget, given: argparse.Namespace) -> None:
+    """The test images, for every encoder that is kept; what was read once is not read again."""
+    path = given.results.with_name(f"{given.results.stem}_test.jsonl")
+    done = {(one["set"], one["recipe"], one["seed"], one["budget"]) for one in lines(path)}
+    for bench in benches:
+        for one in lines(given.results):
+            key = (one["set"], one["recipe"], one["seed"], one["budget"])
+            encoder = bench.kept / folder_of(one["recipe"], one["seed"], budget)
+            if one["set"] != bench.name or one["budget"] != budget.name or key in done or not encoder.exists():
+                continue
+            say(f"{bench.name}, {one['recipe']}, seed {one['seed']}: the test images")
+            read = bench.judge(bench.whole, encoder, bench.work / f"vectors_{encoder.name}")
+            append(path, dict(zip(("set", "recipe", "seed", "budget"), key, strict=True)) | read)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("task", choices=("time", "screen", "confirm", "table"))
+    parser.add_argument("task", choices=("time", "screen", "confirm", "test", "table"))
     parser.add_argument("data", type=Path, nargs="*", help="folders with images/ and labels.csv")
     parser.add_argument("--weights", default="auto", help="the initial weights, for example from weights.py")
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), help="these only")
-    parser.add_argument("--seeds", type=int, nargs="+", help="by default 0; for confirm 0, 1 and 2")
+    parser.add_argument("--seeds", type=int, nargs="+", help="by default 0; for confirm 1, 2 and 3")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--wall", action="store_true", help="minutes on the wall, not of a quiet machine")
     parser.add_argument("--work", type=Path, default=Path("runs/recipes"), help="pixels, trials under way")
     parser.add_argument("--results", type=Path, default=RESULTS / "recipes.jsonl")
     given = parser.parse_args()
-    given.seeds = given.seeds or ([0, 1, 2] if given.task == "confirm" else [0])
-    if given.task in ("screen", "confirm") and (given.minutes is None) == (given.steps is None):
+    given.seeds = given.seeds or ([1, 2, 3] if given.task == "confirm" else [0])
+    if given.task in ("screen", "confirm", "test") and (given.minutes is None) == (given.steps is None):
         parser.error("give --minutes or --steps")
     if given.task != "table" and not given.data:
         parser.error("give the folder of a data set")
@@ -264,10 +293,13 @@ def main() -> None:
             time_recipes(bench, recipes, given.weights)
         return
     budget = Budget(given.minutes, given.steps, given.wall)
+    if given.task == "test":
+        read_tests(benches, budget, given)
+        return
     if given.task == "confirm":
         screened = pd.DataFrame(one for one in lines(given.results) if one["budget"] == budget.name)
-        recipes = [DEFAULT, *(given.recipes or winners(screened))]
-        say(f"To be confirmed: {', '.join(recipes[1:]) or 'no recipe'}.")
+        recipes = given.recipes or [DEFAULT, *winners(screened)]
+        say(f"To be confirmed: {', '.join(recipes)}.")
     try_all(benches, recipes, budget, given)
     show(given.results)
 
