@@ -239,6 +239,38 @@ def test_sixteen_bit_alpha_is_laid_on_white() -> None:
     assert (decode(imagecodecs.png_encode(layers), "a.png").pixels == 65535).all()
 
 
+@pytest.mark.parametrize(("colour", "transparent"), [(0, (0,)), (2, (0, 0, 0))])
+def test_a_transparent_colour_of_sixteen_bits_is_white_and_no_further_channel(
+    colour: int, transparent: tuple[int, ...]
+) -> None:
+    """A square of another number of channels would have moved all deep images behind it in the store."""
+    values = np.arange(16 * 16 * len(transparent), dtype=np.uint16).reshape(16, 16, -1) * 50
+    values[0, 0] = 0
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    whole = png(struct.pack(">IIBBBBB", 16, 16, 16, colour, 0, 0, 0), rows)
+    told = b"tRNS" + struct.pack(f">{len(transparent)}H", *transparent)
+    chunk = struct.pack(">I", len(told) - 4) + told + struct.pack(">I", zlib.crc32(told))
+    decoded = decode(whole.replace(whole[33:41], chunk + whole[33:41], 1), "t.png")
+    expected = values.copy()
+    expected[0, 0] = 65535
+    assert np.array_equal(decoded.pixels, expected.squeeze())
+
+
+def test_a_tiff_whose_palette_has_eight_bits_is_not_black() -> None:
+    """Some programs write colours up to 255 where 65,535 is meant; libtiff's readers know."""
+    indices = picture()[..., 0]
+    table = np.stack([np.arange(256), np.arange(256)[::-1], np.full(256, 9)]).astype(np.uint16)
+    decoded = decode(tiff(indices, photometric="palette", colormap=table), "p.tif")
+    assert np.array_equal(decoded.pixels, np.moveaxis(table[:, indices], 0, -1))
+
+
+def test_alpha_of_a_tiff_that_counts_from_white_is_laid_on_white() -> None:
+    layers = np.zeros((16, 16, 2), np.uint8)
+    layers[..., 0], layers[:8, :, 1] = 10, 255
+    data = tiff(layers, photometric="miniswhite", extrasamples=["unassalpha"], planarconfig="contig")
+    assert decode(data, "a.tif").pixels[:, 0].tolist() == [245] * 8 + [255] * 8
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
 def test_one_bit_is_black_and_white(kind: str) -> None:
     bits = picture()[..., 0] > 90
@@ -315,6 +347,13 @@ def test_several_pictures_in_a_file_are_refused_and_never_silently_the_first(kin
 
 def test_an_imagej_stack_is_refused() -> None:
     assert reason(tiff(np.stack([DEEP] * 3), imagej=True)) == "multi_page"
+
+
+@pytest.mark.parametrize("kind", ["imagej", "shaped"])
+def test_a_stack_behind_one_header_is_refused_and_never_silently_its_first_picture(kind: str) -> None:
+    given = {"imagej": kind == "imagej", "photometric": "minisblack", "truncate": True}
+    assert reason(tiff(np.stack([DEEP] * 3), **given)) == "multi_page"
+    assert np.array_equal(decode(tiff(DEEP[None], **given), "one.tif").pixels, DEEP)
 
 
 def test_a_smaller_copy_of_the_same_tiff_is_passed_over() -> None:

@@ -170,6 +170,12 @@ def test_a_voi_table_is_applied() -> None:
     assert np.array_equal(decoded.pixels, np.rint((4095 - RAMP) / 4095 * 255))
 
 
+def test_tables_that_are_empty_are_no_tables() -> None:
+    plain = read(made(RAMP, BitsStored=12))
+    empty = read(made(RAMP, BitsStored=12, VOILUTSequence=Sequence(), ModalityLUTSequence=Sequence()))
+    assert np.array_equal(empty.pixels, plain.pixels)
+
+
 def test_windows_and_rescale_of_enhanced_files_are_found_in_their_groups() -> None:
     rescale, shown, shared, own = Dataset(), Dataset(), Dataset(), Dataset()
     rescale.RescaleSlope, rescale.RescaleIntercept = 2, -500

@@ -98,6 +98,8 @@ def decode(
         check_size(opened.width, opened.height)
         raw = opened.read(target)
     pixels = raw.pixels
+    if pixels.shape[2:] not in ((), (3,)):
+        raise ImageError("unsupported", f"the {kind} has {pixels.shape[2]} channels; expected grey or RGB")
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ImageError("nonfinite", "the pixels hold NaN or infinite values")
     constant = ("constant",) if _is_constant(pixels) else ()

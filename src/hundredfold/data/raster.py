@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 from collections.abc import Callable, Iterator
 
 import imagecodecs
@@ -34,7 +33,6 @@ DEEP_MODES = ("I;16", "I;16B", "I;16L", "I", "F")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 JPEG_END = b"\xff\xd9"
 PNG_END = b"IEND\xaeB`\x82"
-PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 SCAN, COMMENT, EXIF = 0xDA, 0xFE, 0xE1
 APPLICATION = range(0xE1, 0xEE)  # APP14 stays: it says how the colours are coded
 #: What libjpeg warns of though every pixel is there.
@@ -77,13 +75,13 @@ def open_png(data: bytes) -> Opened:
     image = PngImageFile(io.BytesIO(data))
     _refuse_frames(image)
     turn = _orientation(image)
-    depth, colour = struct.unpack_from(">BB", data, 24)
+    depth = data[24]
 
     def read(_target: Target | None) -> Raw:
         if depth < 16:
             return Raw(upright(_pixels(image), turn))
         image.load()  # Pillow finds what is missing or damaged, but keeps 8 bits of a colour
-        return Raw(upright(_deep_png(data, PNG_CHANNELS[colour]), turn), deep=True)
+        return Raw(upright(_deep_png(data), turn), deep=True)
 
     return _opened(image, turn, read)
 
@@ -137,12 +135,11 @@ def _pixels(image: Image) -> Pixels:
     return np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
 
 
-def _deep_png(data: bytes, channels: int) -> Pixels:
-    pixels: Pixels = imagecodecs.png_decode(data)
-    if channels in (2, 4):
-        colours = pixels[..., 0] if channels == 2 else pixels[..., :3]
-        return over_white(colours, pixels[..., -1])
-    return pixels
+def _deep_png(data: bytes) -> Pixels:
+    pixels: Pixels = imagecodecs.png_decode(data)  # with alpha also where one colour is called transparent
+    if pixels.ndim == 2 or pixels.shape[-1] == 3:
+        return pixels
+    return over_white(pixels[..., 0] if pixels.shape[-1] == 2 else pixels[..., :3], pixels[..., -1])
 
 
 def _jpeg_pixels(data: bytes, colours: str, times: int) -> Pixels:

@@ -37,15 +37,22 @@ def open_tiff(data: bytes) -> Opened:
     file = tifffile.TiffFile(io.BytesIO(data))
     every: list[Any] = list(file.pages)
     pages = [page for page in every if not (page.is_reduced or page.is_mask)]
-    if len(pages) > 1:
-        raise ImageError("multi_page", f"the TIFF holds {len(pages)} pages; save each as a file of its own")
     page = pages[0]
+    if (count := max(len(pages), _planes(file, page))) > 1:
+        raise ImageError("multi_page", f"the TIFF holds {count} pages; save each as a file of its own")
     _check_whole(data, file, page)
     turn = int(page.tags[ORIENTATION].value) if ORIENTATION in page.tags else 1
     width, height = int(page.imagewidth), int(page.imagelength)
     if turn in (5, 6, 7, 8):
         width, height = height, width
     return Opened(width, height, lambda _target: _raw(page, turn))
+
+
+def _planes(file: Any, page: Any) -> int:
+    """How many pictures stand behind a lone header: ImageJ, MetaMorph and tifffile itself write stacks so."""
+    if len(file.pages) > 1 or not (page.is_imagej or page.is_shaped or page.is_stk):
+        return 1
+    return int(file.series[0].size // page.size)
 
 
 def _check_whole(data: bytes, file: Any, page: Any) -> None:
@@ -83,15 +90,16 @@ def _widened(pixels: Pixels, bits: int) -> Pixels:
 def _colours(page: Any, samples: Pixels) -> Pixels:
     """Grey [h,w] or RGB [h,w,3] out of the samples [h,w] or [h,w,c] as the page says they are meant."""
     if page.photometric == PHOTOMETRIC.PALETTE and samples.ndim == 2:
-        colours: Pixels = np.moveaxis(page.colormap[:, samples] >> 8, 0, -1)
+        # Some programs write 8 bits of a colour where 16 are meant, as libtiff's readers know.
+        table = page.colormap >> 8 if page.colormap.max() > 255 else page.colormap
+        colours: Pixels = np.moveaxis(table[:, samples], 0, -1)
         return colours.astype(np.uint8)
     pixels = _widened(samples, page.bitspersample)
     match page.photometric:
         case PHOTOMETRIC.MINISBLACK:
             return _with_alpha(page, pixels, 1)
         case PHOTOMETRIC.MINISWHITE if pixels.dtype.kind == "u":
-            white = 2 ** max(page.bitspersample, 8) - 1
-            return np.array(white, pixels.dtype) - _with_alpha(page, pixels, 1)
+            return _with_alpha(page, _from_black(pixels, max(page.bitspersample, 8)), 1)
         case PHOTOMETRIC.RGB:
             return _with_alpha(page, pixels, 3)
         case PHOTOMETRIC.YCBCR if pixels.dtype == np.uint8 and pixels.ndim == 3:
@@ -99,6 +107,14 @@ def _colours(page: Any, samples: Pixels) -> Pixels:
         case PHOTOMETRIC.SEPARATED if pixels.ndim == 3 and pixels.dtype.kind == "u":
             return cmyk_to_rgb(pixels[..., :4])
     raise ImageError("unsupported", f"a TIFF of {_name(page.photometric)} {pixels.dtype} is not read")
+
+
+def _from_black(pixels: Pixels, bits: int) -> Pixels:
+    """Grey [h,w] or [h,w,c], its first sample counted from black in place of white; alpha stays."""
+    pixels = pixels.copy()
+    grey = pixels if pixels.ndim == 2 else pixels[..., 0]
+    np.subtract(np.array(2**bits - 1, pixels.dtype), grey, out=grey)
+    return pixels
 
 
 def _rgb_of_ycbcr(page: Any, pixels: Pixels) -> Pixels:

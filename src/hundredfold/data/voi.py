@@ -93,7 +93,7 @@ def window(
 
 def _rescaled(dataset: Dataset, frame: int, stored: Pixels) -> tuple[Pixels, float, float]:
     """The values after the modality LUT, and the slope and intercept that made them."""
-    if "ModalityLUTSequence" in dataset:
+    if dataset.get("ModalityLUTSequence"):
         return np.asarray(apply_modality_lut(stored, dataset)), 1.0, 0.0
     slope = float(_functional(dataset, frame, RESCALE, "RescaleSlope") or 1)
     intercept = float(_functional(dataset, frame, RESCALE, "RescaleIntercept") or 0)
@@ -142,7 +142,7 @@ def _as_shown(
     dataset: Dataset, frame: int, values: Pixels
 ) -> tuple[NDArray[np.uint8] | None, tuple[str, ...]]:
     """The values [h,w] through the file's VOI LUT or first window, ``None`` where it has neither; flags."""
-    if "VOILUTSequence" in dataset:
+    if dataset.get("VOILUTSequence"):
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         shown = apply_voi(np.rint(values).astype(np.int64), dataset)
         seen: NDArray[np.uint8] = np.rint(np.clip(shown / (2**bits - 1), 0, 1) * 255).astype(np.uint8)
