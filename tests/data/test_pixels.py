@@ -284,6 +284,14 @@ def test_deep_images_share_one_range_and_keep_their_order(tmp_path: Path) -> Non
     assert PixelStore.open(store.folder).value_range == store.value_range
 
 
+@pytest.mark.parametrize("count", [1_000, 1_953])
+def test_the_range_is_of_all_channels_however_many_images_there_are(count: int) -> None:
+    """Of 1,953 images every 96th value was looked at: always red."""
+    image = np.empty((256, 256, 3), np.float32)
+    image[:] = 100, 1_000, 50
+    assert ValueRange.of([image] * count) == ValueRange(50, 1_000)
+
+
 def test_at_least_a_thousand_grey_levels_reach_the_scaling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,6 +520,9 @@ def test_a_damaged_store_is_told(images: Path, tmp_path: Path) -> None:
         file.truncate(5_000)
     with pytest.raises(InputError, match="12 images of 24 px"):
         PixelStore.open(folder)
+    write(images / "99.png", noise(99))
+    with pytest.raises(InputError, match="12 images of 24 px"):  # the lost ones would have become black
+        fill(table_of(images), folder, size=24, fit="pad")
     (folder / "pixels.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"pixels\.json"):
         PixelStore.open(folder)

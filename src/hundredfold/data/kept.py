@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import pandas as pd
 
-from hundredfold.data.store import stored_facts
+from hundredfold.data.store import PixelStore, stored_facts
 from hundredfold.errors import RunExistsError
 
 __all__ = ["KNOWN", "Kept", "Waiting"]
@@ -54,12 +54,14 @@ class Kept:
         Raises:
             RunExistsError: it was made with other settings than ``head``; its size may be its images' own in
                 one of them and named in the other.
+            InputError: its pixels are cut short or gone.
         """
         facts = stored_facts(folder)
         if facts is None:
             return cls(folder)
         if head not in (facts["head"], {**facts["head"], "size": facts["size"]}):
             raise cls(folder).other()
+        PixelStore.open(folder, unsettled=True)  # what is cut short would be filled up, with black
         # A kill between two files may have left more records than the store speaks of.
         records = pd.read_parquet(folder / "images.parquet", columns=[*KNOWN]).head(facts["images"])
         return cls(folder, facts, records)

@@ -48,6 +48,8 @@ class ValueRange:
         every = max(1, len(images) // LOOKED_AT)
         chosen = images[::every]
         share = max(1, SAMPLES // len(chosen))
-        values = [image.reshape(-1)[:: max(1, image.size // share)] for image in chosen]
+        # Pixel by pixel: values of colour images at even distances may all be of one channel.
+        pixels = [image.reshape(image.shape[0] * image.shape[1], -1) for image in chosen]
+        values = [image[:: max(1, image.size // share)].ravel() for image in pixels]
         low, high = np.percentile(np.concatenate(values), PERCENTILES)
         return cls(float(low), float(high) if high > low else float(low) + 1.0)
