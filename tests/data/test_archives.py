@@ -568,6 +568,14 @@ def test_labels_that_are_none_are_refused(tmp_path: Path, name: str, data: bytes
         read_rows(path, required=("image", "label"))
 
 
+def test_labels_whose_names_agree_up_to_the_first_dot_are_refused(tmp_path: Path) -> None:
+    """Names of DICOM files are full of dots; each image had the label of the last one."""
+    members = (("1.2.840.1.png", png(0)), ("1.2.840.1.txt", b"a"), ("1.2.840.2.png", png(1)),
+               ("1.2.840.2.txt", b"b"))
+    with pytest.raises(TableError, match=r"one \.txt beside an image, found 2 .*1\.2\.840\.2\.txt"):
+        read_rows(tarred(tmp_path / "set.tar", *members), required=("image", "label"))
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_two_labels_of_one_name_beside_an_image_are_refused(tmp_path: Path) -> None:
     """As two images of one name are: nobody can say which is meant."""

@@ -116,6 +116,19 @@ def test_names_from_another_system_are_matched(tmp_path: Path) -> None:
     assert sorted(labels.frame["image"]) == sorted(images.ids)
 
 
+def test_a_file_of_frames_is_matched_however_its_path_is_written(tmp_path: Path) -> None:
+    images = ImageTable.of({"id": ["s/a.dcm#0", "s/a.dcm#1", "b.png"]})
+    labels = read(tmp_path, "image,label\ns\\a.dcm,cat\nb.png,dog\n", images)
+    assert labels.apply(images).frame["label"].tolist() == ["cat", "cat", "dog"]
+    assert labels.unmatched == ()
+
+
+def test_an_image_whose_name_ends_as_a_frame_does_is_none_of_another(tmp_path: Path) -> None:
+    images = ImageTable.of({"id": ["plate", "plate#3"]})
+    labels = read(tmp_path, "image,label\nplate,cat\n", images)
+    assert labels.apply(images).frame["label"].fillna("").tolist() == ["cat", ""]
+
+
 def test_a_guess_that_is_not_unique_is_not_made(tmp_path: Path) -> None:
     images = ImageTable.of({"id": ["a/b.png", "a\\b.png", "c.png"]})
     labels = read(tmp_path, "image,label\na/b.png,cat\na\\b.png,dog\n./a/b.png,cow\nc.png,cat\n", images)

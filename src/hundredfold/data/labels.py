@@ -190,12 +190,14 @@ def matched_rows(rows: pd.DataFrame, ids: np.ndarray) -> tuple[pd.DataFrame, lis
     """
     exact = pd.DataFrame({"key": pd.Series(ids, dtype="str"), "id": pd.Series(ids, dtype="str")})
     files = exact.assign(key=exact["id"].str.replace(r"#\d+$", "", regex=True))
-    names = pd.concat([exact, files[files["key"] != exact["id"]]])
+    # Beside an image `a`, `a#1` is no frame of it but another.
+    names = pd.concat([exact, files[~files["key"].isin(exact["key"])]])
     found = rows.merge(names, left_on="image", right_on="key", how="left")
     rest = found["id"].isna()
     if rest.any():
         # The table may have been made on another system: composed accents, backslashes.
-        alike = names.assign(key=names["key"].map(_plain)).drop_duplicates("key", keep=False)
+        plain = names["key"].map(_plain)
+        alike = names.assign(key=plain)[names["key"].groupby(plain).transform("nunique") == 1]
         again = rows[rows["row"].isin(found.loc[rest, "row"])]
         again = again.assign(key=again["image"].map(_plain)).merge(alike, on="key", how="left")
         found = pd.concat([found[~rest], again]).sort_values("row", kind="stable")

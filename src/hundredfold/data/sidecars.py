@@ -48,7 +48,8 @@ def rows_beside(archive: Archive, inside: str, where: Path | Url) -> pd.DataFram
         where: the archive, as errors name it.
 
     Raises:
-        TableError: nothing stands beside any image, or something is no text, no JSON object, or too long.
+        TableError: nothing stands beside any image, or something is no text, no JSON object, or too long; or
+            of one kind two belong to an image.
     """
     top = f"{inside}/" if inside else ""
     names = [name[len(top) :] for name in archive.members.named if name.startswith(top)]
@@ -62,6 +63,7 @@ def rows_beside(archive: Archive, inside: str, where: Path | Url) -> pd.DataFram
             "the archive has no .cls, .json or .txt beside its images", where=where,
             remedy="Give the labels as a CSV or Parquet table with the columns image,label.",
         )
+    _check_one_each(images, beside, where)
     wanted = [name for stem in dict.fromkeys(map(stem_of, images)) for name in beside[stem]]
     told = dict(zip(wanted, _texts(archive, top, wanted, where), strict=True))
     read = {
@@ -69,6 +71,22 @@ def rows_beside(archive: Archive, inside: str, where: Path | Url) -> pd.DataFram
         for stem in dict.fromkeys(map(stem_of, images))
     }
     return pd.DataFrame([{"image": name, **read[stem_of(name)]} for name in images])
+
+
+def _check_one_each(images: list[str], beside: Mapping[str, list[str]], where: Path | Url) -> None:
+    """Names with dots, as those of DICOM have, may agree up to the first: what is whose is not known then."""
+    for image in images:
+        names = beside[stem_of(image)]
+        for kind in KINDS:
+            mine = [name for name in names if suffix_of(name) == kind]
+            if len(mine) > 1:
+                raise TableError(
+                    f"expected one {kind} beside an image, found {len(mine):,} whose names agree with it "
+                    f"up to the first dot, {mine[0]!r} and {mine[1]!r} among them",
+                    where=f"{where}, {image!r}",
+                    remedy="Rename them without dots before the suffix, or give the labels as a CSV or "
+                    "Parquet table.",
+                )
 
 
 def _texts(archive: Archive, top: str, names: list[str], where: Path | Url) -> Iterable[str]:
