@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hundredfold.data.labels import LabelSet
 from hundredfold.data.source import find_images
-from hundredfold.data.splits import check_disjoint, draw_audit, draw_splits, split_sizes
+from hundredfold.data.splits import check_disjoint, draw_audit, draw_splits, pieces_of, split_sizes
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import LeakError, SplitError
 
@@ -210,6 +210,20 @@ def test_a_given_split_with_a_leak_is_refused(column: str, side: str) -> None:
     with pytest.raises(LeakError, match=r"1 (groups|images, by their pixels,) are both in train and in test "
                        r"\(1 of 2 images held out\)"):
         check_disjoint(table)
+
+
+def test_blank_images_are_no_leak_and_link_no_patients() -> None:
+    """Black frames and empty tiles are equal, whoever they are of."""
+    table = ImageTable.of({
+        "id": list("abcdefgh"), "label": list("xyxyxyxy"), "group": list("ppqqrrss"),
+        "sha256": list("1e2e3e4e"), "note": [None, "overlay_left_out; constant"] * 4,
+    })
+    assert len(set(pieces_of(table))) == 4
+    drawn = draw_splits(table, test_size=THIRD, seed=0)
+    assert drawn.frame["split"].value_counts().to_dict() == {"train": 6, "test": 2}
+    check_disjoint(drawn)
+    with pytest.raises(LeakError):
+        check_disjoint(drawn.assign(note=None))
 
 
 def test_the_published_endoscopy_split_leaks(shared: Path) -> None:

@@ -6,9 +6,20 @@ import pandas as pd
 
 from hundredfold.data.table import ImageTable
 
-__all__ = ["CONTRADICTION", "exact_duplicates", "withdraw_contradictions"]
+__all__ = ["CONTRADICTION", "exact_duplicates", "shown", "withdraw_contradictions"]
 
 CONTRADICTION = "duplicate_with_other_label"
+
+
+def shown(frame: pd.DataFrame) -> pd.Series:
+    """The hash of the pixels of each row of a table, missing where the image is blank and shows nothing.
+
+    Examples:
+        >>> table = ImageTable.of({"id": ["a", "b"], "sha256": ["1", "2"], "note": ["constant", None]})
+        >>> shown(table.frame).tolist()
+        [nan, '2']
+    """
+    return frame["sha256"].mask(frame["note"].str.contains("constant", regex=False, na=False))
 
 
 def exact_duplicates(table: ImageTable) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hundredfold.data.dealing import Classes, deal
+from hundredfold.data.duplicates import shown
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import LeakError, SplitError
 
@@ -101,8 +102,8 @@ def check_disjoint(table: ImageTable) -> None:
     frame = table.frame
     decided = (frame["problem"].isna() & frame["split"].notna()).to_numpy(dtype=bool)
     held = decided & frame["split"].isin(HELD_OUT).to_numpy(dtype=bool)
-    for column, what in (("group", "groups"), ("sha256", "images, by their pixels,")):
-        codes, values = pd.factorize(frame[column])
+    for told, what in ((frame["group"], "groups"), (shown(frame), "images, by their pixels,")):
+        codes, values = pd.factorize(told)
         known = codes >= 0
         inside = np.bincount(codes[known & held], minlength=len(values)) > 0
         outside = np.bincount(codes[known & decided & ~held], minlength=len(values)) > 0
@@ -111,7 +112,7 @@ def check_disjoint(table: ImageTable) -> None:
             raise LeakError(
                 f"{shared:,} {what} are both in train and in test "
                 f"({int(images.sum()):,} of {int(held.sum()):,} images held out)",
-                where=frame["group" if column == "group" else "id"][images].iloc[0],
+                where=frame["group" if what == "groups" else "id"][images].iloc[0],
                 remedy="Correct the column 'split', leave it out to have a split drawn, or insist with "
                 "--allow-leak.",
             )
@@ -133,6 +134,8 @@ def split_sizes(table: ImageTable) -> pd.DataFrame:
 def pieces_of(table: ImageTable) -> NDArray[np.int64]:
     """The number of the piece that each image belongs to: linked by a group, equal pixels or near-copies.
 
+    Blank images are equal and link nothing: of two patients both may have a black frame.
+
     Examples:
         >>> columns = {"id": list("abcd"), "group": ["p", "p", None, None], "cluster": [None, "b", "b", None]}
         >>> pieces_of(ImageTable.of(columns)).tolist()
@@ -144,8 +147,8 @@ def pieces_of(table: ImageTable) -> NDArray[np.int64]:
     frame = table.frame
     rows, nodes = [], []
     count = len(frame)
-    for column in ("group", "sha256", "cluster"):
-        codes, values = pd.factorize(frame[column].where(frame["problem"].isna()))
+    for told in (frame["group"], shown(frame), frame["cluster"]):
+        codes, values = pd.factorize(told.where(frame["problem"].isna()))
         rows.append(np.flatnonzero(codes >= 0))
         nodes.append(codes[codes >= 0] + count)
         count += len(values)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hundredfold.data.duplicates import shown
 from hundredfold.data.splits import HELD_OUT, check_disjoint, pieces_of
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
@@ -147,7 +148,7 @@ class Trial:
 
     def transductive(self, embeddings: Mapping[str, Embeddings]) -> dict[str, int]:
         """Encoder → how many test images it was trained on, where any."""
-        pixels = set(self.test.frame["sha256"].dropna())
+        pixels = set(shown(self.test.frame).dropna())
         counts = {name: len(pixels & found.seen) for name, found in embeddings.items()}
         return {name: count for name, count in counts.items() if count}
 
