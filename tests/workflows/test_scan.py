@@ -271,6 +271,22 @@ def test_a_table_of_images_with_labels_needs_no_other(drawn: Path, tmp_path: Pat
     assert len(table.train) + len(table.test) == 80
 
 
+def test_such_a_table_keeps_its_labels_beside_an_earlier_split_and_images_it_lacks_are_told_of(
+    smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = pd.read_csv(smear / "labels.csv")
+    labels["image"] = "images/" + labels["image"]
+    labels.to_csv(smear / "list.csv", index=False)
+    before = scan(smear / "list.csv", out=tmp_path / "before", pixels=tmp_path / "pixels")
+    labels.iloc[:70].to_csv(smear / "list.csv", index=False)
+    given = {"pixels": tmp_path / "pixels", "keep_splits": before.path}
+    after = scan(smear / "list.csv", out=tmp_path / "after", **given)
+    told, kept = (ImageTable.read(run / "images.parquet").frame.set_index("id") for run in (before, after))
+    assert kept["label"].notna().all()
+    assert kept.equals(told.loc[kept.index])
+    assert "10 of the 80 images of the earlier split are not among these" in capsys.readouterr().err
+
+
 def test_pixels_may_lie_elsewhere(drawn: Path, tmp_path: Path) -> None:
     run = scan(drawn / "images", out=tmp_path / "run", pixels=tmp_path / "fast" / "px", pixel_size=16)
     assert Path(run.state["pixels"]) == tmp_path / "fast" / "px"

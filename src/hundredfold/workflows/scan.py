@@ -119,7 +119,13 @@ def _as_before(table: ImageTable, splits: Path) -> ImageTable:
 
     path = splits / "splits.csv" if RunDirectory.is_run(splits) else splits
     rows = read_rows(path, required=("image", "split"), optional=("group",))
-    return LabelSet.of(rows, table, where=path).apply(table)
+    earlier = LabelSet.of(rows, table, where=path)
+    if gone := len(earlier.unmatched):
+        say(
+            f"Warning: {gone:,} of the {len(rows):,} images of the earlier split are not among these, such "
+            f"as {earlier.unmatched[0]!r}. If they only have other names now, they are split anew."
+        )
+    return earlier.apply(table).assign(label=table.frame["label"])  # it says nothing of labels
 
 
 def _split(table: ImageTable, settings: ScanSettings, *, complain: bool = False) -> ImageTable:
