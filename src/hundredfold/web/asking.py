@@ -71,7 +71,7 @@ async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float
         seconds: until it must be there.
 
     Raises:
-        RefusedError: it is too large (413) or takes too long (408).
+        RefusedError: it is too large (413), takes too long (408), or breaks off (499): half a body is none.
     """
     length = Headers(scope=scope).get("content-length", "0")
     if not length.isdecimal() or int(length) > most:
@@ -82,8 +82,10 @@ async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float
             more = True
             while more:
                 message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RefusedError(499, "The request broke off.")
                 body += message.get("body", b"")
-                more = message["type"] == "http.request" and message.get("more_body", False)
+                more = message.get("more_body", False)
                 if len(body) > most:
                     raise _too_large(most)
     except TimeoutError:
