@@ -59,6 +59,15 @@ def test_sets_are_those_of_crepes_where_the_labels_are_as_the_images(
     np.testing.assert_array_equal(found.members(new), expected)
 
 
+def test_the_labels_that_make_the_bar_are_within_it_however_ratios_are_rounded() -> None:
+    """Nine labels at .9: the bar is the strangest of them, so all nine are in their sets."""
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        known, codes = random.dirichlet(np.ones(4), 9), random.integers(0, 4, 9)
+        found = Sets.fit(known, codes, 0.9, shares=np.bincount(codes, minlength=4) / 9)
+        assert found.members(known)[np.arange(9), codes].all()
+
+
 @pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9])
 def test_class_wise_sets_are_those_of_crepes(coverage: float) -> None:
     known, codes = labels(0, (40, 25, 31))

@@ -18,7 +18,7 @@ Integers: TypeAlias = NDArray[np.int64]
 
 #: Held-out labels of a class from which on it has a promise of its own.
 ENOUGH = 20
-#: Sums of weights are compared up to this.
+#: Sums of weights and ratios of probabilities are compared up to this.
 ROUNDING = 1e-9
 
 
@@ -111,8 +111,9 @@ class Sets:
     def members(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
         """Whether each class is in the set of each image ``[n, c]``; the most probable one always is."""
         said = np.asarray(probabilities, dtype=np.float64)
-        held: NDArray[np.bool_] = said >= np.array(self.bars) * said.max(axis=1, keepdims=True)
-        return held
+        # The label that made the bar is within it, and so is whatever ties with it, however that was rounded.
+        least = (1 - ROUNDING) * np.array(self.bars) * said.max(axis=1, keepdims=True)
+        return np.asarray(said >= least)
 
     @property
     def promised(self) -> NDArray[np.bool_]:
