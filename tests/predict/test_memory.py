@@ -79,3 +79,17 @@ def test_nothing_remembered_is_no_error_but_a_damaged_memory_is(tmp_path: Path) 
     (tmp_path / "memory.safetensors").write_bytes(b"\x00" * 40)
     with pytest.raises(ModelFileError, match="cannot read what the predictor remembers"):
         Memory.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\rb.png", "a\r\nb.png", ' "a", b.png'])
+def test_names_with_line_ends_and_quotes_come_back(name: str, tmp_path: Path) -> None:
+    """A lone carriage return would else end the row, and the predictor be refused for ever after."""
+    table = ImageTable.of({"id": [name, "b"], "label": ["cat", "dog"], "split": ["train"] * 2})
+    vectors = np.ones((2, 2), dtype=np.float32)
+    Memory.of(table, Embeddings(table.ids, vectors, ThumbnailEncoder().facts, table), CLASSES).save(
+        tmp_path, CLASSES
+    )
+    again = Memory.load(tmp_path)
+    assert again is not None
+    assert set(again.ids) == {name, "b"}
+    assert again.fits(2, 2)

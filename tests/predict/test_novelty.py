@@ -101,6 +101,17 @@ def test_many_distances_are_thinned_without_moving_the_alarm(monkeypatch: pytest
     assert np.abs(whole.share(asked) - thin.share(asked)).max() <= 1 / 100
 
 
+def test_what_single_precision_cannot_tell_apart_is_not_unusual() -> None:
+    """Distances of 1e-7 are rounding: new images of that kind are no alarm, however they are measured."""
+    random = np.random.default_rng(0)
+    vectors = (random.normal(size=(400, 60)) * 6e-4 + 1).astype(np.float32)
+    seen = memory(vectors[:200], np.arange(200))
+    found = Novelty.fit(seen)
+    assert found is not None
+    assert max(found.distances) < 2e-6
+    assert (found.share(found.distance(vectors[200:], seen)) >= ALARM).mean() <= 0.05
+
+
 def test_too_few_images_or_patients_give_no_novelty() -> None:
     random = np.random.default_rng(0)
     vectors = random.normal(size=(FEWEST, 3))

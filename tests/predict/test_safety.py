@@ -118,7 +118,7 @@ def test_a_file_that_was_added_is_named(folder: Path, name: str) -> None:
     assert refused(folder, "found a file that is none of the predictor's").where == str(folder / name)
 
 
-@pytest.mark.parametrize("name", ["model_card.md", ".DS_Store", "Thumbs.db"])
+@pytest.mark.parametrize("name", ["model_card.md", ".DS_Store", "encoder/.DS_Store", "Thumbs.db"])
 def test_the_card_may_be_written_on_and_file_managers_leave_their_own(folder: Path, name: str) -> None:
     (folder / name).write_text("by the author", encoding="utf-8")
     assert Predictor.load(folder).hash == read(folder / FACTS)["hash"]

@@ -27,8 +27,9 @@ __all__ = [
 FACTS_FILE = "predictor.json"
 CLASSIFIER_FILE = "classifier.skops"
 ENCODER_FOLDER = "encoder"
-#: What is never read, and may be added or edited: the card by its author, the rest by file managers.
-FREE = frozenset({"model_card.md", ".DS_Store", "Thumbs.db", "desktop.ini"})
+#: What is never read, and may be added or edited: the card by its author, the others by file managers, in any
+#: folder that was looked at.
+CARD, MANAGERS = "model_card.md", frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 AGAIN = "Copy the predictor again from where it was made, or fit it again."
 
 
@@ -125,8 +126,9 @@ def _listed(folder: Path) -> set[str]:
             path = Path(above) / name
             if not path.exists() or not stat.S_ISREG(path.stat().st_mode):
                 raise ModelFileError("expected files, found something else", where=path, remedy=AGAIN)
-            found.add(path.relative_to(root).as_posix())
-    return found - {FACTS_FILE} - FREE
+            if name not in MANAGERS:
+                found.add(path.relative_to(root).as_posix())
+    return found - {FACTS_FILE, CARD}
 
 
 def _check_stored(path: Path) -> None:

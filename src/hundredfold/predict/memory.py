@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from hundredfold.data.rows import write_rows
 from hundredfold.data.splits import HELD_OUT, pieces_of
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
@@ -134,8 +135,7 @@ class Memory:
         """Write ``memory.safetensors`` and, for people to read, ``memory.csv``: id, label, group."""
         names = np.array([*classes, None], dtype=object)
         rows = pd.DataFrame({"id": self.ids, "label": names[self.codes], "group": self.groups})
-        with atomic_write(folder / ROWS_FILE) as path:
-            rows.to_csv(path, index=False)
+        write_rows(folder / ROWS_FILE, rows)
         arrays: dict[str, NDArray[Any]] = {
             "codes": self.codes, "pieces": self.pieces, "vectors": self.vectors, "scores": self.scores,
         }

@@ -21,6 +21,8 @@ FEWEST = 19
 NEIGHBOURS = 5
 #: Known images that are looked at, and distances of theirs that are kept.
 LOOKED_AT, KEPT = 5000, 1000
+#: Of distances: single precision tells no more, and what it cannot tell apart is equally unusual.
+DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,12 @@ class Novelty:
             return None
         kept = min(KEPT, len(known))
         ranks = np.ceil(np.arange(1, kept + 1) * (len(known) + 1) / (kept + 1)).astype(int)
-        return cls(NEIGHBOURS, tuple(round(float(one), 6) for one in known[ranks - 1]), len(known))
+        return cls(NEIGHBOURS, tuple(round(float(one), DECIMALS) for one in known[ranks - 1]), len(known))
 
     def distance(self, vectors: NDArray[np.floating[Any]], memory: Memory) -> NDArray[np.float64]:
         """The distances ``[b]`` of new images from what is remembered; ``vectors`` are ``[b, d]``."""
         nearest = memory.neighbours.nearest(vectors, self.neighbours)[0]
-        return np.asarray(nearest.mean(axis=1, dtype=np.float64))
+        return np.asarray(np.round(nearest.mean(axis=1, dtype=np.float64), DECIMALS))
 
     def share(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """The share of known images that are less unusual than images at these distances ``[b]``; below 1.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import EmbedChoices, EmbedSettings, verb
 from hundredfold.errors import InputError
-from hundredfold.files import atomic_write
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -103,6 +102,7 @@ def _from_run(run: RunDirectory) -> tuple[ImageTable, PixelStore]:
 def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder: EncoderLike) -> None:
     """Decode the images as the encoder expects them, embed them, and throw the pixels away."""
     from hundredfold.data.pixels import fill
+    from hundredfold.data.rows import write_rows
     from hundredfold.data.source import find
 
     pixels = run / "embeddings" / name / "pixels"
@@ -111,8 +111,7 @@ def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder
         found.table, pixels, size=None, fit=encoder.fit, value_range=encoder.value_range,
         window=encoder.window, stain=encoder.stain, supply=found.supply,
     )
-    with atomic_write(run / "rejects.csv") as path:
-        table.rejects.to_csv(path, index=False)
+    write_rows(run / "rejects.csv", table.rejects)
     if len(table.usable) == 0:
         raise InputError(
             f"none of the {len(table):,} images can be used", where=settings.images,
