@@ -60,9 +60,7 @@ class Clinical:
             subgroups: ``[n, k]`` values of the test images.
         """
         chosen = None if study.choices.operating_point is None else thresholds(study, held)
-        known = study.trial.test.frame[["site"]]
-        values = known if subgroups is None else pd.concat([known, subgroups], axis=1)
-        strata = by_stratum(study, said, values)
+        strata = by_stratum(study, said, subgroups)
         if study.choices.leave_one_site_out:
             alone = without_site(study, vectors, jobs=jobs)
             strata = pd.concat([strata, alone], ignore_index=True) if len(strata) else alone

@@ -102,9 +102,7 @@ def external_curve(
     cell = study.cells[0]
     answered = Fitted(study, {cell: given.said})
     held = {(given.encoder, 0): _held_out(given)}
-    sites = given.trial.test.frame[["site"]]
-    values = sites if subgroups is None else pd.concat([sites, subgroups], axis=1)
-    strata = by_stratum(study, answered.answers, values)
+    strata = by_stratum(study, answered.answers, subgroups)
     place = {
         "encoder": cell.encoder, "n_per_class": cell.budget, "repeat": 0, "classifier": cell.classifier,
     }

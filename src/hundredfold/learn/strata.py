@@ -28,15 +28,17 @@ OWN, OTHERS = "as in the curve", "of the other sites"
 Mask: TypeAlias = NDArray[np.bool_]
 
 
-def by_stratum(study: Study, said: Mapping[Cell, Said], strata: pd.DataFrame) -> pd.DataFrame:
+def by_stratum(
+    study: Study, said: Mapping[Cell, Said], subgroups: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Balanced accuracy and recall among the test images of each site and each value of a subgroup.
 
     Args:
         study: the test images, and how many resamples there are for the intervals: of the groups that have
             images in the stratum.
         said: what the classifiers of the curve say of them.
-        strata: ``[n, k]`` values of the test images; missing where not known. A column with a single value is
-            left out.
+        subgroups: ``[n, k]`` values of the test images beside their site; missing where not known. A column
+            with a single value is left out.
 
     Returns:
         the columns ``COLUMNS``: ``value`` is the mean over the repeats, ``class`` is missing for the balanced
@@ -44,6 +46,8 @@ def by_stratum(study: Study, said: Mapping[Cell, Said], strata: pd.DataFrame) ->
         the classes of fewer than ten test images there.
     """
     rows: list[dict[str, Any]] = []
+    sites = study.trial.test.frame[["site"]]
+    strata = sites if subgroups is None else pd.concat([sites, subgroups], axis=1)
     for column in strata:
         values = strata[column]
         if values.nunique() < 2:
