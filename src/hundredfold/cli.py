@@ -6,8 +6,10 @@ imported when its verb is asked for, so that ``hundredfold --help`` answers at o
 
 from __future__ import annotations
 
+import csv
 import errno
 import inspect
+import io
 import sys
 import time
 import traceback
@@ -208,8 +210,16 @@ def _shown(value: Any) -> str:
 
 
 def _split(value: str) -> tuple[str, ...]:
-    """The values between the commas; the settings check each of them."""
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+    """The values between the commas; the settings check each of them.
+
+    One that holds a comma stands in double quotes, as in a CSV.
+
+    Examples:
+        >>> _split('nevus=0.9, "melanoma, in situ"=0.02')
+        ('nevus=0.9', 'melanoma, in situ=0.02')
+    """
+    rows = csv.reader(io.StringIO(value, newline=""), skipinitialspace=True)
+    return tuple(part.strip() for row in rows for part in row if part.strip())
 
 
 def _from_file(path: Path, verb: Verb[Any, Any]) -> dict[str, Any]:

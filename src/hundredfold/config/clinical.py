@@ -80,7 +80,18 @@ class ReportChoices(Settings):
     @property
     def prevalences(self) -> dict[str, float]:
         """Class → share, as stated."""
-        return dict(_class_and_share(text) for text in self.prevalence)
+        return dict(self._class_and_share(text) for text in self.prevalence)
+
+    @classmethod
+    def _class_and_share(cls, text: str) -> tuple[str, float]:
+        name, _, share = text.rpartition("=")
+        try:
+            return name.strip(), float(share)
+        except ValueError:
+            others = "".join(f", or the word {word} alone" for word in cls.words)
+            raise ValueError(
+                f"expected CLASS=SHARE{others}, found {text!r}; a name with a comma stands in double quotes"
+            ) from None
 
 
 class SourceChoices(ReportChoices):
@@ -102,11 +113,3 @@ class SourceChoices(ReportChoices):
         if self.word is not None:
             return "audit" if self.word == "audit" else "labels"
         return self.prevalences or None
-
-
-def _class_and_share(text: str) -> tuple[str, float]:
-    name, _, share = text.rpartition("=")
-    try:
-        return name.strip(), float(share)
-    except ValueError:
-        raise ValueError(f"expected CLASS=SHARE, found {text!r}") from None
