@@ -12,57 +12,32 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
+from hundredfold.cli import main
 from hundredfold.data.table import ImageTable
-from hundredfold.encode.embed import Embeddings
-from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.errors import RunExistsError, SettingsError
-from hundredfold.learn.calibrate import Calibration
+from hundredfold.predict.made import claimed
 from hundredfold.predict.predictor import Predictor
 from hundredfold.workflows.predict import predict
 
-COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 SIDE = 20
 
 
-def picture(kind: str, seed: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(0, 12, (SIDE, SIDE, 3))
-    return (np.array(COLOURS[kind]) + noise).clip(0, 255).astype(np.uint8)
-
-
-def write_images(folder: Path, count: int) -> Path:
-    folder.mkdir(parents=True)
-    for number in range(count):
-        pixels = picture([*COLOURS][number % 3], number)
-        cv2.imwrite(str(folder / f"{number:05d}.png"), pixels[..., ::-1])
-    return folder
+@pytest.fixture(scope="module")
+def fitted(coloured: Any) -> Path:
+    return coloured.predictor
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("fitted") / "predictor"
-    labels = [name for name in COLOURS for _ in range(8)]
-    images = np.stack([picture(name, seed) for seed, name in enumerate(labels)])
-    table = ImageTable.of({"id": [f"{n}.png" for n in range(24)], "label": labels, "split": ["train"] * 24})
-    encoder = ThumbnailEncoder()
-    facts = {**encoder.facts, "hash": encoder.hash}
-    embeddings = Embeddings(table.ids, encoder.encode(images), facts, table, pixel_size=SIDE)
-    codes = np.repeat(np.argsort(np.argsort([*COLOURS])), 8)
-    scores = np.eye(3)[codes] + np.random.default_rng(0).normal(0, 0.3, (24, 3))
-    calibration = Calibration.fit(scores, codes)
-    Predictor.fit(encoder, embeddings, table, calibration=calibration).save(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory, coloured: Any) -> Path:
     """700 images, so three parts, and some that cannot be used."""
-    folder = write_images(tmp_path_factory.mktemp("many") / "images", 700)
+    folder = coloured.write(tmp_path_factory.mktemp("many") / "images", 700)
     (folder / "00300.png").write_bytes(b"")
     whole = (folder / "00301.png").read_bytes()
     (folder / "00301.png").write_bytes(whole[: len(whole) // 2])
@@ -96,7 +71,9 @@ def test_killed_and_continued_gives_the_same_bytes(images: Path, fitted: Path, t
         predict(images, predictor=fitted, out=out, resume=True, embed_batch=32)
     assert {path.name: path.stat().st_mtime_ns for path in parts.glob("part-*")} == before
     assert predict(images, predictor=fitted, out=out, resume=True).read_bytes() == whole
-    assert {path.name for path in tmp_path.iterdir()} == {"whole.csv", "killed.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "whole.csv", "whole.csv.json", "killed.csv", "killed.csv.json",
+    }
 
 
 def test_a_part_is_not_made_twice_and_one_cut_short_is_no_part(
@@ -136,20 +113,62 @@ def test_changed_images_are_not_continued(images: Path, fitted: Path, tmp_path: 
         predict(few, predictor=fitted, out=tmp_path / "p.csv", resume=True)
 
 
-def test_a_table_that_is_whole_is_kept_and_what_was_asked_now_is_said_not_to_be_in_it(
+def test_other_groups_are_another_list_of_images(fitted: Path) -> None:
+    """The groups decide which neighbours ``--explain`` names, so rows of both would not belong together."""
+    predictor = Predictor.load(fitted)
+    found = [
+        claimed(predictor, ImageTable.of({"id": ["a.png", "b.png"], "group": groups}), [], {})
+        for groups in ([None, None], ["p", None], [None, "p"], ["p", "p"])
+    ]
+    assert len({claim["list of images"] for claim in found}) == 4
+
+
+def test_a_whole_table_is_kept_if_it_is_what_is_asked_for(
     images: Path, fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = tmp_path / "few"
+    few, out = tmp_path / "few", tmp_path / "p.csv"
     few.mkdir()
     (few / "0.png").write_bytes((images / "00000.png").read_bytes())
-    before = predict(few, predictor=fitted, out=tmp_path / "p.csv").read_bytes()
+    before = predict(few, predictor=fitted, out=out).read_bytes()
     capsys.readouterr()
-    predict(few, predictor=fitted, out=tmp_path / "p.csv", resume=True, prevalence=("red=0.9",))
-    assert (tmp_path / "p.csv").read_bytes() == before
-    assert "nothing was predicted now" in capsys.readouterr().err
+    predict(few, predictor=fitted, out=out, resume=True)
+    assert "of these images, predictor and settings; nothing was predicted now" in capsys.readouterr().err
+    with pytest.raises(SettingsError, match="another set of settings"):
+        predict(few, predictor=fitted, out=out, resume=True, prevalence=("red=0.9",))
+    (few / "1.png").write_bytes((images / "00001.png").read_bytes())
+    with pytest.raises(SettingsError, match="another list of images"):
+        predict(few, predictor=fitted, out=out, resume=True)
+    (tmp_path / "p.csv.json").unlink()  # as of a version that wrote none
+    predict(few, predictor=fitted, out=out, resume=True)
+    assert "whatever images, predictor and settings" in capsys.readouterr().err
+    assert out.read_bytes() == before
 
 
-def test_every_format_says_the_same(images: Path, fitted: Path, tmp_path: Path) -> None:
+def test_beside_a_table_stands_who_made_it_for_which_prevalence(
+    fitted: Path, tmp_path: Path, coloured: Any
+) -> None:
+    folder = coloured.write(tmp_path / "images", 3)
+    predict(folder, predictor=fitted, out=tmp_path / "alike.csv")
+    told = json.loads((tmp_path / "alike.csv.json").read_text())
+    assert told["predictor"] == Predictor.load(fitted).hash
+    assert (told["images"], told["numbers"], told["prevalence"]) == (3, "probabilities", None)
+    predict(folder, predictor=fitted, out=tmp_path / "ward.jsonl", prevalence=("red=0.8",))
+    told = json.loads((tmp_path / "ward.jsonl.json").read_text())
+    assert told["prevalence"] == {"blue": 0.1, "green": 0.1, "red": 0.8}
+    assert told["set of settings"]["prevalence"] == ["red=0.8"]
+
+
+def test_a_word_that_is_no_prevalence_is_told_what_is_one(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["predict", str(tmp_path), f"--predictor={fitted}", f"--out={tmp_path / 'p.csv'}"]
+    assert main([*given, "--prevalence=audits"]) == 2
+    assert "or the word audit alone, or the word labels alone" in capsys.readouterr().err
+    assert main([*given, '--prevalence="red, dark"=0.1,red=0.2']) == 2  # read as two, of which one is unknown
+    assert "stated for 'red, dark'" in capsys.readouterr().err
+
+
+def test_every_format_says_the_same(images: Path, fitted: Path, tmp_path: Path, coloured: Any) -> None:
     made = {kind: predict(images, predictor=fitted, out=tmp_path / f"p.{kind}") for kind in ("csv", "parquet",
                                                                                             "jsonl")}
     rows = pd.read_csv(made["csv"], dtype={"image": str})
@@ -162,7 +181,7 @@ def test_every_format_says_the_same(images: Path, fitted: Path, tmp_path: Path) 
     problems = {line["image"]: line["problem"] for line in lines if line["problem"]}
     assert problems == {"00300.png": "empty", "00301.png": "truncated", "00400.png": "no_range"}
     good = rows[rows["problem"].isna()]
-    assert good["label"].tolist() == [[*COLOURS][int(name[:5]) % 3] for name in good["image"]]
+    assert good["label"].tolist() == [coloured.classes[int(name[:5]) % 3] for name in good["image"]]
 
 
 def test_another_suffix_is_refused_before_anything_is_written(
@@ -173,10 +192,12 @@ def test_another_suffix_is_refused_before_anything_is_written(
     assert not [*tmp_path.iterdir()]
 
 
-def test_an_archive_a_table_and_a_url_give_the_rows_of_the_folder(fitted: Path, tmp_path: Path) -> None:
+def test_an_archive_a_table_and_a_url_give_the_rows_of_the_folder(
+    fitted: Path, tmp_path: Path, coloured: Any
+) -> None:
     import fsspec
 
-    folder = write_images(tmp_path / "images", 5)
+    folder = coloured.write(tmp_path / "images", 5)
     rows = predict(folder, predictor=fitted, out=tmp_path / "folder.csv").read_text()
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         for path in folder.iterdir():
@@ -190,11 +211,18 @@ def test_an_archive_a_table_and_a_url_give_the_rows_of_the_folder(fitted: Path, 
         out.unlink()
     predict(folder, predictor=fitted, out="memory://passed/p.csv")
     assert files.cat_file("memory://passed/p.csv").decode() == rows
+    assert json.loads(files.cat_file("memory://passed/p.csv.json"))["images"] == 5
+    predict(folder, predictor=fitted, out="memory://passed/p.csv", resume=True)
+    files.pipe_file("memory://other/p.html", b"another's")
+    with pytest.raises(RunExistsError, match="the page beside the output exists"):
+        predict(folder, predictor=fitted, out="memory://other/p.csv", explain=True)
 
 
-def test_deep_images_do_not_depend_on_what_comes_with_them(fitted: Path, tmp_path: Path) -> None:
+def test_deep_images_do_not_depend_on_what_comes_with_them(
+    fitted: Path, tmp_path: Path, coloured: Any
+) -> None:
     """No range of the images at hand: one alone and one of many are both refused."""
-    folder = write_images(tmp_path / "images", 2)
+    folder = coloured.write(tmp_path / "images", 2)
     deep = np.linspace(0, 60_000, SIDE * SIDE).reshape(SIDE, SIDE).astype(np.uint16)
     cv2.imwrite(str(folder / "deep.png"), deep)
     rows = pd.read_csv(predict(folder, predictor=fitted, out=tmp_path / "p.csv")).set_index("image")
@@ -225,13 +253,15 @@ print(most)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_images(fitted: Path, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_images(
+    fitted: Path, tmp_path: Path, coloured: Any
+) -> None:
     """The squares of 4,500 images would be 55 MB."""
     predictor = Predictor.load(fitted)
     replace(predictor, facts={**predictor.facts, "pixel_size": 64}).save(tmp_path / "large")
     few, many = tmp_path / "few", tmp_path / "many"
-    write_images(few, 500)
-    write_images(many, 5_000)
+    coloured.write(few, 500)
+    coloured.write(many, 5_000)
     used = []
     for folder in (few, many):
         told = [str(folder), str(tmp_path / "large"), str(tmp_path / "p.csv")]

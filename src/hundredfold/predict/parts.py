@@ -13,9 +13,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from hundredfold.data.rows import csv_text
-from hundredfold.errors import RunExistsError, SettingsError
+from hundredfold.errors import RunExistsError
 from hundredfold.files import atomic_write, remove_folder, remove_leftovers, write_json
 from hundredfold.lock import alone
+from hundredfold.predict.made import beside, check_same
 from hundredfold.predict.records import records
 
 __all__ = ["FORMATS", "Parts"]
@@ -65,18 +66,11 @@ class Parts:
         elif not resume:
             raise RunExistsError("an interrupted table lies here", where=self.folder, remedy=KEEP_OR_GO)
         else:
-            self._check(json.loads(path.read_text(encoding="utf-8")), claim)
+            check_same(json.loads(path.read_text(encoding="utf-8")), claim, where=self.folder)
         remove_leftovers(self.folder)
         while self._path(self.count).is_file():
             self.count += 1
         return self
-
-    def _check(self, found: Mapping[str, Any], claim: Mapping[str, Any]) -> None:
-        if other := [name for name in claim if found.get(name) != claim[name]]:
-            raise SettingsError(
-                f"the table begun here is of another {' and another '.join(other)}", where=self.folder,
-                remedy="Give what it was begun with, delete that folder, or choose another --out.",
-            )
 
     def append(self, rows: pd.DataFrame) -> None:
         """Write the next part; it is on the disk when this returns."""
@@ -90,8 +84,12 @@ class Parts:
         for number in range(self.count):
             yield parquet.read_table(self._path(number), schema=schema).to_pandas()
 
-    def join(self) -> None:
-        """Write the whole table to its place; few rows are in memory at a time."""
+    def join(self, made: Mapping[str, Any]) -> None:
+        """Write the whole table to its place, and beside it what it was made of.
+
+        Few rows are in memory at a time, and where the table is, that file is.
+        """
+        write_json(beside(self.out), made)
         with atomic_write(self.out) as path, path.open("wb") as file:
             FORMATS[self.out.suffix.lower()](self, file)
         self.remove()

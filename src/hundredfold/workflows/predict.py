@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hundredfold.config import PredictSettings, verb
 from hundredfold.errors import RunExistsError, SettingsError
@@ -14,6 +14,9 @@ from hundredfold.progress import bar, say
 from hundredfold.url import Url, info_of, put
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from hundredfold.data.source import Found
     from hundredfold.data.stream import Passing
     from hundredfold.predict.explain import Resemblance
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
+P = TypeVar("P", Path, Url, Path | Url)
 #: Settings on which no cell depends.
 ELSEWHERE = {"images", "predictor", "out", "resume"}
 
@@ -43,11 +47,13 @@ def predict(settings: PredictSettings) -> Path | Url:
 
     Images pass by: the memory that is taken does not grow with their number but for their names. Rows come in
     parts of a few hundred, in a folder beside the output; ``resume`` continues behind the last whole part,
-    and the output is the same, byte for byte. Behind a URL there are no parts to continue.
+    and the output is the same, byte for byte. Behind a URL there are no parts to continue. Beside the table
+    ``NAME.json`` says by which predictor (its hash), for which prevalence and of which images it was made; a
+    whole table is kept by ``resume`` if that is what is asked for now.
 
     Raises:
         SettingsError: a prevalence is of no class, or of a predictor without probabilities; the output has
-            another suffix; what is to be continued was begun with other images, predictor or settings.
+            another suffix; what is to be continued or kept is of other images, predictor or settings.
         InputError: there are no images.
         ModelFileError: the predictor is damaged or was edited.
         RunExistsError: the file, its page or parts of it are there already and ``resume`` is not set.
@@ -56,24 +62,33 @@ def predict(settings: PredictSettings) -> Path | Url:
 
     awaken()
     from hundredfold.data.rows import existing
+    from hundredfold.predict.made import beside, check_same, read_made
     from hundredfold.predict.parts import Parts
     from hundredfold.predict.predictor import Predictor
 
     _check_suffix(settings.out)
-    if _is_there(settings):
+    there = _is_there(settings)
+    made = read_made(settings.out) if there else None
+    if there and made is None:
         say(f"{settings.out} is there already and was kept as it is, whatever images, predictor and settings "
             "it was made with; nothing was predicted now. Choose another --out for a new table.")
         return settings.out
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
+    work = _asked(settings, predictor)
+    if made is not None:
+        check_same(made, work.claim, where=settings.out)
+        say(f"{settings.out} is there already, of these images, predictor and settings; nothing was "
+            "predicted now.")
+        return settings.out
     if isinstance(settings.out, Url):
         with tempfile.TemporaryDirectory(prefix="hundredfold-") as folder:
             local = Path(folder) / settings.out.name
-            _predict(settings, predictor, Parts(local))
-            put(local, settings.out)
-            if settings.explain:
-                put(_page(local), settings.out.parent / _page(local).name)
+            _predict(work, Parts(local))
+            for path in (_page(local), beside(local), local):  # where the table is, all is
+                if path.is_file():
+                    put(path, settings.out.parent / path.name)
     else:
-        _predict(settings, predictor, Parts(settings.out))
+        _predict(work, Parts(settings.out))
     if predictor.calibration is not None and not settings.prevalence:
         what = "Probabilities" if predictor.sets is None else "Probabilities and sets"
         say(f"{what} are such as if all classes were equally common; --prevalence says how "
@@ -92,9 +107,13 @@ def _check_suffix(out: Path | Url) -> None:
         )
 
 
-def _page(out: Path) -> Path:
+def _page(out: P) -> P:
     """Where the page goes that explains a table."""
-    return out.with_suffix(".html")
+    return out.parent / f"{out.name.removesuffix(out.suffix)}.html"
+
+
+def _exists(place: Path | Url) -> bool:
+    return info_of(place) is not None if isinstance(place, Url) else place.exists()
 
 
 def _is_there(settings: PredictSettings) -> bool:
@@ -104,13 +123,13 @@ def _is_there(settings: PredictSettings) -> bool:
         RunExistsError: it may not.
     """
     out = settings.out
-    there = info_of(out) is not None if isinstance(out, Url) else out.exists()
+    there = _exists(out)
     if there and not (settings.resume and (isinstance(out, Url) or out.is_file())):
         raise RunExistsError(
             "the output exists", where=out,
             remedy="Keep it with --resume, or choose another --out; nothing was changed.",
         )
-    if settings.explain and isinstance(out, Path) and _page(out).exists() and not settings.resume:
+    if settings.explain and not settings.resume and _exists(_page(out)):
         raise RunExistsError(
             "the page beside the output exists", where=_page(out),
             remedy="Write it anew with --resume, or choose another --out; nothing was changed.",
@@ -118,58 +137,67 @@ def _is_there(settings: PredictSettings) -> bool:
     return there
 
 
-def _predict(settings: PredictSettings, predictor: Predictor, parts: Parts) -> None:
-    """Make the parts that are not there, and the table of all of them."""
-    from hundredfold.data.source import find
-    from hundredfold.predict.explain import Resemblance
-    from hundredfold.predict.rows import listed, part_size, predicted
+@dataclass(frozen=True)
+class _Work:
+    """What is to be predicted, by whom and how, and the claim that is laid to the place."""
 
-    known = Resemblance.of(predictor) if settings.explain else None
+    settings: PredictSettings
+    predictor: Predictor
+    shares: NDArray[np.float64] | None
+    found: Found
+    images: list[Passing]
+    claim: dict[str, Any]
+
+
+def _asked(settings: PredictSettings, predictor: Predictor) -> _Work:
+    from hundredfold.data.source import find
+    from hundredfold.predict.made import claimed
+    from hundredfold.predict.rows import listed
+
     shares = None if settings.stated is None else predictor.shares(settings.stated)
+    found = find(settings.images)
+    images = listed(found.table, found.supply)
+    claim = claimed(predictor, found.table, images, settings.model_dump(mode="json", exclude=ELSEWHERE))
+    return _Work(settings, predictor, shares, found, images, claim)
+
+
+def _predict(work: _Work, parts: Parts) -> None:
+    """Make the parts that are not there, and the table of all of them."""
+    from hundredfold.predict.explain import Resemblance
+    from hundredfold.predict.made import told
+    from hundredfold.predict.rows import part_size, predicted
+
+    settings, predictor, table = work.settings, work.predictor, work.found.table
+    known = Resemblance.of(predictor) if settings.explain else None
     if settings.stated == "audit" and predictor.audit is not None:
         for line in predictor.audit.sentences(predictor.classes):
             say(line)
     with parts.alone():
-        found = find(settings.images)
-        images = listed(found.table, found.supply)
-        parts.begin(_claim(settings, predictor, found, images), resume=settings.resume)
-        done = min(parts.count * part_size(settings.embed_batch), len(found.table))
-        with bar("Predicting", len(found.table), start=done) as progress:
+        parts.begin(work.claim, resume=settings.resume)
+        done = min(parts.count * part_size(settings.embed_batch), len(table))
+        with bar("Predicting", len(table), start=done) as progress:
             for rows in predicted(
-                predictor, found.table, images, found.supply, batch=settings.embed_batch, first=parts.count,
-                shares=shares, known=known,
+                predictor, table, work.images, work.found.supply, batch=settings.embed_batch,
+                first=parts.count, shares=work.shares, known=known,
             ):
                 parts.append(rows)
                 progress.advance(len(rows))
         _tell(parts, settings.out)
         if known is not None:
-            _explain(parts, predictor, known, images, found)
-        parts.join()
+            _explain(parts, work, known)
+        parts.join(told(work.claim, predictor, work.shares, len(table)))
 
 
-def _explain(
-    parts: Parts, predictor: Predictor, known: Resemblance, images: list[Passing], found: Found
-) -> None:
+def _explain(parts: Parts, work: _Work, known: Resemblance) -> None:
     """Write the page; the few images on it are decoded once more, so that none had to be kept."""
     from hundredfold.predict.page import chosen_rows, write_page
 
-    rows = chosen_rows(parts)
+    rows, page = chosen_rows(parts), _page(parts.out)
     write_page(
-        _page(parts.out), predictor, known, rows, total=len(found.table), images=images, supply=found.supply
+        page, work.predictor, known, rows, total=len(work.found.table), images=work.images,
+        supply=work.found.supply,
     )
-    page = _page(parts.out)
     say(f"{len(rows):,} images with their nearest labelled ones and maps, in {page}: not evidence.")
-
-
-def _claim(
-    settings: PredictSettings, predictor: Predictor, found: Found, images: list[Passing]
-) -> dict[str, Any]:
-    """Everything that the rows depend on."""
-    digest = hashlib.sha256()
-    for line in (*found.table.ids, *(image.stamp for image in images)):
-        digest.update(f"{len(line)} {line}".encode("utf-8", "surrogatepass"))
-    chosen = settings.model_dump(mode="json", exclude=ELSEWHERE)
-    return {"list of images": digest.hexdigest(), "predictor": predictor.hash, "set of settings": chosen}
 
 
 def _tell(parts: Parts, out: Path | Url) -> None:
