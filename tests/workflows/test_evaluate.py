@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from sklearn.metrics import recall_score
 import hundredfold
 from hundredfold.cli import main
 from hundredfold.data.smear import draw_smear
-from hundredfold.errors import LeakError, RunExistsError, SplitError, TooManyRejectsError
+from hundredfold.errors import LeakError, RunExistsError, SettingsError, SplitError, TooManyRejectsError
 
 FEW = {"budgets": (1, 5), "repeats": 2, "bootstrap": 50}
 
@@ -140,13 +141,36 @@ def test_the_report_says_what_was_found(run: Path) -> None:
     assert not (run / "model_card.md").exists()
 
 
-def test_a_second_time_is_refused_or_kept(here: Path, there: Path, run: Path) -> None:
+def test_a_second_time_is_refused_or_kept(
+    here: Path, there: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     again = {"labels": there / "labels.csv", "predictor": here / "run", "out": run}
     with pytest.raises(RunExistsError):
         hundredfold.evaluate(there / "images", **again)
     before = (run / "curve.csv").stat().st_mtime_ns
+    capsys.readouterr()
     hundredfold.evaluate(there / "images", **again, resume=True)
     assert (run / "curve.csv").stat().st_mtime_ns == before
+    assert "the predictor does not know, and are in no number: large cell" in capsys.readouterr().err
+    labels = here / "smear" / "labels.csv"
+    hundredfold.fit(here / "run", labels=labels, out=tmp_path / "other", classifier="lda")
+    again["predictor"] = tmp_path / "other"
+    with pytest.raises(SettingsError, match="the evaluation here is of another predictor"):
+        hundredfold.evaluate(there / "images", **again, resume=True)
+
+
+def test_a_report_that_could_not_be_written_is_written_by_resume(
+    here: Path, there: Path, run: Path, tmp_path: Path
+) -> None:
+    """A prevalence of a class that nobody has there shows only when all is done but the page."""
+    own = shutil.copytree(run, tmp_path / "run")
+    (own / "report.html").unlink()
+    again = {"labels": there / "labels.csv", "predictor": here / "run", "out": own, "resume": True}
+    with pytest.raises(SettingsError, match="a prevalence is stated for 'monocyte'"):
+        hundredfold.evaluate(there / "images", **again, prevalence=("monocyte=0.1",))
+    assert not (own / "report.html").exists()
+    hundredfold.evaluate(there / "images", **again)
+    assert (own / "report.html").is_file()
 
 
 def test_images_that_it_learned_from_are_refused(

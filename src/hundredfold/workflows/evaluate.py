@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import CurveChoices, EvaluateSettings, verb
-from hundredfold.errors import InputError, LeakError, ModelFileError, SplitError, TooManyRejectsError
+from hundredfold.errors import (
+    InputError,
+    LeakError,
+    ModelFileError,
+    SettingsError,
+    SplitError,
+    TooManyRejectsError,
+)
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -50,17 +57,18 @@ def evaluate(settings: EvaluateSettings) -> RunDirectory:
         LeakError: it learned from some of these images, and ``allow_leak`` is not set.
         TooManyRejectsError: more images are unusable than ``max_bad`` allows.
         RunExistsError: OUT holds an evaluation and ``resume`` is not set.
+        SettingsError: it holds that of another predictor; or a prevalence is of no class with test images:
+            then the evaluation is whole but for its report, which ``resume`` or ``report`` writes.
     """
     from hundredfold.data.rows import existing
     from hundredfold.predict.predictor import Predictor
     from hundredfold.report.html import write_report
 
+    predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
     if settings.resume and RunDirectory.is_run(settings.out):
         before = RunDirectory.open(settings.out)
         if before.done("evaluate"):
-            say(f"{settings.out} has its evaluation already.")
-            return before
-    predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
+            return _kept(settings, before, predictor)
     if predictor.memory is None:
         raise ModelFileError(
             "the predictor does not remember what it learned from", where=settings.predictor,
@@ -69,8 +77,41 @@ def evaluate(settings: EvaluateSettings) -> RunDirectory:
     run = RunDirectory.create(settings.out)
     with run.stage("evaluate", settings=settings, resume=settings.resume):
         _evaluate(settings, run, predictor, predictor.memory)
+    _tell(run)
     say(f"Report: {write_report(run, settings.prevalences)}")
     return run
+
+
+def _kept(settings: EvaluateSettings, run: RunDirectory, predictor: Predictor) -> RunDirectory:
+    """The evaluation that is there, if it is of this predictor; its report, if there is none yet.
+
+    Raises:
+        SettingsError: it is of another one.
+    """
+    from hundredfold.report.html import write_report
+
+    if (found := run.state["curve"]["external"]["predictor"]) != predictor.hash:
+        raise SettingsError(
+            f"the evaluation here is of another predictor, {found[:12]}, not {predictor.hash[:12]}",
+            where=run.path, remedy="Choose another --out; nothing was changed.",
+        )
+    say(f"{run.path} has its evaluation of this predictor already, kept as it is, whatever images and labels "
+        "it was of. Choose another --out for a new one.")
+    _tell(run)
+    if not (run / "report.html").is_file():  # something was wrong with it, or it was not come to
+        say(f"Report: {write_report(run, settings.prevalences)}")
+    return run
+
+
+def _tell(run: RunDirectory) -> None:
+    """Say which images no number is of."""
+    external = run.state["curve"]["external"]
+    if strange := external["unknown_classes"]:
+        named = ", ".join(f"{name} {count:,}" for name, count in strange.items())
+        say(f"{sum(strange.values()):,} images have labels that the predictor does not know, and are in no "
+            f"number: {named}")
+    if external["unlabelled"]:
+        say(f"{external['unlabelled']:,} images have no label.")
 
 
 def _evaluate(
