@@ -188,7 +188,8 @@ def test_the_file_says_what_it_is(folder: Path) -> None:
     assert json.loads(told["classes"]) == list(saved.classes)
     assert json.loads(told["labels"]) == saved.facts["labels"]
     assert json.loads(told["pixels"]) == {
-        "size": SIZE, "pixel_size": SIZE, "fit": "pad", "value_range": None, "window": None, "stain": None,
+        "size": SIZE, "channels": "RGB", "pixel_size": SIZE, "fit": "pad", "value_range": None,
+        "window": None, "stain": None,
     }
     assert json.loads(told["software"])["torch"] == torch.__version__.split("+")[0]
 
@@ -257,3 +258,18 @@ def test_timm_loads_the_folder_and_gives_the_same_features(name: str, tmp_path: 
     assert (ours["hash"], ours["symmetry"], ours["stages"]) == (model.hash, "mirror", 2)
     assert network.pretrained_cfg["tag"] == "hundredfold"
     assert len({path.stat().st_mode for path in (tmp_path / "folder").iterdir()}) == 1
+
+
+def test_another_suffix_than_that_of_onnx_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"ends in \.onnx, found a\.txt"):
+        hundredfold.export(tmp_path, onnx=tmp_path / "a.txt")
+
+
+def test_an_encoder_in_bfloat16_is_told_to_be_another_in_float32(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ConcatenatedEncoder([encoder(), encoder(seed=1).altered(precision="bfloat16")]).save(tmp_path / "rough")
+    hundredfold.export(tmp_path / "rough", onnx=tmp_path / "rough.onnx")
+    told = capsys.readouterr().err
+    assert "What was exported computes in float32, the encoder in bfloat16" in " ".join(told.split())
+    assert f"uint8 [b, {SIZE}, {SIZE}, 3], RGB" in told

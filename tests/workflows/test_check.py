@@ -107,6 +107,19 @@ def test_a_check_is_kept_or_refused_but_never_replaced(
     assert "nothing was compared now" in capsys.readouterr().err
 
 
+def test_the_verdict_on_a_handful_says_that_it_is_one(predictor: Path, tmp_path: Path) -> None:
+    chosen = draw(tmp_path / "dark", range(100, 101), 1.8)
+    path = hundredfold.check(chosen, predictor=predictor, out=tmp_path / "a", draws=99)
+    told = json.loads(path.read_text())
+    assert told["alarm"]
+    assert "But they are few" in told["verdict"]
+    usual = draw(tmp_path / "usual", range(101, 103))
+    path = hundredfold.check(usual, predictor=predictor, out=tmp_path / "b", draws=99)
+    told = json.loads(path.read_text())
+    assert not told["alarm"]
+    assert "In so few only a gross change shows" in told["verdict"]
+
+
 def test_what_cannot_be_checked_is_refused(predictor: Path, tmp_path: Path) -> None:
     images = draw(tmp_path / "new", range(100, 101))
     with pytest.raises(SettingsError, match="in none of the 3 paths"):

@@ -33,4 +33,6 @@ class ExportSettings(Settings):
     def _something(self) -> Self:
         if self.onnx is None and self.timm is None:
             raise ValueError("nothing to write: give --onnx FILE, --timm DIR, or both")
+        if self.onnx is not None and self.onnx.suffix.lower() != ".onnx":
+            raise ValueError(f"expected an ONNX file that ends in .onnx, found {self.onnx.name}")
         return self

@@ -88,7 +88,8 @@ def _metadata(model: Predictor | EncoderLike, size: int) -> dict[str, str]:
         }
     else:
         recipe, facts = expected_pixels(model), {"kind": "encoder"}
-    named = {"hash": model.hash, **facts, "pixels": {"size": size, **recipe}, "software": software()}
+    pixels = {"size": size, "channels": "RGB", **recipe}
+    named = {"hash": model.hash, **facts, "pixels": pixels, "software": software()}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
 
 

@@ -42,6 +42,8 @@ UNSEEN = (
     " Brightness, contrast, colour and sharpness were not compared, as this predictor remembers none; fit "
     "it again, with the run's pixels at hand."
 )
+#: Images below which the verdict says how few they are.
+FEW = 20
 #: p-value from which on a shift that was looked for is named, as there are several.
 NAMED = 0.005
 
@@ -106,14 +108,18 @@ class Checked:
                 f"it takes at least {FEWEST} known patients and two new images."
             )
         p = f"p {probability(found.p)}"
+        few = len(self.ids) < FEW
         if not found.alarm:
             return (
                 f"Nothing was found that sets these {count} apart from those that the predictor learned "
-                f"from ({p}).{'' if LOOKS_KIND in found.known else UNSEEN}"
+                f"from ({p}).{' In so few only a gross change shows.' if few else ''}"
+                f"{'' if LOOKS_KIND in found.known else UNSEEN}"
             )
         return (
             f"These {count} are unlike those that the predictor learned from{self._in_what(found)} ({p}): "
             "what the predictor says of them, and how often it is right, may not hold."
+            + (" But they are few: images of one class or one patient alone are easily unlike all known ones "
+               "together. Compare a hundred as they come." if few else "")
         )
 
     def _in_what(self, found: Drift) -> str:

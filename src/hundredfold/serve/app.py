@@ -84,7 +84,7 @@ class _Addresses:
         return JSONResponse({
             "hash": predictor.hash, "classes": predictor.classes, "classifier": predictor.facts["classifier"],
             "encoder": predictor.encoder.name, "labels": predictor.facts["labels"],
-            "probabilities": predictor.calibration is not None,
+            "probabilities": predictor.calibration is not None, "prevalence": self.service.prevalence,
         })
 
     async def predict(self, request: Request) -> Response:

@@ -108,7 +108,7 @@ def described(*, most_body: int, most_images: int, token: str | None) -> dict[st
         "paths": {
             "/predict": {"post": predict},
             "/predictor": {"get": {
-                "summary": "What answers: its hash, classes, encoder and labels",
+                "summary": "What answers: its hash, classes, encoder and labels, and for which prevalence",
                 "responses": {"200": _answer("The predictor.", {"type": "object"}), "401": REFUSALS["401"]},
             }},
             "/metrics": {"get": {

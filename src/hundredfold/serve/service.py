@@ -57,6 +57,13 @@ class Service:
         self._batches = Batches(self._answered, most=batch, seconds=wait)
 
     @property
+    def prevalence(self) -> dict[str, float] | None:
+        """The shares of the classes for which answers are; ``None`` for all alike."""
+        if self._shares is None:
+            return None
+        return dict(zip(self.predictor.classes, self._shares.round(6).tolist(), strict=True))
+
+    @property
     def ready(self) -> bool:
         """Whether images would be answered now."""
         return self._batches.alive and self.room.taken < self.room.most

@@ -39,16 +39,29 @@ def export(settings: ExportSettings) -> tuple[Path, ...]:
             )
     predictor, encoder = _opened(settings)
     if settings.onnx is not None:
+        from hundredfold.encode.layers import image_size
         from hundredfold.predict.onnx import save_onnx
 
         save_onnx(predictor or encoder, settings.onnx)
         say(f"ONNX: {_told(predictor, encoder)}, in {settings.onnx}")
+        side = image_size(encoder)
+        say(f"It takes images as uint8 [b, {side}, {side}, 3], RGB; its metadata says under pixels how they are "
+            "made so (docs/export.md). Made otherwise, answers are silently wrong.")
     if settings.timm is not None:
         from hundredfold.encode.timm_folder import save_timm_folder
 
         save_timm_folder(encoder, settings.timm)
         say(f"timm: {encoder.name}, in {settings.timm}")
+    if _is_rough(encoder):
+        say("What was exported computes in float32, the encoder in bfloat16: vectors differ by about a "
+            "hundredth of their length, and images between two classes may get the other one.")
     return targets
+
+
+def _is_rough(encoder: EncoderLike) -> bool:
+    """Whether a part of the encoder computes in bfloat16, as no exported file does."""
+    facts = encoder.facts
+    return any(part.get("precision") == "bfloat16" for part in (facts, *facts.get("parts", ())))
 
 
 def _opened(settings: ExportSettings) -> tuple[Predictor | None, EncoderLike]:
