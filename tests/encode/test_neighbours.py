@@ -74,6 +74,18 @@ def test_neighbours_of_the_same_group_do_not_vote() -> None:
     assert knn_balanced_accuracy(vectors, labels, patients, k=1) < 0.8
 
 
+@pytest.mark.parametrize(("images", "classes"), [(20, 2), (20, 4), (22, 11), (40, 2), (100, 10)])
+def test_at_few_labels_an_images_own_class_is_not_outvoted(images: int, classes: int) -> None:
+    """Of twenty labels of two classes nineteen would vote, ten of them of the other class: always wrong."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(images) % classes
+    vectors = np.eye(classes)[labels] + rng.normal(size=(images, classes)) * 0.02
+    assert knn_balanced_accuracy(vectors, labels) == 1
+    told_nothing = [knn_balanced_accuracy(rng.normal(size=(images, 8)), labels) for _ in range(40)]
+    chance = (images / classes - 1) / (images - 1)  # of others, one is of the image's own class so often
+    assert np.mean(told_nothing) == pytest.approx(chance, rel=0.25)
+
+
 @pytest.mark.parametrize("nothing", [None, np.nan])
 def test_images_without_a_group_are_no_kin(nothing: object) -> None:
     vectors, labels = clouds(1)

@@ -1,7 +1,9 @@
 """How a step is computed: by a table for every kind of backbone, by hand, or timed; noted and used again."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,10 +12,11 @@ import torch
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.encode.encoder import Encoder
 from hundredfold.rundir import RunDirectory
-from hundredfold.ssl import arrangement, planning, pretraining
+from hundredfold.ssl import arrangement, planning, pretraining, timing
 from hundredfold.ssl.arrangement import NEVER, RULES, Arrangement, arrange, backbone_kind, candidates
 from hundredfold.ssl.arrangement import choose_arrangement as choose
 from hundredfold.ssl.pool import Pool
+from hundredfold.views.multicrop import MultiCrop
 
 Train = Callable[..., Encoder]
 Stop = Callable[[pytest.MonkeyPatch, int], None]
@@ -46,6 +49,19 @@ def test_what_the_user_asks_for_is_taken_and_no_emulated_arithmetic(monkeypatch:
     assert {one.precision for one in candidates(backbone, "cpu", "auto")} == {"float32"}
     assert choose(backbone, "cpu", "bfloat16").precision == "bfloat16"
     assert {one.precision for one in candidates(backbone, "cpu", "bfloat16")} == {"bfloat16"}
+
+
+@pytest.mark.parametrize(("generation", "own"), [(7, False), (8, True), (9, True)])
+def test_a_gpu_that_only_emulates_bfloat16_trains_in_float32(
+    monkeypatch: pytest.MonkeyPatch, generation: int, own: bool
+) -> None:
+    """As torch does on a V100 or T4; the driver's answers are put in its place here."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=generation))
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True)
+    assert torch.cuda.is_bf16_supported()
+    assert arrangement.has_bfloat16("cuda") is own
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "test_efficientnet.r160_in1k", "xcit_nano_12_p16_224"])
@@ -111,6 +127,30 @@ def test_low_resolution_first_and_a_resume_on_either_side_of_the_switch(
             torch.equal(value, again.backbone.state_dict()[key])
             for key, value in whole.backbone.state_dict().items()
         )
+
+
+class EnoughError(Exception):
+    """A step was timed."""
+
+
+def test_minutes_count_the_views_where_the_workers_cannot_keep_up(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fast GPU waits for them; else --minutes 60 may be hours."""
+    draw, pause = MultiCrop.__call__, 0.05
+
+    def slowly(self: MultiCrop, *given: object) -> object:
+        time.sleep(pause)
+        return draw(self, *given)  # type: ignore[arg-type]
+
+    def timed(trainer: object, first: int = 0) -> float:
+        raise EnoughError(timing.seconds_a_step(trainer, first))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MultiCrop, "__call__", slowly)
+    monkeypatch.setattr(planning, "seconds_a_step", timed)
+    with pytest.raises(EnoughError) as found:
+        train(tmp_path, epochs=None, minutes=1, workers=2)
+    assert found.value.args[0] >= 8 * pause / 2
 
 
 def test_minutes_count_the_cheaper_steps(

@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainSettings
 from hundredfold.encode.encoder import Encoder
+from hundredfold.encode.neighbours import knn_balanced_accuracy
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.dino import DINO, Outputs
 from hundredfold.ssl.monitor import Alarms, look, rankme
@@ -119,6 +120,23 @@ def test_the_sample_takes_labelled_images_first_and_few_labels_give_no_knn(pool:
     found = watch(create_backbone("resnet10t", weights="none"))
     assert found.keys() == {"rankme", "watch_seconds"}
     assert 1 <= found["rankme"] <= 12
+
+
+@pytest.mark.parametrize("column", ["sha256", "cluster", "group"])
+def test_copies_of_an_image_cast_no_vote_on_it(pool: Pool, column: str) -> None:
+    """Pairs with labels drawn at random, each pair of one label: only a copy could tell it."""
+    frame = pool.images.frame.copy()
+    row = pool.rows[np.arange(40) // 2 * 2]
+    frame["label"] = np.random.default_rng(0).permutation(np.repeat(["a", "b"], 10)).repeat(2)
+    frame[column] = [f"pair {number // 2}" for number in range(40)]
+    twins = Pool(type(pool.images)(frame), pool.pixels)
+    twins.rows = row
+    watch = Watch.of(twins, size=32, count=40)
+    assert sorted(np.unique(watch.pieces, return_counts=True)[1]) == [2] * 20
+    vectors = np.eye(20)[np.arange(40) // 2] + 0.1
+    found = knn_balanced_accuracy(vectors, watch.labels.astype(str), watch.pieces, k=1)
+    assert found < 0.8 < knn_balanced_accuracy(vectors, watch.labels.astype(str), k=1)
+    assert watch(create_backbone("resnet10t", weights="none"))["knn_balanced_accuracy"] < 0.8
 
 
 @pytest.mark.parametrize("steps", [1, 5, 8, 100, 985])

@@ -11,6 +11,7 @@ import hundredfold
 from hundredfold.data.smear import draw_smear
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder
+from hundredfold.encode.opening import load_encoder, open_encoder
 from hundredfold.errors import InputError, RunExistsError, SettingsError, WeightsError
 from hundredfold.ssl import defaults
 
@@ -33,6 +34,11 @@ def smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pretrain(smear: Path, out: Path, **changes: Any) -> hundredfold.RunDirectory:
     given = {"images": smear / "images", "labels": smear / "labels.csv", "out": out, **TINY, **changes}
     return hundredfold.pretrain(**given)
+
+
+@pytest.fixture(scope="module")
+def finished(smear: Path, tmp_path_factory: pytest.TempPathFactory) -> hundredfold.RunDirectory:
+    return pretrain(smear, tmp_path_factory.mktemp("finished") / "run")
 
 
 def test_labelled_and_unlabelled_training_images_are_seen_and_test_images_are_not(
@@ -114,6 +120,7 @@ def test_a_run_is_trained_in_place(smear: Path, tmp_path: Path) -> None:
         ({"backbone": "resnet10x"}, SettingsError),
         ({"modality": "microskopy"}, SettingsError),
         ({"weights": "nowhere.safetensors"}, WeightsError),
+        ({"stages": 8}, SettingsError),
     ],
 )
 def test_a_wrong_name_is_said_before_the_images_are_read(
@@ -134,3 +141,61 @@ def test_a_second_run_on_the_same_images_decodes_nothing(smear: Path, tmp_path: 
     assert not (second / "pixels").exists()
     hashes = {Encoder.load(run / "encoder").hash for run in (first, second)}
     assert len(hashes) == 1
+
+
+def test_what_the_start_weights_had_seen_is_seen(smear: Path, tmp_path: Path) -> None:
+    """An earlier encoder may know the test images of this split; a curve asks ``seen``."""
+    first = pretrain(smear, tmp_path / "first", transductive=True)
+    before = Encoder.load(first / "encoder").seen
+    second = pretrain(smear, tmp_path / "second", weights=str(first.path), seed=1)
+    own = set(ImageTable.read(second / "images.parquet").pool.frame["sha256"])
+    assert own < before
+    assert Encoder.load(second / "initial").seen == Encoder.load(second / "encoder").seen == before
+    saved = max((second / "checkpoints").glob("step-*"))
+    assert Encoder.load(saved).seen == before
+    plain = open_encoder(f"timm:{TINY['backbone']}", weights=str(first.path))
+    assert plain.seen == before
+    assert load_encoder(second / "adapted").seen == before
+
+
+def test_a_resume_keeps_the_encoder_it_began_with(
+    smear: Path, finished: hundredfold.RunDirectory, tmp_path: Path
+) -> None:
+    """Though the file of the start weights holds others by now."""
+    start = tmp_path / "start"
+    shutil.copytree(finished / "encoder", start)
+    run = pretrain(smear, tmp_path / "run", weights=str(start))
+    before = {name: Encoder.load(run / name) for name in ("initial", "encoder")}
+    shutil.rmtree(start)
+    shutil.copytree(finished / "initial", start)
+    shutil.rmtree(run / "encoder")
+    run.record(stages={**run.state["stages"], "pretrain": {"status": "failed", "seconds": 0}})
+    pretrain(smear, run.path, weights=str(start), resume=True)
+    for name, kept in before.items():
+        again = Encoder.load(run / name)
+        assert (again.hash, again.seen) == (kept.hash, kept.seen)
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 7.0}, {"seed": 3}, {"modality": "xray"}])
+def test_a_finished_run_is_not_resumed_with_other_settings(
+    smear: Path, finished: hundredfold.RunDirectory, changes: dict[str, Any]
+) -> None:
+    """Nothing would be done, and the user would take the encoder for one of these settings."""
+    with pytest.raises(SettingsError, match=f"this run was pre-trained with {next(iter(changes))} = "):
+        pretrain(smear, finished.path, resume=True, **changes)
+    pretrain(smear, finished.path, resume=True, monitor_every=3)
+
+
+def test_labels_that_would_hold_nothing_out_are_refused(
+    smear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was scanned without them has no test images to leave out of pre-training."""
+    run = hundredfold.scan(smear / "images", out=tmp_path / "run")
+    with pytest.raises(SettingsError, match=r"labels .*labels\.csv was asked for, .* scanned with none"):
+        pretrain(smear, run.path, images=run.path)
+    assert "pretrain" not in run.state["stages"]
+    held = hundredfold.scan(smear / "images", labels=smear / "labels.csv", out=tmp_path / "held")
+    with pytest.raises(SettingsError, match=r"fit squash was asked for, .* scanned with pad"):
+        pretrain(smear, held.path, images=held.path, fit="squash")
+    monkeypatch.chdir(smear)  # another name of the same file
+    pretrain(smear, held.path, images=held.path, labels=Path("labels.csv"))

@@ -203,7 +203,7 @@ class TableFile:
                 frame = batch.to_pandas()
                 known = frame["split"].ne("audit") if self.transductive else frame["split"].eq("train")
                 fine = frame["problem"].isna() & known
-                yield frame.loc[fine, list(names)]
+                yield frame.loc[fine].reindex(columns=list(names))  # of those of before some lack
 
 
 def _column(given: pd.DataFrame, name: str) -> pd.Series:

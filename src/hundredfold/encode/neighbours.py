@@ -15,6 +15,8 @@ from hundredfold.metrics import balanced_accuracy
 __all__ = ["Neighbours", "distances_to_others", "knn_balanced_accuracy", "nearest", "nearest_others"]
 
 BLOCK = 1024
+#: Most neighbours that vote on an image's class.
+VOTERS = 20
 #: Beyond so many images the neighbours are sought in the nearest of many cells, as an exact search of a
 #: million would take hours; so many cells are looked through.
 EXACT, CELLS_SEEN = 20_000, 8
@@ -131,7 +133,8 @@ def nearest_others(vectors: NDArray[np.floating[Any]], k: int) -> NDArray[np.int
 
 
 def knn_balanced_accuracy(
-    vectors: NDArray[np.floating[Any]], labels: NDArray[Any], groups: NDArray[Any] | None = None, k: int = 20
+    vectors: NDArray[np.floating[Any]], labels: NDArray[Any], groups: NDArray[Any] | None = None,
+    k: int | None = None,
 ) -> float:
     """Balanced accuracy of the majority among an image's k nearest others; leave-one-out.
 
@@ -143,7 +146,9 @@ def knn_balanced_accuracy(
         vectors: [n,d].
         labels: [n].
         groups: [n], where known; a missing one is ``None`` or NaN.
-        k: voters an image; fewer where fewer are left.
+        k: voters an image; fewer where fewer are left. By itself half of the images of a class, on average,
+            and at most 20: where nearly all others vote, an image's own class is outvoted, as it lacks the
+            image itself.
 
     Raises:
         InputError: fewer than two images.
@@ -161,12 +166,13 @@ def knn_balanced_accuracy(
     unit = _unit(vectors)
     classes, truth = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     kin = _numbered(groups, len(vectors))
+    voters = k or min(VOTERS, max(1, len(vectors) // (2 * len(classes))))
     predicted = np.empty_like(truth)
     for start in range(0, len(unit), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(unit)))
         similarity = unit[rows] @ unit.T  # [b, n]
         similarity[kin[rows][:, None] == kin[None, :]] = -np.inf
-        predicted[rows] = _vote(similarity, truth, len(classes), k)
+        predicted[rows] = _vote(similarity, truth, len(classes), voters)
     # Nobody to vote is an answer of its own, and wrong.
     return balanced_accuracy(truth, np.where(predicted < 0, len(classes), predicted), len(classes) + 1)
 

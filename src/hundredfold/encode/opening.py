@@ -17,7 +17,7 @@ from hundredfold.errors import ModelFileError, RunMissingError, SettingsError
 from hundredfold.rundir import CHECKPOINT_FOLDERS, RunDirectory
 from hundredfold.url import Url, fetched_folder, place
 
-__all__ = ["encoder_folders", "load_encoder", "open_encoder"]
+__all__ = ["encoder_folders", "load_encoder", "open_encoder", "seen_before"]
 
 HUBS = {"timm:": "", "hf:": "hf-hub:"}
 
@@ -110,6 +110,30 @@ def encoder_folders(run: RunDirectory) -> list[Path]:
     return [folder for folder in (run / "encoder", *saved) if (folder / ENCODER_FILE).is_file()]
 
 
+def seen_before(weights: str) -> frozenset[str]:
+    """SHA-256 of the images that start weights learned from, where they lie in an encoder's folder or a run.
+
+    Who trains on from them has seen these images, too. Of other weights nobody knows.
+
+    Args:
+        weights: as in :func:`hundredfold.backbones.backbone.create_backbone`.
+
+    Raises:
+        WeightsError: there is no such file.
+        ModelFileError: ``encoder.json`` beside it is damaged or was edited.
+
+    Examples:
+        >>> seen_before("auto")
+        frozenset()
+    """
+    from hundredfold.backbones.weights import find_weights_file
+
+    if weights in ("auto", "none"):
+        return frozenset()
+    folder = find_weights_file(Path(weights)).parent
+    return frozenset(read_facts(folder)["seen"]) if (folder / ENCODER_FILE).is_file() else frozenset()
+
+
 def _from_folder(folder: Path) -> EncoderLike:
     if (folder / ENCODER_FILE).is_file():
         return load_encoder(folder)
@@ -151,7 +175,7 @@ def _from_timm(name: str, *, weights: str, download: bool) -> EncoderLike:
     backbone = create_backbone(name, weights=weights, download=download)
     encoder = Encoder(
         backbone, size=backbone.native_size, value_range=None, fit="pad",
-        provenance={"method": "none", "weights": backbone.source}, seen=frozenset(),
+        provenance={"method": "none", "weights": backbone.source}, seen=seen_before(weights),
     )
     return encoder.to(_device())
 

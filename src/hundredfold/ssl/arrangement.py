@@ -115,9 +115,9 @@ def arrange(backbone: Backbone, device: str, arrangement: Arrangement) -> None:
 
 
 def has_bfloat16(device: str) -> bool:
-    """Whether the device computes in bfloat16 itself: a CPU that emulates it is slower than in float32."""
+    """Whether the device computes in bfloat16 itself: one that emulates it is slower than in float32."""
     if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device == "cpu" and bool(
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
     )

@@ -48,12 +48,14 @@ ENLARGED = 1.4
 
 @steady_process()
 def pretrain_encoder(
-    backbone: Backbone, pool: Pool, settings: PretrainChoices, run: RunDirectory, *, seed: int, resume: bool
+    backbone: Backbone, pool: Pool, settings: PretrainChoices, run: RunDirectory, *, seed: int, resume: bool,
+    seen: frozenset[str] = frozenset(),
 ) -> Encoder:
     """Train DINO from ``backbone`` on ``pool`` and return the teacher as an encoder.
 
     The plan (steps, batch, precision …) is written to ``run.json`` before the first step, and a
-    resume follows it. Of several ranks the first one makes it, and all return the same encoder.
+    resume follows it. Of several ranks the first one makes it, and all return the same encoder. It has seen
+    the images of ``pool`` and those that the backbone learned from before, which ``seen`` names.
 
     Raises:
         InputError: fewer than two images, or images and checkpoints that do not belong together.
@@ -82,13 +84,12 @@ def pretrain_encoder(
     _tell(planned, facts, warned)
     if trainer.fabric.is_global_zero:
         trainer.book = partial(Logbook, settings.logger, run / "logs", facts)
-    trainer.save_encoder = lambda step, folder: (
-        _encoder(trainer.dino, pool, settings, facts, step=step).save(folder)
-    )
+    export = partial(_encoder, trainer.dino, pool, settings, facts, seen=seen)
+    trainer.save_encoder = lambda step, folder: export(step=step).save(folder)
     trainer.fit(resume=resume)
     run.record(pretrain={**facts, "hardware": hardware, "alarms": [*warned, *trainer.alarms.raised.values()]})
     _tell_best(trainer.checkpoints, plan.steps)
-    return _encoder(trainer.dino, pool, settings, facts, step=plan.steps)
+    return export(step=plan.steps)
 
 
 def encoder_size(image_size: int, stored: int) -> int:
@@ -222,7 +223,8 @@ def _watch(pool: Pool, plan: Plan, settings: FittedChoices) -> Watch:
 
 
 def _encoder(
-    dino: DINO, pool: Pool, settings: PretrainChoices, facts: Mapping[str, Any], *, step: int
+    dino: DINO, pool: Pool, settings: PretrainChoices, facts: Mapping[str, Any], *,
+    seen: frozenset[str], step: int,
 ) -> Encoder:
     """The teacher after ``step`` steps as an encoder.
 
@@ -239,7 +241,7 @@ def _encoder(
         window=pool.pixels.window,
         stain=pool.pixels.stain,
         provenance={"method": "DINO", **facts, "step": step},
-        seen=pool.seen(),
+        seen=pool.seen() | seen,
         symmetry=encoder_symmetry(settings),
         stages=encoder_stages(settings, dino.teacher.backbone),
     )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+
+import cv2
 
 from hundredfold.progress import say
 from hundredfold.ssl.arrangement import Arrangement
@@ -25,8 +28,8 @@ RESERVE = 0.05
 def seconds_a_step(trainer: Trainer, first: int = 0) -> float:
     """The median of a few real steps from ``first`` on, with copies of everything that a step changes.
 
-    The drawing of views counts where no worker does it meanwhile. All weights learn, as in most of a run.
-    Of several ranks the first one's clock counts.
+    The drawing of views counts; where workers do it meanwhile, as the pace at which they can. All weights
+    learn, as in most of a run. Of several ranks the first one's clock counts.
     """
     trial = copy.copy(trainer)
     trial.dino = copy.deepcopy(trainer.dino)
@@ -35,17 +38,30 @@ def seconds_a_step(trainer: Trainer, first: int = 0) -> float:
     times: list[float] = []
     last = min(first + TIMED_STEPS + 1, trainer.plan.steps)
     values = replace(trainer.schedule.at(trainer.plan.steps // 2), backbone_frozen=False)
-    began = time.monotonic()
-    for batch in trainer.batches.steps(min(first, last - 1), last, workers=0):
-        if trainer.plan.workers:
-            began = time.monotonic()
-        trial.step(batch, values).loss.item()  # waits for the device
-        times.append(time.monotonic() - began)
-        if from_first(lambda: len(times) > 2 and sum(times) > TIMED_SECONDS):
-            break
+    workers = trainer.plan.workers
+    with _as_a_worker() if workers else nullcontext():
         began = time.monotonic()
+        for batch in trainer.batches.steps(min(first, last - 1), last, workers=0):
+            drawn = time.monotonic()
+            trial.step(batch, values).loss.item()  # waits for the device
+            done = time.monotonic()
+            times.append(max(done - drawn, (drawn - began) / workers) if workers else done - began)
+            if from_first(lambda: len(times) > 2 and sum(times) > TIMED_SECONDS):
+                break
+            began = time.monotonic()
     timed = sorted(times[1:] or times)
     return from_first(lambda: timed[len(timed) // 2])
+
+
+@contextmanager
+def _as_a_worker() -> Iterator[None]:
+    """Draw views on one core, as a worker does."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def steps_in(minutes: float, seconds: Callable[[bool], float], low: float) -> int:

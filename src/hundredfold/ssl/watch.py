@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from hundredfold.backbones.backbone import Backbone
+from hundredfold.data.splits import pieces_of
 from hundredfold.data.store import PixelStore
+from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder
 from hundredfold.encode.neighbours import knn_balanced_accuracy
 from hundredfold.ssl.monitor import rankme
@@ -43,14 +45,14 @@ class Watch:
         pixels: the stored images.
         rows: the sample's rows in it; labelled images come first into the sample.
         labels: of the sample, ``None`` where there is none.
-        groups: of the sample, likewise.
+        pieces: of the sample: what shares a number (a patient, copies) casts no vote on each other.
         size: side in px at which the encoder will look at images.
     """
 
     pixels: PixelStore
     rows: NDArray[np.int64]
     labels: NDArray[Any]
-    groups: NDArray[Any]
+    pieces: NDArray[np.int64]
     size: int
 
     @classmethod
@@ -60,9 +62,9 @@ class Watch:
         usable[pool.labelled()] = True
         shuffled = np.random.default_rng(0).permutation(len(pool))
         chosen = np.sort(shuffled[np.argsort(~usable[shuffled], kind="stable")][:count])
-        frame = pool.take(chosen, "label", "group").astype(object)
-        labels = frame["label"].where(usable[chosen], None).to_numpy(dtype=object)
-        return cls(pool.pixels, pool.rows[chosen], labels, frame["group"].to_numpy(dtype=object), size)
+        frame = pool.take(chosen, "id", "label", "group", "sha256", "cluster")
+        labels = frame["label"].astype(object).where(usable[chosen], None).to_numpy(dtype=object)
+        return cls(pool.pixels, pool.rows[chosen], labels, pieces_of(ImageTable.of(frame)), size)
 
     def __call__(self, backbone: Backbone) -> dict[str, float]:
         """``rankme``; from 20 labels on ``knn_balanced_accuracy`` over ``knn_images``; ``watch_seconds``."""
@@ -79,7 +81,7 @@ class Watch:
         if labelled.sum() >= FEW_LABELS:
             found["knn_images"] = int(labelled.sum())
             found["knn_balanced_accuracy"] = knn_balanced_accuracy(
-                vectors[labelled], self.labels[labelled], self.groups[labelled]
+                vectors[labelled], self.labels[labelled], self.pieces[labelled]
             )
         return {**found, "watch_seconds": time.monotonic() - began}
 

@@ -166,6 +166,7 @@ def networks_of(
     """
     from hundredfold.config import PretrainChoices
     from hundredfold.data.store import PixelStore
+    from hundredfold.data.table import ImageTable
     from hundredfold.encode.encoder import Encoder
     from hundredfold.learn.networks import Networks
 
@@ -183,7 +184,8 @@ def networks_of(
             remedy="Embed with a backbone as well, or leave network out of --classifiers.",
         )
     # What knows nothing of these images: the backbone before pre-training.
-    supervised = next((name for name, found in encoders.items() if not found.seen), None)
+    own = set(ImageTable.read(run.require("images.parquet", made_by="scan")).frame["sha256"].dropna())
+    supervised = next((name for name, found in encoders.items() if own.isdisjoint(found.seen)), None)
     modality = noted_settings(run).get("pretrain", {}).get("modality")
     return Networks(
         PixelStore.open(run.pixels), encoders,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from hundredfold.config import PretrainSettings, ScanSettings, verb
+from hundredfold.config import PretrainChoices, PretrainSettings, ScanSettings, check_unchanged, verb
+from hundredfold.config.pretrain import FREE
+from hundredfold.config.scan import PixelChoices
 from hundredfold.errors import InputError, SettingsError
 from hundredfold.progress import say
 from hundredfold.ranks import is_first
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from hundredfold.backbones.backbone import Backbone
     from hundredfold.data.store import PixelStore
 
-__all__ = ["pretrain"]
+__all__ = ["pretrain", "start_backbone"]
 
 
 @verb(PretrainSettings)
@@ -35,30 +37,45 @@ def pretrain(settings: PretrainSettings) -> RunDirectory:
     from hundredfold.ssl.collectives import from_first, joined
 
     begun = settings.resume and RunDirectory.is_run(settings.out)
-    if begun and RunDirectory.open(settings.out).done("pretrain"):
+    if begun and (before := RunDirectory.open(settings.out)).done("pretrain"):
+        _check_done(settings, before)
         return _scanned(settings)
     with joined():
-        backbone = _backbone(settings) if is_first() else None
+        backbone = start_backbone(settings) if is_first() else None
         run = RunDirectory.open(Path(from_first(lambda: str(_scanned(settings).path))))
         with run.stage("pretrain", settings=settings, resume=settings.resume):
-            _pretrain(backbone or _backbone(settings), settings, run)
+            _pretrain(backbone or start_backbone(settings), settings, run)
     return run
 
 
-def _backbone(settings: PretrainSettings) -> Backbone:
-    """The backbone to start from; built first, as a wrong name must not be found after an hour's scan."""
+def _check_done(settings: PretrainSettings, run: RunDirectory) -> None:
+    """Make sure that what a finished run is asked for is what it did."""
+    from hundredfold.workflows.labelled import noted_settings
+
+    noted = noted_settings(run).get("pretrain", {})
+    lasting = {"seed", *PretrainChoices.model_fields} - FREE
+    asked = settings.model_dump(mode="json", include=lasting & noted.keys())
+    check_unchanged("this run was pre-trained", noted, asked, where=run.path)
+
+
+def start_backbone(settings: PretrainSettings) -> Backbone:
+    """The backbone to start from; built first, as a wrong setting must not be found after an hour's scan."""
     import torch
 
     from hundredfold.backbones.backbone import create_backbone
+    from hundredfold.backbones.stages import dimension_with_stages
     from hundredfold.ssl.logbook import check_loggers
     from hundredfold.views.modalities import MODALITIES
 
     MODALITIES[settings.modality].check_stain(settings.stain)
     check_loggers(settings.logger)
     torch.manual_seed(settings.seed)
-    return create_backbone(
+    backbone = create_backbone(
         settings.backbone, weights=settings.weights, download=settings.download, drop_path=settings.drop_path
     )
+    if settings.stages:
+        dimension_with_stages(backbone.model, settings.stages)
+    return backbone
 
 
 def _scanned(settings: PretrainSettings) -> RunDirectory:
@@ -70,15 +87,42 @@ def _scanned(settings: PretrainSettings) -> RunDirectory:
                 f"IMAGES is a run, and OUT is another folder ({settings.out})", where=settings.images,
                 remedy=f"Write into the run itself: --out {settings.images}.",
             )
-        return RunDirectory.open(settings.images)
+        _check_as_scanned(settings, run := RunDirectory.open(settings.images))
+        return run
     return scan(settings.part(ScanSettings))
+
+
+def _check_as_scanned(settings: PretrainSettings, run: RunDirectory) -> None:
+    """Make sure that nothing is asked for which only a scan could do, and it did otherwise.
+
+    Raises:
+        SettingsError: labels that hold out no image, as they were not read, or other pixels.
+    """
+    from hundredfold.workflows.labelled import noted_settings
+
+    noted = noted_settings(run).get("scan", {})
+    # Of the stain the pixels themselves tell.
+    names = ({"labels", *PixelChoices.model_fields} - {"stain"}) & noted.keys()
+    asked = settings.model_dump(mode="json", include=names, exclude_defaults=True)
+    for name, value in asked.items():
+        if not _same(value, noted[name]):
+            raise SettingsError(
+                f"{name} {value} was asked for, and the images were scanned with {noted[name] or 'none'}",
+                where=run.path, remedy="Leave it out, or scan them so into another OUT.",
+            )
+
+
+def _same(asked: object, noted: object) -> bool:
+    """Whether two values, or two ways to name a file, are the same."""
+    both = [Path(value).resolve() if isinstance(value, str) else value for value in (asked, noted)]
+    return both[0] == both[1]
 
 
 def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory) -> None:
     from hundredfold.data.store import PixelStore
     from hundredfold.data.table import TableFile
     from hundredfold.encode.encoder import Encoder
-    from hundredfold.encode.opening import load_encoder
+    from hundredfold.encode.opening import encoder_folders, load_encoder, seen_before
     from hundredfold.ssl.adapt import adapted_encoder
     from hundredfold.ssl.device import default_image_size, device_type
     from hundredfold.ssl.pool import Pool
@@ -98,13 +142,16 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
     initial = Encoder(
         backbone, size=encoder_size(size, pixels.size), value_range=pixels.value_range, fit=pixels.fit,
         window=pixels.window, stain=pixels.stain,
-        provenance={"method": "none", "weights": backbone.source}, seen=frozenset(),
+        provenance={"method": "none", "weights": backbone.source}, seen=seen_before(settings.weights),
         symmetry=encoder_symmetry(settings),
     )
-    if is_first():
+    seen = initial.seen
+    if encoder_folders(run):  # the file of the start weights may hold others by now
+        seen = seen_before(str(run / "initial"))
+    elif is_first():
         initial.save(run / "initial")
     encoder = pretrain_encoder(
-        backbone, pool, settings, run, seed=settings.seed, resume=settings.resume
+        backbone, pool, settings, run, seed=settings.seed, resume=settings.resume, seen=seen
     )
     if is_first():
         encoder.save(run / "encoder")

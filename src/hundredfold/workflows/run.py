@@ -153,12 +153,12 @@ def check_choices(settings: RunSettings) -> None:
         SettingsError: an unknown classifier, modality, logger or encoder.
         WeightsError: the weights cannot be had.
     """
-    from hundredfold.backbones.backbone import create_backbone
     from hundredfold.encode.opening import open_encoder
     from hundredfold.learn.classifiers import CLASSIFIERS
     from hundredfold.learn.curve import check_choices
     from hundredfold.ssl.logbook import check_loggers
     from hundredfold.views.modalities import MODALITIES
+    from hundredfold.workflows.pretrain import start_backbone
 
     check_choices(settings)
     if settings.classifier != "auto":
@@ -169,7 +169,7 @@ def check_choices(settings: RunSettings) -> None:
         _check_repeatable(settings.encoder, settings.weights)
         open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
     else:
-        create_backbone(settings.backbone, weights=settings.weights, download=settings.download)
+        start_backbone(settings.part(PretrainSettings, images=settings.out))
 
 
 def _check_repeatable(encoder: str, weights: str) -> None:
