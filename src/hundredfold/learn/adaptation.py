@@ -14,7 +14,7 @@ from hundredfold.errors import SplitError
 from hundredfold.learn.classifiers import judge, make_pipeline
 from hundredfold.learn.compare import compare
 from hundredfold.learn.curve import LearningCurve, measured, predictions_of
-from hundredfold.learn.draws import fit_and_tell
+from hundredfold.learn.draws import fit_and_tell, for_every_class
 from hundredfold.learn.external import External, Fitted
 from hundredfold.learn.scores import Said
 from hundredfold.learn.study import Cell, Study
@@ -143,15 +143,13 @@ def _refitted(
 ) -> Said:
     """What the same kind of classifier says of vectors ``[n, d]``, fitted to these labelled ones."""
     vectors, codes = labelled
-    known = np.unique(codes)
-    scores = np.zeros((1, len(asked), len(given.trial.classes)), dtype=np.float32)
+    known, classes = np.unique(codes), len(given.trial.classes)
     if len(known) == 1:  # there is nothing to tell it from
-        scores[..., known] = 1
-        return Said(np.full((1, len(asked)), known[0], dtype=np.int32), scores)
+        scores = for_every_class(np.ones((len(asked), 1)), known, classes)
+        return Said(np.full((1, len(asked)), known[0], dtype=np.int32), scores[None])
     machine = make_pipeline(
         given.classifier, samples=len(vectors), features=vectors.shape[1], classes=len(known), preset=preset
     )
     fit_and_tell(machine, vectors, codes)
     predicted, own = judge(machine, asked)
-    scores[..., known] = own
-    return Said(predicted.astype(np.int32)[None], scores)
+    return Said(predicted.astype(np.int32)[None], for_every_class(own, known, classes)[None])

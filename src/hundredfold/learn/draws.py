@@ -20,7 +20,7 @@ from hundredfold.learn.classifiers import judge, make_classifier
 from hundredfold.learn.processes import in_processes
 from hundredfold.learn.transforms import feature_transform
 
-__all__ = ["Outcome", "Task", "fit_and_tell", "outcomes", "solve"]
+__all__ = ["Outcome", "Task", "fit_and_tell", "for_every_class", "outcomes", "solve"]
 
 #: scikit-learn's doubt whether 21 labels of 21 classes are classes at all; they are.
 MANY_CLASSES = "number of unique classes is greater than 50% of the number of samples"
@@ -34,7 +34,7 @@ class Outcome:
 
     Attributes:
         predicted: ``[k, n]`` class numbers, a row a classifier.
-        scores: float32 ``[k, n, c]``; 0 throughout for a class that was not drawn from.
+        scores: float32 ``[k, n, c]``; see :func:`for_every_class` for a class that was not drawn from.
         unconverged: ``[k]`` whether the optimiser stopped before the end.
     """
 
@@ -108,15 +108,36 @@ def solve(
     known = transform.transform(train)
     asked = transform.transform(test)
     predicted = np.empty((len(classifiers), len(test)), dtype=np.int32)
-    scores = np.zeros((len(classifiers), len(test), classes), dtype=np.float32)
+    scores = np.empty((len(classifiers), len(test), classes), dtype=np.float32)
     unconverged = np.zeros(len(classifiers), dtype=bool)
     for place, name in enumerate(classifiers):
         present = len(np.unique(labels))
         classifier = make_classifier(name, samples=len(train), classes=present, preset=preset)
         more = {"groups": groups} if has_fit_parameter(classifier, "groups") else {}
         unconverged[place] = not fit_and_tell(classifier, known, labels, **more)
-        predicted[place], scores[place][:, classifier.classes_] = judge(classifier, asked)
+        predicted[place], own = judge(classifier, asked)
+        scores[place] = for_every_class(own, classifier.classes_, classes)
     return Outcome(predicted, scores, unconverged)
+
+
+def for_every_class(own: NDArray[Any], known: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    """Scores ``[n, c]`` from those of the classes that a classifier knows.
+
+    One that it does not know has the same score for all images, which is above none that it gave: 0, or
+    less where there are values below 0.
+
+    Args:
+        own: ``[n, k]``.
+        known: ``[k]`` the class numbers of the columns.
+        classes: c.
+
+    Examples:
+        >>> for_every_class(np.array([[-3.0, -1.0]]), np.array([0, 2]), 3).tolist()
+        [[-3.0, -3.0, -1.0]]
+    """
+    scores = np.full((len(own), classes), np.min(own, initial=0.0), dtype=np.float32)
+    scores[:, known] = own
+    return scores
 
 
 def fit_and_tell(classifier: Any, features: ArrayLike, labels: ArrayLike, **more: Any) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from hundredfold.learn.posterior import decide_by
 from hundredfold.learn.samples import labelled_samples
 from hundredfold.learn.training import (
     LAYER,
@@ -96,6 +97,10 @@ class LastLayer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         logits = self._logits(X)
         predicted: NDArray[Any] = self.classes_[np.argmax(logits, axis=1)]
         return predicted
+
+    def decide(self, X: ArrayLike) -> tuple[NDArray[Any], NDArray[np.float64]]:  # noqa: N803
+        """The class with the greatest value ``[n]``, and scores; see :func:`~.posterior.decide_by`."""
+        return decide_by(self.classes_, self._logits(X))
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
         check_is_fitted(self)

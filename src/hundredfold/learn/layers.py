@@ -84,7 +84,8 @@ def _(fitted: LogisticRegression) -> nn.Module:
 
 @as_layers.register
 def _(fitted: SharedCovariance | LastLayer) -> nn.Module:
-    return nn.Sequential(_Line(fitted.coef_, fitted.intercept_), _Greatest())
+    scores = _Greatest() if len(fitted.classes_) == 2 else _LogPosterior()
+    return nn.Sequential(_Line(fitted.coef_, fitted.intercept_), scores)
 
 
 @as_layers.register
@@ -152,6 +153,16 @@ class _Line(_Constants):
 class _Greatest(nn.Module):
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
         return values.argmax(1), values
+
+
+class _LogPosterior(nn.Module):
+    """As :func:`~hundredfold.learn.posterior.log_posterior`."""
+
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        best = values.argmax(1, keepdim=True)
+        below = values - values.gather(1, best)
+        others = below.exp().scatter(1, best, 0.0).sum(1, keepdim=True)
+        return best.squeeze(1), below - torch.log1p(others)
 
 
 class _Shares(nn.Module):

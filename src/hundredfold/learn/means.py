@@ -13,6 +13,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from hundredfold.learn.posterior import decide_by
 from hundredfold.learn.samples import labelled_samples
 
 __all__ = ["Prototype", "SharedCovariance"]
@@ -116,3 +117,7 @@ class SharedCovariance(_Means):
         covariance.flat[:: len(covariance) + 1] += 1e-6 * np.trace(covariance) / len(covariance)
         weights: Floats = cho_solve(cho_factor(covariance), means.T).T
         return weights, -0.5 * np.einsum("cd,cd->c", means, weights)
+
+    def decide(self, X: ArrayLike) -> tuple[NDArray[Any], Floats]:  # noqa: N803
+        """The class with the greatest value ``[n]``, and scores; see :func:`~.posterior.decide_by`."""
+        return decide_by(self.classes_, self._values(X))

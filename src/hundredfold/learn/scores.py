@@ -34,8 +34,9 @@ def score_table(trial: Trial, said: Mapping[Cell, Said]) -> pd.DataFrame:
     ``score:CLASS`` for each class. ``group`` is a number that tells patients or slides apart, -1 where
     none is known; ``piece`` one that images of a group share, and near-copies.
 
-    A score is the classifier's own, the higher the likelier: a probability, a share of votes or a decision
-    value. It is 0 throughout for a class without training images. For 20,000 test images, 21 classes, 5
+    A score is the classifier's own, the higher the likelier: a probability or its logarithm, a share of votes
+    or a decision value. It is the same for all images, and no higher than any other, for a class without
+    training images. For 20,000 test images, 21 classes, 5
     repeats and 12 classifiers and encoders the table takes 120 MB.
     """
     ids, classes = pd.Index(trial.test.ids), pd.Index(trial.classes)
