@@ -92,6 +92,21 @@ def test_other_draws_are_not_paired_and_the_report_says_so(first: Path, smear: P
     assert str(tmp_path) not in page
 
 
+def test_what_one_run_saw_of_the_test_images_is_told_of_all(
+    first: Path, smear: Path, tmp_path: Path
+) -> None:
+    hundredfold.curve(first, labels=smear / "labels.csv", out=tmp_path / "second", seed=3, **SMALL)
+    second = RunDirectory.open(tmp_path / "second")
+    told = {"transductive": {"thumbnail": 3}, "leak": "1 group is on both sides"}
+    second.record(curve=second.state["curve"] | told)
+    found = hundredfold.compare([first, second.path], out=tmp_path / "out")
+    assert found.state["curve"]["transductive"] == {"second/thumbnail": 3}
+    page = (found / "report.html").read_text(encoding="utf-8")
+    assert "Pre-training saw the test images" in page
+    assert "A leak was allowed" in page
+    assert "1 group is on both sides" in page
+
+
 def test_other_test_images_are_refused_by_name(first: Path, smear: Path, tmp_path: Path) -> None:
     labels = pd.read_csv(smear / "labels.csv")
     tested = pd.read_parquet(first / "predictions.parquet")["id"].astype(str).unique()

@@ -43,8 +43,9 @@ def compare(
 ) -> pd.DataFrame:
     """Compare methods in pairs by balanced accuracy, on the same images, labels and bootstrap resamples.
 
-    The interval is the percentile interval of the difference over resamples of test groups and draws; the
-    p-value is two-sided and corrected over all ``pairs`` (Holm 1979), which are the family.
+    The interval is the percentile interval of the difference over resamples of test groups and draws, each
+    for itself, as the two-sided ``p`` is. ``p_holm`` is corrected over all ``pairs`` (Holm 1979), which are
+    the family; so an interval may leave out 0 where the corrected p-value is above .05.
 
     Args:
         predictions: encoder, classifier, n_per_class, repeat, id, label, predicted.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import pandas as pd
@@ -26,11 +26,13 @@ class Measured:
         curve: its curve and predictions.
         draws: a name of its draws of labels, equal for runs that gave their classifiers the same labels;
             ``None`` where a run does not tell.
+        transductive: encoder → how many test images it was trained on, where any.
     """
 
     name: str
     curve: LearningCurve
     draws: str | None
+    transductive: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def encoders(self) -> list[str]:
@@ -59,7 +61,8 @@ def together(runs: Sequence[Measured]) -> tuple[LearningCurve, dict[str, str]]:
     Encoders of the same name that are not equal are named ``RUN/ENCODER``.
 
     Returns:
-        the curve without facts, and encoder → the name of its draws: equal where labels were equal.
+        the curve, whose only fact is ``transductive``, and encoder → the name of its draws: equal where
+        labels were equal.
 
     Raises:
         SplitError: two runs were judged on other test images, or with other labels of them; some are named.
@@ -69,16 +72,19 @@ def together(runs: Sequence[Measured]) -> tuple[LearningCurve, dict[str, str]]:
         _check_same_test(first, other)
     joined: list[Measured] = []
     draws: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for place, (run, names) in enumerate(zip(runs, _names(runs), strict=True)):
         if names:
             joined.append(run.renamed(names))
             unknown = f"not known ({place})"  # never equal to another run's
             draws |= dict.fromkeys(names.values(), run.draws or unknown)
+        seen |= {names[name]: count for name, count in run.transductive.items() if name in names}
     frame = pd.concat([run.curve.frame for run in joined], ignore_index=True)
     predictions = pd.concat(
         [run.curve.predictions.astype(dict.fromkeys(TEXT, str)) for run in joined], ignore_index=True
     )
-    return LearningCurve(frame, predictions.astype(dict.fromkeys(TEXT, "category"))), draws
+    predictions = predictions.astype(dict.fromkeys(TEXT, "category"))
+    return LearningCurve(frame, predictions, {"transductive": seen}), draws
 
 
 def _check_same_test(first: Measured, other: Measured) -> None:

@@ -20,8 +20,8 @@ __all__ = ["compare"]
 
 #: what is true of the test for every run compared
 SHARED = (
-    "classes", "test_set", "test_images", "test_groups", "classes_without_test_images", "intervals", "leak",
-    "classes_without_training_images", "classes_left_out",
+    "classes", "test_set", "audit_images_spared", "test_images", "test_groups", "classes_without_test_images",
+    "intervals", "classes_left_out", "outer_splits",
 )
 
 
@@ -34,7 +34,7 @@ def compare(settings: CompareSettings) -> RunDirectory:
     and the report says so. ``encoders`` are embedded and measured first, as the first run was, in
     ``OUT/encoders``.
     Writes ``curve.csv``, ``curve.parquet``, ``predictions.parquet``, ``comparison.csv`` (differences with
-    intervals and p-values corrected by Holm), ``figures/`` and ``report.html``.
+    intervals, each for itself, and p-values corrected by Holm), ``figures/`` and ``report.html``.
 
     Raises:
         RunMissingError: a run has no learning curve, or not the images that tell the groups.
@@ -51,12 +51,13 @@ def compare(settings: CompareSettings) -> RunDirectory:
     run = RunDirectory.create(settings.out)
     with run.stage("compare", settings=settings, resume=settings.resume):
         if settings.encoders:
-            measured.append(_measured(_more(settings, runs[0])))
+            runs.append(_more(settings, runs[0]))
+            measured.append(_measured(runs[-1]))
         curve, draws = together(measured)
         curve.write(run.path)
         images.write(run / "images.parquet")
         run.record(
-            curve=_facts(runs),
+            curve=_facts(runs) | curve.facts, **curve.facts,
             compare={"runs": [one.name for one in measured], "draws": draws, "encoders": list(draws)},
         )
     _report(run)
@@ -72,7 +73,10 @@ def _measured(run: RunDirectory) -> Measured:
             "the run has no finished learning curve", where=run.path, remedy="Run `hundredfold curve` first."
         )
     facts = run.state.get("curve") or {}
-    return Measured(run.path.resolve().name, LearningCurve.read(run.path), facts.get("draws"))
+    return Measured(
+        run.path.resolve().name, LearningCurve.read(run.path), facts.get("draws"),
+        facts.get("transductive") or {},
+    )
 
 
 def _images(run: RunDirectory) -> ImageTable:
@@ -109,15 +113,19 @@ def _more(settings: CompareSettings, first: RunDirectory) -> RunDirectory:
 
 
 def _facts(runs: list[RunDirectory]) -> dict[str, Any]:
-    """What the runs' curves note of the test, and what several of them note alike of the training side."""
+    """What the runs' curves note of the test, and alike of the training side; a leak that any of them has."""
     every: list[Mapping[str, Any]] = [run.state.get("curve") or {} for run in runs]
     facts = {name: every[0][name] for name in SHARED if name in every[0]}
-    seen = {encoder: count for one in every for encoder, count in (one.get("transductive") or {}).items()}
     alike = [
         name for name in ("train_images", "train_images_by_class")
         if all(one.get(name) == every[0].get(name) for one in every) and name in every[0]
     ]
-    return {**facts, **{name: every[0][name] for name in alike}, "transductive": seen}
+    untaught = {name for one in every for name in one.get("classes_without_training_images", ())}
+    return {
+        **facts, **{name: every[0][name] for name in alike},
+        "classes_without_training_images": sorted(untaught),
+        "leak": next((one["leak"] for one in every if one.get("leak")), None),
+    }
 
 
 def _report(run: RunDirectory) -> None:
