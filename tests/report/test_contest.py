@@ -70,7 +70,7 @@ def test_the_chosen_method_is_ahead_by_so_much_with_so_much_certainty() -> None:
     )
     assert "it is ahead of 2 of the 2 others, by at least .1" in words
     assert "(the SVM on the pre-trained features; 95\u00a0%\u00a0interval of the difference ." in words
-    assert "p-values corrected for 2 comparisons (Holm)" in words
+    assert "p-values are corrected for 2 comparisons (Holm), intervals are each for its difference" in words
 
 
 def test_a_network_is_said_to_have_no_part_in_the_choice() -> None:
@@ -104,6 +104,39 @@ def test_where_nothing_can_be_told_apart_it_is_said_plainly() -> None:
     words = told(material_of(alike, CHOICE))
     assert "it cannot be told from any of the 2 other methods there: every difference may be chance" in words
     assert "ahead" not in words
+
+
+def test_an_interval_that_leaves_out_0_where_the_corrected_p_value_does_not_is_explained() -> None:
+    material = material_of(dict.fromkeys(CLEAR, 0.8), CHOICE)
+    table = contest(material, AT)
+    assert table is not None
+    alone = table.assign(difference=-0.03, low=-0.05, high=-0.002, p=0.04, p_holm=0.08)
+    words = " ".join(best_sentences(material, alone))
+    assert "every difference may be chance" in words
+    told_why = "which alone would be a difference, but it is one of 2 comparisons: corrected p\u00a0= .080"
+    assert told_why in words
+    assert "alone would be" not in " ".join(best_sentences(material, alone.assign(high=0.002, p_holm=0.2)))
+
+
+def predictor(features: str, classifier: str, **accuracy: float) -> dict[str, Any]:
+    return {
+        "embeddings": features, "classifier": classifier,
+        "cross_validation": {name.replace("_", "/"): value for name, value in accuracy.items()},
+    }
+
+
+def test_where_the_predictor_is_of_another_method_it_is_said_why() -> None:
+    material = material_of(CLEAR, CHOICE)
+    same = predictor("pretrained", "logistic", pretrained_logistic=0.9, pretrained_svm=0.88)
+    assert "predictor" not in told(replace(material, predictor=same))
+    other = predictor("pretrained", "svm", pretrained_logistic=0.9, pretrained_svm=0.912)
+    assert told(replace(material, predictor=other)).endswith(
+        "The run's predictor is another, the SVM on the pre-trained features: it learned from all training "
+        "labels, of which cross-validation gave it .912 and the method chosen with 100 labels per class .900."
+    )
+    asked = predictor("pretrained", "svm", pretrained_svm=0.912)
+    assert told(replace(material, predictor=asked)).endswith("and was not chosen among these methods.")
+    assert "The run's predictor" not in told(replace(material_of(CLEAR), predictor=other))
 
 
 def test_the_test_set_chooses_nothing() -> None:

@@ -64,8 +64,28 @@ def best_sentences(material: Material, table: pd.DataFrame) -> list[str]:
         told = f"With {budget} {name} reaches {share(first['accuracy'])} on the test images"
     if table["p_holm"].isna().all():
         few = f"the test images are of fewer than {MIN_GROUPS} groups"
-        return [f"{told}; which method is best cannot be told, since {few}."]
-    return [f"{told}; {_beside(table)}.", _how_sure(table)]
+        return [f"{told}; which method is best cannot be told, since {few}.", *_fitted(material)]
+    return [f"{told}; {_beside(table)}.", _how_sure(table), *_fitted(material)]
+
+
+def _fitted(material: Material) -> list[str]:
+    """Why the run's predictor is another than the method that was chosen, where it is."""
+    facts, choice = material.predictor, _choice(material)
+    if facts is None or not choice:
+        return []
+    chosen, taken = ((str(one[name]), str(one["classifier"])) for one, name in (
+        (choice, "encoder"), (facts, "embeddings"),
+    ))
+    if chosen == taken:
+        return []
+    told = f"The run's predictor is another, {_named(taken)}: it learned from all training labels"
+    reached = facts.get("cross_validation") or {}
+    names = ["/".join(method) for method in (taken, chosen)]
+    if not reached.keys() >= set(names):
+        return [f"{told}, and was not chosen among these methods."]
+    own, other = (share(float(reached[name]), 3) for name in names)
+    few = labels_words(int(choice["n_per_class"]), capped=False)
+    return [f"{told}, of which cross-validation gave it {own} and the method chosen with {few} {other}."]
 
 
 def _choice(material: Material) -> Mapping[str, Any]:
@@ -127,9 +147,13 @@ def _gap(row: pd.Series) -> str:
 
 def _nearest(rows: pd.DataFrame) -> str:
     row = rows.sort_values("difference").iloc[0]
+    alone = "" if row["low"] <= 0 <= row["high"] else (
+        f", which alone would be a difference, but it is one of {row['family']} comparisons: corrected "
+        f"p\u00a0{probability(row['p_holm'], smallest_p(int(row['family'])))}"
+    )
     return (
         f"to {_named(_other(row))} it is {share(row['difference'])}, 95\u00a0%\u00a0interval "
-        f"{interval(row['low'], row['high'])}"
+        f"{interval(row['low'], row['high'])}{alone}"
     )
 
 
@@ -139,7 +163,10 @@ def _how_sure(table: pd.DataFrame) -> str:
     drawn = "the same draws of labels" if not unpaired else (
         f"other draws of labels in {unpaired} of {many} comparisons, which are less sure for that"
     )
-    corrected = f", p-values corrected for {many} comparisons (Holm)" if many > 1 else ""
+    corrected = (
+        f"; p-values are corrected for {many} comparisons (Holm), intervals are each for its difference alone"
+        if many > 1 else ""
+    )
     return f"All are compared on the same {table['n_test'].iloc[0]:,} test images and {drawn}{corrected}."
 
 

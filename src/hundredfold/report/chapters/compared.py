@@ -35,6 +35,11 @@ def compared_chapter(compared: pd.DataFrame | None) -> Chapter | None:
         ),
         f"P-values are two-sided and corrected for {many} (Holm): below .05, a difference is no chance find.",
     ]
+    if len(table) > 1:
+        sentences.append(
+            "Intervals are not corrected: each is right for its difference alone, so one of many may leave "
+            "out 0 by chance. Whether a difference is told from chance says the p-value."
+        )
     if not table["paired"].all():
         sentences.append("Methods marked † had other draws of labels, which makes the difference less sure.")
     items: list[Exhibit | Listing] = [_listing(table, name)]
@@ -52,7 +57,7 @@ def _figure(table: pd.DataFrame, name: str) -> Exhibit:
         "compared",
         "How far it is ahead",
         f"{_capital(name)}, less the method named at the left: right of the line the former is better. Bars: "
-        "95 % intervals. Filled: told from chance after the correction; hollow: not.",
+        "95 % intervals, each for itself. Filled: told from chance after the correction; hollow: not.",
         f"Differences in balanced accuracy of {name} to other methods: {told}.",
         differences(table.assign(name=names)),
         table,
@@ -75,7 +80,7 @@ def _listing(table: pd.DataFrame, name: str) -> Listing:
     return Listing(
         "compared",
         "The same in numbers",
-        f"Difference: {name}, less this method; below, its 95 % interval. p: corrected{least}.",
+        f"Difference: {name}, less this method; below, its 95 % interval, uncorrected. p: corrected{least}.",
         ["classifier", "features", "reaches", "difference", "p"],
         rows,
         table,

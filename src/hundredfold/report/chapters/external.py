@@ -140,8 +140,8 @@ def _compared(table: pd.DataFrame) -> Listing:
     ]
     return Listing(
         "adaptation_compared", "Beside the predictor as it is",
-        "Difference on the same images; below, its 95 % interval. p: two-sided, corrected for the two ways "
-        "at a number of labels (Holm).",
+        "Difference on the same images; below, its 95 % interval, uncorrected. p: two-sided, corrected for "
+        "the two ways at a number of labels (Holm).",
         ["new labels per class", "", "reaches", "as it is", "difference", "p"], lines, table, words=2,
         wide=True,
     )

@@ -170,7 +170,8 @@ def figures_paragraph(t: Telling) -> str:
         told.append(
             "Methods were compared in pairs by the difference of their balanced accuracies on the same "
             "images, "
-            f"draws and bootstrap resamples, with two-sided p-values corrected after Holm {t.cite('holm')}."
+            f"draws and bootstrap resamples, with two-sided p-values corrected after Holm {t.cite('holm')}; "
+            "intervals of differences are not corrected."
         )
     return " ".join(told)
 

@@ -74,7 +74,8 @@ def adaptation_paragraph(t: Telling) -> str:
         f"was fitted again, to its own labels and {numbers} random ones per class of the one half, and to "
         f"these alone, {t.set('draws of labels', VERB, 'repeats')} times; the encoder stayed as it was. The "
         f"{judged} images of the other half judged both and the predictor as it was; differences are paired "
-        f"by image and draw, with two-sided p-values corrected after Holm {t.cite('holm')}."
+        f"by image and draw, with two-sided p-values corrected after Holm {t.cite('holm')}; intervals are "
+        "not corrected."
     )
 
 
