@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from hundredfold.errors import SettingsError
+from hundredfold.errors import LeakError, SettingsError
 from hundredfold.learn.budgets import LabelBudgetSplit, draw_labels, group_folds
 
 LABELS = st.lists(st.sampled_from("abc"), min_size=1, max_size=60)
@@ -101,6 +101,15 @@ def test_the_splitter_keeps_a_fixed_test_set() -> None:
     for train, test in LabelBudgetSplit(50, repeats=2, test=held).split(labels, labels):
         assert train.tolist() == list(range(30))
         assert test.tolist() == list(range(30, 40))
+
+
+def test_the_splitter_draws_from_no_group_of_the_fixed_test_set() -> None:
+    labels, groups = np.tile(["a", "b"], 20), np.repeat(np.arange(20), 2)
+    even = LabelBudgetSplit(2, test=np.arange(40) >= 30)
+    for train, test in even.split(labels, labels, groups):
+        assert not set(groups[train]) & set(groups[test])
+    with pytest.raises(LeakError, match="whole groups in test, found 1 of which"):
+        next(LabelBudgetSplit(2, test=np.arange(40) >= 31).split(labels, labels, groups))
 
 
 def test_scikit_learn_accepts_the_splitter() -> None:

@@ -179,7 +179,8 @@ def test_outcomes_of_other_labels_or_encoders_are_not_taken_up(world: World, tmp
     other = {"basophil": "eosinophil", "eosinophil": "basophil"}
     swapped = table.assign(label=table.frame["label"].replace(other))
     keys.add(curve_key(one, swapped, choices()))
-    assert len(keys) == 5
+    keys.add(curve_key(one, table.assign(group=None), choices()))  # a last layer holds labels out by group
+    assert len(keys) == 6
 
 
 def curve_key(embeddings: dict[str, Embeddings], table: ImageTable, given: CurveChoices) -> str:
@@ -299,7 +300,8 @@ def test_equal_vectors_are_no_fault(world: World) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [({"budgets": (5, 0)}, "at least one label"), ({"budgets": ()}, "at least one label"),
-     ({"classifiers": ()}, "expected a classifier"), ({"classifiers": ("swm",)}, "Did you mean 'svm'")],
+     ({"classifiers": ()}, "expected classifiers"),
+     ({"classifiers": ("svm", "svm")}, "each once"), ({"classifiers": ("swm",)}, "Did you mean 'svm'")],
 )
 def test_settings_that_cannot_work_are_refused(world: World, given: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):

@@ -97,6 +97,27 @@ def test_a_network_gets_the_labels_of_the_draw_and_no_others(
     assert (labels == 1).all()
 
 
+def test_near_copies_are_on_one_side_of_the_labels_that_choose_the_epoch(
+    parts: tuple[dict[str, Embeddings], ImageTable, Networks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, table, networks = parts
+    side = table.train
+    train = side.by_id(np.concatenate([
+        side.ids[np.flatnonzero(side.frame["label"] == name)[:6]] for name in side.classes[:2]
+    ]))
+    train = train.assign(group=None, cluster=[f"{row % 3}-{row // 6}" for row in range(12)])  # two of each
+    tuned, plain = [], room.fine_tune
+
+    def watched(*given: Any, **more: Any) -> Any:
+        tuned.append(plain(*given, **more))
+        return tuned[-1]
+
+    monkeypatch.setattr(room, "fine_tune", watched)
+    networks.solve("initial", train, np.repeat([0, 1], 6), table.test, 2)
+    held = train.frame["cluster"].where(tuned[0].validation).dropna()
+    assert sorted(held.value_counts()) == [2, 2]
+
+
 def test_it_is_the_same_again_and_goes_on_where_it_was(
     parts: tuple[dict[str, Embeddings], ImageTable, Networks], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,16 @@ def test_small_classes_are_left_out_by_all_their_labels(world: World) -> None:
     assert found.facts["classes_left_out"] == ["platelet"]
 
 
+def test_a_class_of_one_group_is_named_since_nothing_can_recognise_it(world: World) -> None:
+    """Its images are tested together, in the split whose training side has none of them."""
+    table = world[0]
+    alone = table.frame["group"].where(table.frame["label"] != "platelet", "one patient")
+    for seed in range(3):
+        sides = sides_of(table.assign(group=alone), choices(), seed=seed)
+        assert sides.facts()["classes_without_training_images"] == ["platelet"]
+        assert "Without training images, hence never recognised: platelet." in sides.sentences()
+
+
 def test_what_needs_one_test_split_is_refused(world: World) -> None:
     with pytest.raises(SettingsError, match="expected one test split"):
         learning_curve(world[1], world[0], choices(sensitivity=0.9))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import BaseCrossValidator
 
-from hundredfold.errors import SettingsError
+from hundredfold.errors import LeakError, SettingsError
 from hundredfold.metrics import group_codes
 
 __all__ = ["LabelBudgetSplit", "draw_labels", "group_folds", "headline_budget"]
@@ -126,6 +126,7 @@ class LabelBudgetSplit(BaseCrossValidator):  # type: ignore[misc]
 
         Raises:
             SettingsError: there are no labels ``y``, or the budget is below 1.
+            LeakError: a group has samples in ``test`` and others.
         """
         if y is None:
             raise SettingsError("expected the labels y, found none", remedy="Call split(X, y).")
@@ -135,6 +136,11 @@ class LabelBudgetSplit(BaseCrossValidator):  # type: ignore[misc]
         held = np.zeros(len(labels), bool) if self.test is None else np.asarray(self.test, bool)
         group = group_codes(groups, len(labels))
         free = np.flatnonzero(~held)
+        if len(torn := np.intersect1d(group[held], group[free])):
+            raise LeakError(
+                f"expected whole groups in test, found {len(torn):,} of which other samples may be drawn",
+                where="groups", remedy="Put all samples of a group in test, or none.",
+            )
         for repeat in range(self.repeats):
             train = free[draw_labels(ids[free], labels[free], self.budget, repeat=repeat, seed=seed)]
             judged = held if self.test is not None else ~np.isin(group, group[train])

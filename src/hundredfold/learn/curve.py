@@ -165,7 +165,7 @@ def check_choices(choices: CurveChoices) -> None:
     """Make sure that budgets and classifiers are usable, before anything is computed.
 
     Raises:
-        SettingsError: there is none, a budget is below 1, or a classifier is unknown.
+        SettingsError: there is none, a budget is below 1, or a classifier is unknown or named twice.
     """
     for name in choices.classifiers:
         if name != NETWORK:
@@ -180,9 +180,10 @@ def check_choices(choices: CurveChoices) -> None:
             f"expected learning rates above 0, found {list(choices.network_rates)}", where="network_rates",
             remedy="For example --network-rates 1e-4,1e-3.",
         )
-    if not choices.classifiers:
+    if not choices.classifiers or len(set(choices.classifiers)) < len(choices.classifiers):
         raise SettingsError(
-            "expected a classifier, found none", where="classifiers", remedy="For example svm,knn."
+            f"expected classifiers, each once, found {list(choices.classifiers)}", where="classifiers",
+            remedy="For example svm,knn.",
         )
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from hundredfold.data.splits import pieces_of
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import Encoder
@@ -102,7 +102,8 @@ class Networks:
 
         Args:
             name: of the encoder.
-            train: the labelled images of the draw; 30 % of the labels choose the epoch, by whole groups.
+            train: the labelled images of the draw; 30 % of the labels choose the epoch, by whole groups and
+                near-copies.
             labels: ``[m]`` their class numbers.
             test: the test images.
             classes: c, the number of classes.
@@ -127,8 +128,8 @@ class Networks:
         best: FineTuned | None = None
         for rate in self.rates:
             tuned = fine_tune(
-                encoder.backbone, images, labels.astype(str), groups=_groups(train), linear_only=False,
-                recipe=replace(self.recipe, learning_rate=rate), augment=views.first,
+                encoder.backbone, images, labels.astype(str), groups=pieces_of(train).tolist(),
+                linear_only=False, recipe=replace(self.recipe, learning_rate=rate), augment=views.first,
                 symmetry=encoder.symmetry,
             )
             if best is None or (tuned.history and min(tuned.history) < min(best.history)):
@@ -137,8 +138,3 @@ class Networks:
                 break
         assert best is not None  # the settings ask for a rate
         return best
-
-
-def _groups(table: ImageTable) -> list[object] | None:
-    groups = table.frame["group"]
-    return None if groups.isna().all() else [None if pd.isna(name) else name for name in groups]

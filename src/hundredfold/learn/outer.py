@@ -97,7 +97,9 @@ def sides_of(table: ImageTable, choices: CurveChoices, *, seed: int) -> Sides:
         Trial.of(labelled.assign(split=split), allow_leak=choices.allow_leak) for split in splits
     )
     audit = int((table.usable.labelled & (table.usable.frame["split"] == "audit")).sum())
-    return Sides(trials, replace(trials[0], test=labelled, small=small, spared=audit))
+    untaught = {name for one in trials for name in set(one.test.classes) - set(one.train.classes)}
+    whole = replace(trials[0], test=labelled, small=small, spared=audit, untaught=tuple(sorted(untaught)))
+    return Sides(trials, whole)
 
 
 @dataclass(frozen=True)

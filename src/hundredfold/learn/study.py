@@ -14,6 +14,7 @@ from hundredfold.config import CurveChoices
 from hundredfold.learn.budgets import draw_labels, headline_budget
 from hundredfold.learn.draws import Outcome, Task, outcomes
 from hundredfold.learn.trial import Trial
+from hundredfold.metrics import group_codes
 from hundredfold.progress import bar
 
 if TYPE_CHECKING:
@@ -116,7 +117,11 @@ class Study:
         """What has to be solved for one draw; cells that are solved together have the task in common."""
         rows = self.draws[cell.budget, repeat]
         names = (NETWORK,) if cell.classifier == NETWORK else self.shallow
-        facts: list[object] = [self.encoders[cell.encoder], self.choices.preset, names, self.trial.identity]
+        # Some classifiers hold labels out by group.
+        groups = group_codes(self.trial.train_groups[rows].tolist(), len(rows)).tolist()
+        facts: list[object] = [
+            self.encoders[cell.encoder], self.choices.preset, names, self.trial.identity, groups,
+        ]
         if cell.classifier == NETWORK and self.networks is not None:
             facts.append(self.networks.identity)
         return Task.of(cell.encoder, rows, names, *facts)

@@ -37,6 +37,7 @@ class Trial:
         leak: how images are on both sides, if the user insists on it.
         judging: the split of the test images, ``test`` or ``audit``.
         spared: labelled images of an audit set beside a test set; they take no part.
+        untaught: of several splits, the classes that are tested in one whose training side has none of them.
     """
 
     train: ImageTable
@@ -46,6 +47,7 @@ class Trial:
     leak: str | None = None
     judging: str = "test"
     spared: int = 0
+    untaught: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, table: ImageTable, *, min_class_size: int = 0, allow_leak: bool = False) -> Self:
@@ -164,7 +166,9 @@ class Trial:
             "audit_images_spared": self.spared,
             "test_groups": int(self.test.frame["group"].nunique()),
             "classes_without_test_images": sorted(set(self.classes) - set(self.test.classes)),
-            "classes_without_training_images": sorted(set(self.classes) - set(self.train.classes)),
+            "classes_without_training_images": sorted(
+                {*self.untaught, *(set(self.classes) - set(self.train.classes))}
+            ),
             "classes_left_out": list(self.small),
             "leak": self.leak,
             "intervals": self.intervals,
