@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import hundredfold
+from hundredfold.annotate.classes import ClassBook
 from hundredfold.annotate.events import Answer
 from hundredfold.annotate.store import FILE, Store
 from hundredfold.cli import main
@@ -19,7 +20,7 @@ from hundredfold.data.smear import draw_smear
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import RunExistsError, RunMissingError, SettingsError, TableError
-from hundredfold.workflows.suggest import suggest
+from hundredfold.workflows.suggest import _pool, suggest
 
 CLOUDS = {"basophil": 50, "eosinophil": 20, "platelet": 8}
 
@@ -130,6 +131,40 @@ def test_what_was_read_without_a_class_is_not_suggested_again(
     assert set(now) <= set(offered) - junk - riddle
     told = " ".join(capsys.readouterr().err.split())
     assert "3 images that are unusable, whose kind is not sought, and 2 that are to be decided" in told
+
+
+def test_labels_of_the_page_count_where_no_others_are_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smear = draw_smear(tmp_path / "smear", images=60, size=24, seed=0)
+    run = hundredfold.scan(smear / "images", audit=10, out=tmp_path / "run")
+    hundredfold.embed(run.path, encoder="thumbnail", out=run.path)
+    offered = pd.read_csv(hundredfold.suggest(run.path, budget=100, out=tmp_path / "before.csv"))["image"]
+    with closing(Store.open(run / FILE)) as store:
+        book = ClassBook(store)
+        names = [book.add("Anna", name).id for name in ("round", "long, or \"odd\"")]
+        store.answer("Anna", "first", [
+            Answer(image, "label", names[number % 2]) for number, image in enumerate(offered[:20])
+        ])
+        book.change("Anna", names[0], name="rounder")
+    capsys.readouterr()
+    now = pd.read_csv(hundredfold.suggest(run.path, budget=100, out=tmp_path / "after.csv"))["image"]
+    assert set(now) == set(offered[20:])
+    assert "20 are labelled" in " ".join(capsys.readouterr().err.split())
+    theirs = tmp_path / "labels.csv"
+    theirs.write_text(f"image,label\n{offered[20]},round\n{offered[21]},long\n")
+    now = pd.read_csv(
+        hundredfold.suggest(run.path, budget=100, labels=theirs, out=tmp_path / "theirs.csv")
+    )["image"]
+    assert set(now) == set(offered) - {offered[20], offered[21]}  # a table that is given is all there is
+
+
+def test_no_copy_of_what_was_read_and_no_kin_of_an_audit_image_that_was_unsure(embedded: Path) -> None:
+    table = Embeddings.read(embedded).images
+    read = {"e01.png", "b01.png"}  # a near-copy of e00 and e02, and an audit image of the patient of b02
+    pool = set(_pool(table, read).ids)
+    assert "e01.png" in pool
+    assert not pool & {"e00.png", "e02.png", "b02.png", "b01.png"}
 
 
 def test_a_file_that_is_there_is_kept(embedded: Path, tmp_path: Path) -> None:

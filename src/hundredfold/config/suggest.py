@@ -24,7 +24,8 @@ class SuggestSettings(ResumableSettings):
     budget: int = Field(ge=1, description="How many images to suggest.")
     labels: OptionalPlace = Field(
         None,
-        description="CSV or Parquet with the columns image,label: what is labelled already.",
+        description="CSV or Parquet with the columns image,label: what is labelled already [default: what "
+        "was labelled on the page of the run, else at its scan].",
     )
     useless: str | None = Field(
         None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hundredfold.config import SuggestSettings, verb
 from hundredfold.errors import RunExistsError
@@ -28,7 +29,7 @@ def suggest(settings: SuggestSettings) -> Path:
     Writes a CSV: ``image, rank, kind, reason``. First come ``suggested`` images, as many as the budget, in
     the order in which to read them; then, beyond the budget, every ``outlier``, the strangest first: an image
     far from all its neighbours is a rare finding, another kind of image, or a fault. Test and audit images
-    are never suggested, nor is a second one of exact or near-copies.
+    are never suggested, nor is a second one of exact or near-copies, nor what was read on the run's page.
 
     Raises:
         SettingsError: an unknown strategy, or margin without labels of two classes.
@@ -51,55 +52,82 @@ def suggest(settings: SuggestSettings) -> Path:
         )
     STRATEGIES[settings.strategy]
     embeddings = Embeddings.read(embedding_folders(settings.embeddings)[0])
-    table = _table(settings, embeddings)
-    unusable, unsure = _without_class(settings.embeddings)
-    pool = _pool(table.select(~table.frame["id"].isin(unsure)))
+    page = _read_on_page(settings.embeddings)
+    table = _table(settings, embeddings, page)
+    unlabelled = set(table.ids[~table.labelled])
+    unusable, unsure = page.unusable & unlabelled, page.unsure & unlabelled
+    pool = _pool(table, unusable | unsure)
+    asked = pool.select(~pool.frame["id"].isin(unsure))
     useless = settings.useless or (UNUSABLE if unusable else None)
-    labels = pool.frame["label"].mask(pool.frame["id"].isin(unusable), useless)
+    labels = asked.frame["label"].mask(asked.frame["id"].isin(unusable), useless)
     chosen = select(
-        embeddings.of(pool), settings.budget, labels=labels.tolist(), useless=useless,
+        embeddings.of(asked), settings.budget, labels=labels.tolist(), useless=useless,
         strategy=settings.strategy, seed=settings.seed,
     )
-    rows = chosen.frame(pool.ids)
+    rows = chosen.frame(asked.ids)
     write_rows(settings.out, rows)
-    _tell(settings, table, pool, rows)
+    _tell(settings, table, pool, rows, int(labels.isna().sum()))
     if unusable or unsure:
         say(f"Read on the page and without a class: {len(unusable):,} images that are unusable, whose kind "
             f"is not sought, and {len(unsure):,} that are to be decided. None is suggested again.")
     return settings.out
 
 
-def _table(settings: SuggestSettings, embeddings: Embeddings) -> ImageTable:
-    """The images with the labels given, or else those of the scan."""
-    from hundredfold.data.labels import LabelSet
-    from hundredfold.workflows.labelled import scanned
+class OnPage(NamedTuple):
+    """What was read on the page of a run.
 
-    images = scanned(settings.embeddings, embeddings).usable
-    if settings.labels is None:
-        return images
-    return LabelSet.read(settings.labels, images).apply(images)
+    Args:
+        labels: image → class.
+        unusable: images that show nothing to be told.
+        unsure: images that readers could not tell.
+    """
+
+    labels: Mapping[str, str]
+    unusable: frozenset[str]
+    unsure: frozenset[str]
 
 
-def _without_class(path: Path) -> tuple[set[str], set[str]]:
-    """Images that readers on the page found unusable, and those that they were unsure of."""
+def _read_on_page(path: Path) -> OnPage:
     from contextlib import closing
 
+    from hundredfold.annotate.classes import ClassBook
     from hundredfold.annotate.store import FILE, Store
     from hundredfold.workflows.labelled import run_of
 
     run = run_of(path)
     if run is None or not (run / FILE).is_file():
-        return set(), set()
+        return OnPage({}, frozenset(), frozenset())
     with closing(Store.open(run / FILE)) as store:
-        decided = store.decided().items()
-        unusable = {image for image, event in decided if event.says == "unusable"}
-        return unusable, {image for image, event in decided if event.says == "unsure"}
+        decided, names = store.decided(), ClassBook(store).names()
+    labels = {image: names[event.label] for image, event in decided.items() if event.label is not None}
+    unusable, unsure = (
+        frozenset(image for image, event in decided.items() if event.says == says)
+        for says in ("unusable", "unsure")
+    )
+    return OnPage(labels, unusable, unsure)
 
 
-def _pool(table: ImageTable) -> ImageTable:
-    """What may be suggested, and what is labelled of it: nothing held out, nor kin of that.
+def _table(settings: SuggestSettings, embeddings: Embeddings, page: OnPage) -> ImageTable:
+    """The images with the labels given; else with those of the run's page, or those of the scan."""
+    import pandas as pd
 
-    Of exact and near-copies the labelled ones stay, else the first.
+    from hundredfold.data.labels import LabelSet
+    from hundredfold.workflows.labelled import scanned
+
+    images = scanned(settings.embeddings, embeddings).usable
+    if settings.labels is not None:
+        return LabelSet.read(settings.labels, images).apply(images)
+    rows = pd.DataFrame(page.labels.items(), columns=["image", "label"], dtype="str")
+    rows = rows[rows["image"].isin(images.ids)]
+    if rows.empty:
+        return images
+    return LabelSet.of(rows, images, where=settings.embeddings).apply(images)
+
+
+def _pool(table: ImageTable, read: Collection[str]) -> ImageTable:
+    """What may be suggested, and what is labelled or was read of it: nothing held out, nor kin of that.
+
+    Of exact and near-copies the labelled and read ones stay, else the first.
     """
     import numpy as np
     import pandas as pd
@@ -111,16 +139,19 @@ def _pool(table: ImageTable) -> ImageTable:
     side = table.select(~held)
     side = side.by_id(sorted(side.ids))  # so that no result depends on the order of a table's rows
     alike = pd.Series(pieces_of(side.assign(group=None)))
-    return side.select(side.labelled | ~(alike.duplicated() | alike.isin(alike[side.labelled])))
+    known = side.labelled | side.frame["id"].isin(read).to_numpy(dtype=bool)
+    return side.select(known | ~(alike.duplicated() | alike.isin(alike[known])))
 
 
-def _tell(settings: SuggestSettings, table: ImageTable, pool: ImageTable, rows: pd.DataFrame) -> None:
+def _tell(
+    settings: SuggestSettings, table: ImageTable, pool: ImageTable, rows: pd.DataFrame, left: int
+) -> None:
     known = int(pool.labelled.sum())
     if settings.useless is not None and settings.useless not in pool.classes:
         say(f"No image is labelled {settings.useless!r} yet; if some are, check the word after --useless.")
     kinds = rows["kind"].value_counts()
     say(
-        f"Suggested: {kinds.get('suggested', 0):,} of {len(pool) - known:,} images without a label, by "
+        f"Suggested: {kinds.get('suggested', 0):,} of {left:,} images without a label, by "
         f"{settings.strategy}{f', {known:,} are labelled' if known else ''}; in {settings.out}"
     )
     if outliers := kinds.get("outlier", 0):
