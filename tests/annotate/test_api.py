@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 
 from hundredfold.annotate.background import Background
-from hundredfold.annotate.events import Answer, Proposal
+from hundredfold.annotate.events import Answer, Chain, Proposal
 from hundredfold.annotate.exchange import take_in
+from hundredfold.annotate.order import reading_order
 from hundredfold.annotate.store import FILE, Store
+from hundredfold.data.table import ImageTable
 from hundredfold.rundir import RunDirectory
 
 
@@ -121,7 +123,7 @@ def test_one_in_twenty_of_a_grid_comes_back_singly_and_shows_how_often_grids_err
     assert found["version"] > 0
     assert not {"label", "says"} & found.keys()  # it is read without its label in sight
     say(site, "Anna", "holder-a", found, "green")
-    (pair,) = store.checked()
+    (pair,) = [both for both in store.given_in_grids() if both[1] is not None]
     assert (pair[0].label, pair[1].label, pair[0].how, pair[1].how) == ("red", "green", "bulk", "single")
     assert b"1 came back singly, and 1 got another answer" in site.call("GET", "/progress")[1]
 
@@ -176,6 +178,105 @@ def test_the_second_reader_is_blind_and_gets_what_others_read(site: Any) -> None
     assert "8 of 10 second answers" in page
 
 
+def second(site: Any, reader: str) -> set[str]:
+    items = give(site, reader, f"holder-of-{reader}", 8, round="second")
+    return {site.studio.gallery.image(item["image"]) for item in items}
+
+
+def test_who_knows_what_was_said_of_an_image_is_no_second_reader_of_it(site: Any) -> None:
+    studio, store = site.studio, site.studio.store
+    late, checked, decided, plain = studio.desk.twice = [
+        image for image in studio.desk.order if image not in studio.held_out
+    ][:4]
+    named = {image: {"image": studio.gallery.name(image), "version": 0} for image in studio.desk.twice}
+    store.answer("Anna", "first", [Answer(image, "label", "red") for image in (late, checked, plain)])
+    store.answer("Anna", "first", [Answer(decided, "unsure")])
+    assert second(site, "Ben") == set(studio.desk.twice)
+    assert say(site, "Ben", "holder-b", named[late], "blue")[1]["now"]["label"] == "red"  # he was told
+    store.answer("Ben", "first", [Answer(checked, "label", "blue", store.version(first(checked)))])
+    assert give(site, "Ben", "holder-b", 8, round="final") == []  # he may be its second reader yet
+    store.answer("Dora", "second", [Answer(decided, "label", "red")])
+    (item,) = give(site, "Ben", "holder-b", 8, round="final")
+    assert item["said"][0]["says"] == "unsure"
+    assert second(site, "Ben") == {plain}
+    assert checked not in second(site, "Anna")  # her own first reading lies beneath his
+    assert second(site, "Cleo") == {late, checked, decided, plain}
+
+
+def first(image: str) -> Chain:
+    return Chain(image, "first", "")
+
+
+def test_no_label_of_the_audit_set_or_of_an_image_read_twice_stands_beside_others(site: Any) -> None:
+    studio = site.studio
+    order = studio.desk.order
+    studio.desk.twice = order[:9]
+    studio.store.answer("Anna", "first", [Answer(image, "label", "red") for image in order])
+    free = {studio.gallery.name(image) for image in order[9:] if image not in studio.held_out}
+    assert set(studio.samples()["red"]) <= free
+    (known,) = [known for known in studio.book.all() if known.name == "red"]
+    studio.book.change("Anna", known.id, examples=order[8:12])
+    assert set(studio.classes()[0]["examples"]) <= free
+    assert studio.classes()[0]["examples"]
+
+
+def test_an_image_of_the_audit_set_cannot_be_told_from_others_before_it_is_answered(
+    run: RunDirectory, serve: Callable[..., Any]
+) -> None:
+    table = ImageTable.read(run / "images.parquet")
+    order, audit = reading_order(table, b"key"), table.ids[table.frame["split"] == "audit"]
+    assert {order.index(image) % 3 for image in audit} == {0, 1, 2}
+    why = {image: f"typical of {image}" for image in order if image not in audit}
+    with serve(run, first=why) as site:
+        site.studio.book.ensure("Anna", site.kinds)
+        told = {}
+        for item in give(site, "Anna", "holder-a", 8, proposals=True):
+            assert {**item, "image": ""} == {"image": "", "version": 0, "proposal": None, "said": []}
+            _, answer = say(site, "Anna", "holder-a", item, "red")
+            told[site.studio.gallery.image(item["image"])] = answer["why"]
+        assert told == {image: why.get(image) for image in told}
+        assert None in told.values()
+
+
+def test_an_undoing_asked_for_twice_takes_back_one_answer(site: Any) -> None:
+    for item in give(site, "Anna", "holder-a", 3):
+        say(site, "Anna", "holder-a", item, "red")
+    once, again = (site.api("undo", holder="holder-a", ticket="t-1") for _ in range(2))
+    assert once == again
+    assert len(site.studio.store.labels()) == 2
+    site.api("undo", holder="holder-a", ticket="t-2")
+    assert len(site.studio.store.labels()) == 1
+
+
+def test_progress_is_told_when_only_second_readers_stand(site: Any) -> None:
+    store, image = site.studio.store, site.studio.desk.order[0]
+    for reader, read in (("Ben", "second"), ("Cleo", "second"), ("Anna", "first")):
+        store.answer(reader, read, [Answer(image, "label", "red")])
+    assert b"2 of 2 second answers" in site.call("GET", "/progress")[1]
+    store.undo("Anna")
+    status, page, _ = site.call("GET", "/progress")
+    assert status == 200
+    assert b"1 images were read blindly by more than one of 2 readers.</p>" in page
+
+
+def test_agreement_is_that_of_labels_before_they_were_looked_at_again(site: Any) -> None:
+    store, images = site.studio.store, site.studio.desk.order[:12]
+    store.answer("Anna", "first", [Answer(image, "label", "red") for image in images])
+    store.answer("Ben", "second", [Answer(image, "label", "blue") for image in images])
+    for image in images:
+        version, doubt = store.version(first(image)), Proposal("blue", 0.9, "m")
+        store.answer("Cleo", "first", [Answer(image, "label", "blue", version, shown=doubt)])
+    assert b"0 of 12 second answers" in site.call("GET", "/progress")[1]
+    assert set(store.labels().values()) == {"blue"}
+
+
+def test_a_name_spelt_otherwise_is_the_same_reader(site: Any) -> None:
+    (item,) = give(site, "Anna", "holder-a")
+    say(site, "Anna", "holder-a", item, "red")
+    _, _, headers = site.call("POST", "/hello", b"name=anna", reader=None)
+    assert b"Anna".hex() in headers["set-cookie"]
+
+
 def test_unsure_images_wait_for_a_decision(site: Any) -> None:
     (item,) = give(site, "Anna", "holder-a")
     say(site, "Anna", "holder-a", item, None, says="unsure")
@@ -210,9 +311,12 @@ def test_a_proposal_comes_after_the_key_and_never_on_held_out_images_or_a_second
             assert (status, told["revealed"]["label"]) == (200, site.kinds[site.kind(train[25])])
             (event,) = [event for event in studio.store.events() if event.revealed]
             assert (event.shown, len(event.model)) == (None, 16)
-            for item in give(site, "Anna", "holder-d", 8, proposals=True):
-                held = studio.gallery.image(item["image"]) in studio.held_out
-                assert (item["proposal"] is None) == held
+            ahead = give(site, "Anna", "holder-d", 8, proposals=True)
+            assert [item["proposal"] for item in ahead] == [None] * 8  # nothing tells the audit set apart
+            rest = [image for image in studio.held_out if image not in studio.store.labels()]
+            studio.store.answer("Anna", "first", [Answer(image, "unsure") for image in rest])
+            ahead = give(site, "Anna", "holder-d", 8, proposals=True)
+            assert None not in [item["proposal"] for item in ahead]
             second = give(site, "Ben", "holder-b", 8, round="second", proposals=True)
             assert [item["proposal"] for item in second] == [None] * 8
             _, told = say(site, "Ben", "holder-b", second[0], "red", round="second")
@@ -239,8 +343,13 @@ def test_labels_that_the_others_contradict_are_asked_about_once(
             studio.store.answer("Anna", "first", answers + audit)
             assert site.api("again", count=8)[1] == {"items": []}
             studio.labelled()
-            until(lambda: bool(studio.suspects()))
+            until(lambda: bool(studio.suspects("Anna")))
+            studio.desk.twice = [slips[0]]
+            assert [one.image for one in studio.suspects("Ben")] == [slips[1]]  # he may yet read it blindly
+            studio.desk.twice = train[:2]
             _, body = site.api("again", count=8)
+            shown = {like["image"] for item in body["items"] for like in item["likes"]}
+            assert not shown & {studio.gallery.name(image) for image in [*train[:2], *studio.held_out]}
             found = {studio.gallery.image(item["image"]): item for item in body["items"]}
             assert found.keys() == wrong.keys()  # and nothing of the audit set
             for image, item in found.items():
@@ -252,7 +361,7 @@ def test_labels_that_the_others_contradict_are_asked_about_once(
             kept, mended = found.values()
             for item, label in ((kept, kept["said"][0]["label"]), (mended, mended["proposal"]["label"])):
                 assert say(site, "Anna", site.holder, item, label, shown=item["proposal"])[0] == 200
-            assert studio.suspects() == []
+            assert studio.suspects("Anna") == []
             assert site.api("again", count=8)[1] == {"items": []}
     finally:
         background.close()

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
+from hundredfold.annotate.background import Background
 from hundredfold.annotate.chart import draw_curve
 from hundredfold.annotate.events import Answer
-from hundredfold.annotate.outlook import Point, measure_labels
+from hundredfold.annotate.outlook import Point, Watcher, measure_labels
 from hundredfold.config import CurveChoices
+from hundredfold.data.pixels import fill
+from hundredfold.data.source import find_images
+from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
-from hundredfold.encode.embed import Embeddings
+from hundredfold.encode.embed import Embeddings, embed
+from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.learn.curve import learning_curve
 from hundredfold.rundir import RunDirectory
 
@@ -62,6 +70,67 @@ def test_kin_of_the_audit_set_are_not_learned_from(held: RunDirectory, tmp_path:
     assert again.points == found.points
 
 
+def test_what_only_the_encoder_sees_as_a_copy_of_an_audit_image_is_not_learned_from(tmp_path: Path) -> None:
+    """Overlapping photographs of one field, so far apart that their thumbnails do not match."""
+    table = overlapping(tmp_path)
+    labels = {str(image): image[0] for image in table.ids}
+    pixels = PixelStore.open(tmp_path / "pixels")
+    embed(ThumbnailEncoder(), pixels, table, tmp_path / "made", batch=16, resume=False)
+    folder, images = tmp_path / "made", tmp_path / "images.parquet"
+    assert measure_labels(folder, images, labels).learned == 12
+    assert measure_labels(folder, images, labels, tmp_path / "pixels").learned == 10
+
+
+def overlapping(folder: Path) -> ImageTable:
+    (folder / "fields").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        scales = [(25, 8.0), (15, 4.0), (8, 1.2)]
+        noise = [cv2.GaussianBlur(rng.normal(size=(110, 110)), (0, 0), scale) for _, scale in scales]
+        shade = sum(
+            many * one[..., None] / one.std() for (many, _), one in zip(scales, noise, strict=True)
+        )
+        whole = np.clip(rng.uniform(90, 160, 3) + shade, 0, 255).astype(np.uint8)
+        name = f"{'ab'[number % 2]}{number:02d}"
+        cv2.imwrite(str(folder / "fields" / f"{name}.png"), whole[:80, :80])
+        if number < 2:
+            cv2.imwrite(str(folder / "fields" / f"{name}_twin.png"), whole[9:89, 9:89])
+    table, _ = fill(find_images(folder / "fields"), folder / "pixels", size=80, fit="pad")
+    table = table.assign(split=["audit" if name.endswith("_twin.png") else "train" for name in table.ids])
+    table.write(folder / "images.parquet")
+    return table
+
+
+class AtOnce(Background):
+    """Does what is asked for here and now."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(function(*arguments))
+        except Exception as error:  # noqa: BLE001 - as a process pool does
+            done.set_exception(error)
+        return done
+
+
+def test_labels_that_are_mended_count_and_a_fault_is_told(held: RunDirectory) -> None:
+    labels: dict[str, str] = {}
+    folder, images = held / "embeddings" / "kinds", held / "images.parquet"
+    watcher = Watcher(folder, images, lambda: labels, AtOnce())
+    labels.update(labels_of(held))
+    watcher.refresh()
+    assert watcher.found is not None
+    good = watcher.found.points[-1].value
+    turned = {"red": "green", "green": "blue", "blue": "red"}
+    labels.update({image: turned[label] for image, label in labels.items() if int(image[11:14]) >= 60})
+    watcher.refresh()  # as many labels as before, and others
+    assert watcher.found.points[-1].value < good / 2
+    broken = Watcher(held / "nowhere", images, lambda: labels, AtOnce())
+    broken.refresh()
+    assert broken.found is not None
+    assert "could not be measured" in broken.found.problem
+
+
 def test_what_cannot_be_measured_is_said(held: RunDirectory) -> None:
     folder, images = held / "embeddings" / "kinds", held / "images.parquet"
     few = {image: label for image, label in labels_of(held).items() if int(image[11:14]) < 60}
@@ -76,7 +145,17 @@ def test_a_class_that_the_audit_set_lacks_is_named(held: RunDirectory) -> None:
         if label != "blue" or int(image[11:14]) < 60
     }
     found = measure_labels(held / "embeddings" / "kinds", held / "images.parquet", labels)
-    assert found.absent == ("blue",)
+    assert (found.absent, found.unlearned) == (("blue",), ())
+
+
+def test_a_class_that_has_no_label_to_learn_from_is_named(held: RunDirectory) -> None:
+    labels = {
+        image: label for image, label in labels_of(held).items()
+        if label != "blue" or int(image[11:14]) >= 60
+    }
+    found = measure_labels(held / "embeddings" / "kinds", held / "images.parquet", labels)
+    assert (found.absent, found.unlearned) == ((), ("blue",))
+    assert found.points[-1].value <= 2 / 3
 
 
 def test_the_drawing_keeps_order_and_bounds() -> None:
@@ -95,10 +174,6 @@ def test_the_drawing_keeps_order_and_bounds() -> None:
 def test_progress_shows_the_curve_once_there_are_labels(
     run: RunDirectory, serve: Callable[..., Any]
 ) -> None:
-    import time
-
-    from hundredfold.annotate.background import Background
-
     background = Background()
     try:
         with serve(run, background=background) as site:

@@ -91,8 +91,33 @@ def test_a_label_from_a_grid_is_checked_once() -> None:
     store.answer("Anna", "first", [says("a", "cat", how="bulk", check_up=True)], batch="grid-1")
     store.answer("Ben", "first", [says("a", "dog", 1)])
     assert store.checks() == []
-    ((before, now),) = store.checked()
-    assert (before.label, now.label) == ("cat", "dog")
+    ((before, check),) = store.given_in_grids()
+    assert check is not None
+    assert (before.label, check.label) == ("cat", "dog")
+
+
+def test_what_is_said_after_a_check_takes_nothing_from_it() -> None:
+    store = Store.memory()
+    answers = [says(name, "cat", how="bulk", check_up=name == "a") for name in "ab"]
+    store.answer("Anna", "first", answers, batch="grid-1")
+    store.answer("Ben", "first", [says("a", "dog", 1)])
+    doubt = Proposal("cat", 0.9, "m")
+    store.answer("Anna", "first", [says("a", "cat", 3, shown=doubt), says("b", "dog", 2, shown=doubt)])
+    told = {bulk.image: check and check.label for bulk, check in store.given_in_grids()}
+    assert told == {"a": "dog", "b": None}
+    seen = [event for event in map(store.first_seen, "ab") if event is not None]
+    assert [(event.reader, event.label) for event in seen] == [("Ben", "dog"), ("Anna", "cat")]
+    store.undo("Anna")
+    store.undo("Anna")
+    store.undo("Ben")
+    assert dict.fromkeys("ab", None) == {bulk.image: check for bulk, check in store.given_in_grids()}
+
+
+def test_a_label_that_comes_singly_anyway_is_not_doubted() -> None:
+    store = Store.memory()
+    answers = [says(name, "cat", how="bulk", check_up=name == "a") for name in "ab"]
+    store.answer("Anna", "first", answers, batch="grid-1")
+    assert (store.label_given_once("a"), store.label_given_once("b")) == (None, "cat")
 
 
 def test_the_second_round_has_an_answer_a_reader_and_the_final_one_counts() -> None:

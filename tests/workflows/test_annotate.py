@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import hundredfold
+from hundredfold.annotate.classes import ClassBook
 from hundredfold.annotate.events import Answer
 from hundredfold.annotate.gallery import Gallery
 from hundredfold.annotate.store import FILE, Store
@@ -19,7 +20,7 @@ from hundredfold.data.labels import LabelSet
 from hundredfold.data.smear import draw_smear
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
-from hundredfold.errors import InputError, RunBusyError, RunMissingError, TableError
+from hundredfold.errors import InputError, RunBusyError, RunMissingError, SettingsError, TableError
 from hundredfold.workflows.annotate import _suggested, _supply
 
 
@@ -57,6 +58,26 @@ def test_labels_of_the_scan_are_there_from_the_beginning_and_once(smear: Path, t
     assert set(frame["split"]) == {"train", "test"}
     store = Store.open(tmp_path / "run" / FILE)
     assert [event.kind for event in store.events()].count("answer") == 24
+    store.close()
+
+
+def test_labels_of_the_scan_that_could_not_be_taken_in_are_taken_in_once_they_can(
+    smear: Path, tmp_path: Path
+) -> None:
+    hundredfold.scan(smear / "images", labels=smear / "labels.csv", out=tmp_path / "run", near_copies=False)
+    store = Store.open(tmp_path / "run" / FILE)  # a first attempt ended between the classes and the labels
+    ClassBook(store).add("labels of the scan", "basophil")
+    store.close()
+    hundredfold.annotate(tmp_path / "run", export=tmp_path / "labels.csv")
+    assert len(pd.read_csv(tmp_path / "labels.csv")) == 24
+
+
+def test_classes_of_a_table_are_made_all_or_none(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("image,label\ncell_00001.jpg,Cat\ncell_00002.jpg,cat\n")
+    with pytest.raises(SettingsError, match="a class 'Cat' already, and now 'cat'"):
+        hundredfold.annotate(run, labels=tmp_path / "labels.csv", export=tmp_path / "out.csv")
+    store = Store.open(run / FILE)
+    assert store.count == 0
     store.close()
 
 

@@ -110,6 +110,7 @@ class Back(Body):
     """Take back what I said last."""
 
     proposals: bool = False
+    ticket: Annotated[str, StringConstraints(max_length=64)] = ""
 
 
 class Change(Body):
@@ -163,7 +164,7 @@ def give(studio: Studio, reader: str, asked: Next) -> tuple[int, Any]:
     """The next images."""
     have = studio.images(asked.have)
     items = studio.desk.next(reader, asked.holder, asked.round, asked.count, have)
-    proposals = asked.proposals and asked.round == "first"
+    proposals = asked.proposals and asked.round == "first" and not studio.audit_open
     return 200, {"items": [studio.shown(item, proposals=proposals) for item in items]}
 
 
@@ -171,7 +172,7 @@ def give_again(studio: Studio, reader: str, asked: Again) -> tuple[int, Any]:
     """The next images whose label is hard to believe."""
     have = set(studio.images(asked.have))
     items: list[dict[str, Any]] = []
-    for suspect in studio.suspects():
+    for suspect in studio.suspects(reader):
         chain = chain_of(suspect.image, "first", reader)
         if len(items) == asked.count:
             break
@@ -200,7 +201,10 @@ def take(studio: Studio, reader: str, asked: Say) -> tuple[int, Any]:
         return 409, _conflict(studio, outcome)
     studio.desk.leases.give_back(asked.holder, [chain_of(image, asked.round, reader)])
     studio.labelled()
-    return 200, {"version": outcome.number, "revealed": told(revealed) if revealed else None}
+    return 200, {
+        "version": outcome.number, "revealed": told(revealed) if revealed else None,
+        "why": studio.reason(image) if first else None,
+    }
 
 
 def give_grid(studio: Studio, reader: str, asked: Tiles) -> tuple[int, Any]:
@@ -231,15 +235,27 @@ def take_grid(studio: Studio, reader: str, asked: Confirm) -> tuple[int, Any]:
 
 
 def take_back(studio: Studio, reader: str, asked: Back) -> tuple[int, Any]:
-    """The last answer of the reader taken back, and its image once more."""
-    undone = studio.store.undo(reader)
-    items = []
+    """The last answer of the reader taken back, and its image once more.
+
+    A page that heard nothing asks again, with the same ticket, and is told the same: no other answer goes.
+    """
+    with studio.undoing:
+        ticket, reply = studio.undone.get(asked.holder, ("", {}))
+        if not asked.ticket or asked.ticket != ticket:
+            reply = _taken_back(studio, reader, asked)
+            studio.undone[asked.holder] = asked.ticket, reply
+    return 200, reply
+
+
+def _taken_back(studio: Studio, reader: str, asked: Back) -> dict[str, Any]:
+    undone, items = studio.store.undo(reader), []
     for event in undone:
         chain = event.chain
         if studio.desk.leases.take(chain, asked.holder):
             item = studio.desk.item(reader, chain.round, chain.image)
-            items.append(studio.shown(item, proposals=asked.proposals and chain.round == "first"))
-    return 200, {"undone": len(undone), "round": undone[0].round if undone else None, "items": items}
+            proposals = asked.proposals and chain.round == "first" and not studio.audit_open
+            items.append(studio.shown(item, proposals=proposals))
+    return {"undone": len(undone), "round": undone[0].round if undone else None, "items": items}
 
 
 def keep(studio: Studio, reader: str, asked: Beat) -> tuple[int, Any]:

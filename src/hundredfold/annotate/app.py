@@ -60,7 +60,8 @@ def make_app(studio: Studio, *, token: str, port: int = 0, name: str | None = No
         Route("/static/{name}", static),
         *api.routes(studio, pages.reader),
     ])
-    return Guard(app, token=token, cookie=cookie, reader=reader_cookie, name=name)
+    spelt = None if name is None else studio.spelt(name)
+    return Guard(app, token=token, cookie=cookie, reader=reader_cookie, name=spelt)
 
 
 class _Pages:
@@ -93,7 +94,7 @@ class _Pages:
             problem = f"Please give a name of 1 to {MOST_NAME} characters."
             return self._rendered("hello.html", request, problem=problem, status=400)
         response = RedirectResponse("/read", 303)
-        set_reader(response, self.cookie, name)
+        set_reader(response, self.cookie, self.studio.spelt(name))
         return response
 
     def page(self, template: str, **facts: Any) -> Callable[[Request], Awaitable[Response]]:
@@ -139,11 +140,13 @@ class _Pages:
 
     def _rendered(self, template: str, request: Request, *, status: int = 200, **facts: Any) -> Response:
         reader = self.reader(request)
-        left = {**self.studio.desk.left(reader), "again": len(self.studio.suspects())} if reader else {}
+        studio, left = self.studio, {}
+        if reader:
+            left = {**studio.desk.left(reader), "again": len(studio.suspects(reader))}
         page = self.templates.get_template(template).render(
-            reader=reader, path=request.url.path, classes=self.studio.classes(), left=left,
-            lease=self.studio.desk.leases.seconds, vectors=self.studio.desk.has_vectors,
-            proposes=self.studio.proposes, **facts,
+            reader=reader, path=request.url.path, classes=studio.classes(), left=left,
+            lease=studio.desk.leases.seconds, vectors=studio.desk.has_vectors,
+            proposes=studio.proposes, audit_open=studio.audit_open, **facts,
         )
         return HTMLResponse(page, status)
 

@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-__all__ = ["Background"]
+__all__ = ["Background", "changed"]
 
 
 class Background:
@@ -18,13 +19,22 @@ class Background:
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
+        self._lock = threading.Lock()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Have a function of a module called there."""
+        """Have a function of a module called there; where the process was killed, in a new one."""
+        with self._lock:
+            try:
+                return self._begun().submit(function, *arguments)
+            except BrokenProcessPool:
+                self._pool = None
+                return self._begun().submit(function, *arguments)
+
+    def _begun(self) -> ProcessPoolExecutor:
         if self._pool is None:
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, spawn, initializer=_begin)
-        return self._pool.submit(function, *arguments)
+        return self._pool
 
     def close(self) -> None:
         """End the process; what it is at is given up."""
@@ -32,6 +42,16 @@ class Background:
             for process in list((self._pool._processes or {}).values()):  # noqa: SLF001 - there is no other way before 3.14
                 process.kill()
             self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def changed(now: Mapping[str, str], before: Mapping[str, str]) -> int:
+    """Of how many images the label is new, another, or gone.
+
+    Examples:
+        >>> changed({"a": "cat", "b": "dog"}, {"a": "dog", "c": "dog"})
+        3
+    """
+    return sum(now.get(image) != before.get(image) for image in now.keys() | before.keys())
 
 
 def _begin() -> None:

@@ -79,12 +79,20 @@ class ClassBook:
         return self._write(reader, LabelClass(ident, name, key, _text(description), (), number))
 
     def ensure(self, reader: str, names: Iterable[str]) -> dict[str, str]:
-        """Name → id of classes, of which those that are missing are added."""
-        known = self.by_name()
-        return {
-            name: (known[_name(name)] if _name(name) in known else self.add(reader, name)).id
-            for name in names
-        }
+        """Name → id of classes, of which those that are missing are added: all of them or none.
+
+        Raises:
+            SettingsError: a name is none, or differs from another in case only.
+        """
+        known, asked = self.by_name(), [*names]
+        new = dict.fromkeys(_name(name) for name in asked if _name(name) not in known)
+        folded: dict[str, str] = {}
+        for name in new:
+            self._checked(name)
+            if (other := folded.setdefault(name.casefold(), name)) != name:
+                raise _taken(other, name)
+        made = known | {name: self.add(reader, name) for name in new}
+        return {name: made[_name(name)].id for name in asked}
 
     def change(
         self, reader: str, ident: str, *, name: str | None = None, key: str | None = None,
@@ -139,7 +147,7 @@ class ClassBook:
             )
         for known in self.all():
             if known.name.casefold() == name.casefold() and known.id != but:
-                raise SettingsError(f"there is a class {known.name!r} already", remedy="Choose another name.")
+                raise _taken(known.name, name)
         return name
 
     def _freed(self, reader: str, key: str) -> str:
@@ -155,6 +163,11 @@ class ClassBook:
         del facts["id"]
         self.store.describe(reader, known.id, facts)
         return known
+
+
+def _taken(known: str, name: str) -> SettingsError:
+    found = f"there is a class {known!r} already" + (f", and now {name!r}" if name != known else "")
+    return SettingsError(found, remedy="Choose another name; in a table, call both the same.")
 
 
 def _read(name: str, facts: Mapping[str, Any]) -> LabelClass:

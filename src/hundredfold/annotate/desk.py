@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -71,6 +71,7 @@ class Desk:
         self.twice = drawn(store.key, "second", self.order, second_share)
         self._alike = alike
         self._turns: Counter[str] = Counter()
+        self._told: defaultdict[str, set[str]] = defaultdict(set)
         self._lock = threading.Lock()
 
     def next(
@@ -93,6 +94,8 @@ class Desk:
     def item(self, reader: str, read: Round, image: str) -> Item:
         """An image as it stands now."""
         said = tuple(self._said(image)) if read == "final" else ()
+        if said:
+            self.tell(reader, image)
         return Item(image, self.store.version(chain_of(image, read, reader)), said)
 
     def grid(self, reader: str, holder: str, count: int, passed: Collection[str] = ()) -> Grid:
@@ -117,12 +120,26 @@ class Desk:
             items = tuple(self.item(reader, "first", image) for image in chosen)
             return Grid(items, self._alike is not None)
 
+    def tell(self, reader: str, image: str) -> None:
+        """Note that a reader sees what was said of an image, and so can no longer read it blindly."""
+        self._told[reader].add(image)
+
     def left(self, reader: str) -> Mapping[str, int]:
         """How many images wait in each round."""
         return {
             "second": sum(1 for _ in self._second(reader)),
-            "final": len(torn(self.store)),
+            "final": sum(1 for _ in self._waiting(reader, "", "final")),
         }
+
+    def awaited(self, reader: str) -> set[str]:
+        """Images whose second reader this one could be, while they have none: nothing is told of them yet.
+
+        If doubtful images were looked at first and then no longer fit to be read blindly, agreement would be
+        measured on the plain ones.
+        """
+        standing = self.store.all_standing().items()
+        read = {chain.image for chain, event in standing if chain.round == "second" and event.how != "import"}
+        return {image for image in self._second(reader) if image not in read}
 
     def likes(self, image: str, among: Sequence[str]) -> list[str]:
         """The likes of an image, nearest first; none without vectors."""
@@ -140,7 +157,8 @@ class Desk:
         if read == "second":
             yield from self._second(reader)
         elif read == "final":
-            yield from torn(self.store)
+            awaited = self.awaited(reader)
+            yield from (image for image in torn(self.store) if image not in awaited)
         else:
             self._turns[holder] += 1
             checks = self.store.checks()
@@ -153,10 +171,13 @@ class Desk:
         return self.store.without(self.order, "first")
 
     def _second(self, reader: str) -> Iterator[str]:
-        """Images drawn to be read twice that another reader has read, and this one has not."""
+        """Images drawn to be read twice that another has read; this reader neither has, nor knows of it."""
+        told = self._told.get(reader, ())
         for image in self.store.without(self.twice, "second", reader):
             event = self.store.standing(Chain(image, "first", ""))
-            if event is not None and event.reader != reader and event.how != "import":
+            if event is None or event.how == "import":
+                continue
+            if image not in told and not self.store.knows(reader, image):
                 yield image
 
     def _said(self, image: str) -> Iterator[Event]:
@@ -168,7 +189,7 @@ class Desk:
 def torn(store: Store) -> list[str]:
     """Images on which readers differ, or the first was unsure, and nobody has decided; the oldest first."""
     standing = store.all_standing()
-    first = {chain.image: event for chain, event in standing.items() if chain.round == "first"}
+    first = store.firsts()
     differ = {
         chain.image for chain, event in standing.items()
         if chain.round == "second" and chain.image in first and event.value != first[chain.image].value

@@ -45,9 +45,9 @@ def few(key: bytes, purpose: str, images: Sequence[str], share: float) -> set[st
 def reading_order(table: ImageTable, key: bytes, first: Sequence[str] = ()) -> list[str]:
     """The usable images in the order in which they are to be read.
 
-    Those of the audit set are among the others, one in three until all are read: read under the same eyes on
-    the same day, and early enough that results can be told. They have no reason and no proposal, so who
-    looks for them can tell them apart.
+    Those of the audit set are among the others, one of three until all are read, in a place of chance: read
+    under the same eyes on the same day, early enough that results can be told, and by who cannot tell which
+    they are.
 
     Args:
         table: the images.
@@ -57,7 +57,7 @@ def reading_order(table: ImageTable, key: bytes, first: Sequence[str] = ()) -> l
     Examples:
         >>> table = ImageTable.of({"id": ["a", "b", "c", "d"], "split": ["audit", None, None, None]})
         >>> reading_order(table, b"key", first=["d", "b"])
-        ['d', 'a', 'b', 'c']
+        ['d', 'b', 'a', 'c']
     """
     frame = table.usable.frame
     audit = set(frame.loc[frame["split"] == "audit", "id"])
@@ -69,12 +69,13 @@ def reading_order(table: ImageTable, key: bytes, first: Sequence[str] = ()) -> l
     )
     held = [image for image in by_chance if image in audit]
     among = OTHERS * len(held)
-    return [*_spread(held, others[:among]), *others[among:]]
+    places = [chance(key, "place", image) for image in held]
+    return [*_spread(held, others[:among], places), *others[among:]]
 
 
-def _spread(few: Sequence[str], many: Sequence[str]) -> list[str]:
-    """Both in their order, mixed so that at any place either has had its share."""
-    at = [(number + 0.5) / len(few) for number in range(len(few))]
+def _spread(few: Sequence[str], many: Sequence[str], places: Sequence[float]) -> list[str]:
+    """Both in their order, mixed evenly; each of the few at its place (0 to 1) in its share of the many."""
+    at = [(number + place) / len(few) for number, place in enumerate(places)]
     at += [(number + 0.5) / len(many) for number in range(len(many))]
     both = [*few, *many]
     return [both[number] for number in sorted(range(len(both)), key=at.__getitem__)]

@@ -106,24 +106,25 @@ def progress(store: Store, table: ImageTable) -> Progress:
     known, audit = set(frame["id"]), set(frame.loc[frame["split"] == "audit", "id"])
     decided = {image: event for image, event in store.decided().items() if image in known}
     says = Counter(event.says for event in decided.values())
-    pairs = store.checked()
-    wrong = sum(before.value != now.value for before, now in pairs)
-    standing = store.all_standing()
-    firsts = {chain.image: event for chain, event in standing.items() if chain.round == "first"}
+    grids = store.given_in_grids()
+    pairs = [(before, check) for before, check in grids if check is not None]
+    wrong = sum(before.value != check.value for before, check in pairs)
     return Progress(
         images=len(known), read=len(decided), unsure=says["unsure"], unusable=says["unusable"],
         audit=len(audit), audit_read=len(audit & decided.keys()),
         audit_open=sum(decided[image].label is None for image in audit & decided.keys()),
-        classes=_classes(store, decided, audit), readers=_readers(standing.values()),
-        bulk=sum(event.how == "bulk" for event in firsts.values()) + len(pairs),
-        to_check=len(store.checks()), checked=len(pairs), wrong=wrong,
+        classes=_classes(store, decided, audit), readers=_readers(store.all_standing().values()),
+        bulk=len(grids), to_check=len(store.checks()), checked=len(pairs), wrong=wrong,
         wrong_interval=_share_interval(wrong, len(pairs)), agreement=agreement(store, table),
         open=len(torn(store)),
     )
 
 
 def agreement(store: Store, table: ImageTable) -> Agreement | None:
-    """How far second readers agree with the first; imports are no blind readers, and left out."""
+    """How far second readers agree with the first; imports are no blind readers, and left out.
+
+    A label that was looked at again counts as it was read first. Unsure and unusable are like classes.
+    """
     reads = _reads(store)
     readers = sorted({reader for of in reads.values() for reader in of})
     if len(readers) < 2:
@@ -142,23 +143,28 @@ def agreement(store: Store, table: ImageTable) -> Agreement | None:
         measure, estimate = "Cohen’s kappa", cohen_kappa(codes[0], codes[1], resamples)
     else:
         measure, estimate = "Krippendorff’s alpha", krippendorff_alpha(codes, resamples)
-    firsts = {chain.image: event for chain, event in store.all_standing().items() if chain.round == "first"}
-    seconds = [
-        (image, reader, value) for image, of in reads.items() for reader, value in of.items()
-        if reader != firsts[image].reader
+    firsts = {image: _first_reader(store, image) for image in images}
+    pairs = [
+        (of.get(firsts[image] or ""), value) for image, of in reads.items() for reader, value in of.items()
+        if firsts[image] in of and reader != firsts[image]
     ]
-    same = sum(value == _value(firsts[image]) for image, _, value in seconds)
-    return Agreement(measure, len(images), len(readers), same, len(seconds), estimate)
+    same = sum(one == other for one, other in pairs)
+    return Agreement(measure, len(images), len(readers), same, len(pairs), estimate)
 
 
 def _reads(store: Store) -> dict[str, dict[str, str]]:
     """Image → reader → what was said, of images that were read blindly more than once."""
-    standing = store.all_standing()
     reads: dict[str, dict[str, str]] = {}
-    for chain, event in standing.items():
-        if chain.round in ("first", "second") and event.how != "import":
+    for chain, standing in store.all_standing().items():
+        event = store.first_seen(chain.image) if chain.round == "first" else standing
+        if chain.round != "final" and event is not None and event.how != "import":
             reads.setdefault(chain.image, {})[event.reader] = _value(event)
     return {image: of for image, of in reads.items() if len(of) > 1}
+
+
+def _first_reader(store: Store, image: str) -> str | None:
+    event = store.first_seen(image)
+    return None if event is None or event.how == "import" else event.reader
 
 
 def _value(event: Event) -> str:

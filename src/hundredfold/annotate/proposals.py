@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hundredfold.annotate.background import Background
+from hundredfold.annotate.background import Background, changed
 from hundredfold.annotate.doubts import doubtful
 from hundredfold.annotate.events import Proposal
 
@@ -86,14 +86,14 @@ class Proposer:
         self._rows = {str(image): row for row, image in enumerate(ids)}
         self._labels, self._background = labels, background
         self._found: Guess | None = None
-        self._learned = 0
+        self._from: dict[str, str] = {}  # what it was learned from, or is being
         self._busy = False
         self._lock = threading.Lock()
 
     def __call__(self, image: str) -> Proposal | None:
-        """The proposal for an image; ``None`` while there are too few labels."""
+        """The proposal for an image; ``None`` while there are too few labels, and of one it learned from."""
         found, row = self._found, self._rows.get(image)
-        if found is None or row is None:
+        if found is None or row is None or image in self._from:
             return None
         return Proposal(found.classes[found.best[row]], float(found.probability[row]), found.model)
 
@@ -111,9 +111,9 @@ class Proposer:
             if self._busy:
                 return
             labels = self._usable()
-            if abs(len(labels) - self._learned) < (EVERY if self._learned else 1):
+            if changed(labels, self._from) < (EVERY if self._from else 1):
                 return
-            self._busy, self._learned = True, len(labels)
+            self._busy, self._from = True, labels
         self._background.submit(guess, self._folder, labels).add_done_callback(self._take)
 
     def _usable(self) -> dict[str, str]:
@@ -127,9 +127,12 @@ class Proposer:
         return {image: label for image, label in labels.items() if label in enough} if len(enough) > 1 else {}
 
     def _take(self, done: Future[Guess]) -> None:
-        if not done.cancelled() and done.exception() is None:
+        good = not done.cancelled() and done.exception() is None
+        if good:
             self._found = done.result()
         self._busy = False
+        if good:
+            self.refresh()  # labels may have come meanwhile
 
 
 def guess(folder: Path, labels: Mapping[str, str]) -> Guess:

@@ -1,13 +1,11 @@
-"""The record of a run's labels: events in SQLite, never changed, from which follows what stands."""
+"""The record of a run's labels: events in SQLite, never changed."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import sqlite3
-import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-from hundredfold.annotate.events import COLUMNS, Answer, Chain, Event, Proposal, Round, chain_of
+from hundredfold.annotate.events import COLUMNS, Answer, Event, Proposal, Round, chain_of
+from hundredfold.annotate.standing import Standing
 from hundredfold.errors import InputError
 
 __all__ = ["FILE", "Conflict", "Store"]
@@ -52,7 +51,7 @@ class Conflict:
     now: Event | None
 
 
-class Store:
+class Store(Standing):
     """The events of one run, and the answers that stand.
 
     One process at a time may hold a record open (the verb sees to that); its threads may share the store.
@@ -74,20 +73,11 @@ class Store:
     """
 
     def __init__(self, connection: sqlite3.Connection, clock: Callable[[], datetime] | None = None) -> None:
+        super().__init__()
         self._connection = connection
         self._clock = clock or _now
-        self._lock = threading.RLock()
-        self._versions: dict[Chain, int] = {}
-        self._answers: dict[int, Event] = {}
-        self._standing: dict[Chain, Event] = {}
-        self._classes: dict[str, dict[str, Any]] = {}
-        self._aside: set[str] = set()
-        self._checks: dict[int, str] = {}
-        self._before: dict[int, int | None] = {}
-        self._of_reader: defaultdict[str, set[int]] = defaultdict(set)
-        self._number = 0
         for row in connection.execute(SELECT):
-            self._apply(Event(*row))
+            self.let(Event(*row))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -149,14 +139,7 @@ class Store:
             The events; none if nothing of the reader's stands.
         """
         with self._writing() as write:
-            own = self._of_reader[reader]
-            if not own:
-                return []
-            last = self._answers[max(own)]
-            batch = [last] if last.batch is None else [
-                event for event in map(self._answers.__getitem__, sorted(own)) if event.batch == last.batch
-            ]
-            return [self._undo(write, reader, event) for event in batch]
+            return [self._undo(write, event) for event in self._last_of(reader)]
 
     def set_aside(self, reader: str, images: Sequence[str], batch: str | None = None) -> None:
         """Note that images do not belong to the others of their grid, so that they come singly."""
@@ -168,66 +151,6 @@ class Store:
         """Say all there is to say of the class with the id ``name``; see :class:`ClassBook`."""
         with self._writing() as write:
             write(Event(0, "", reader, "class", label=name, detail=json.dumps(dict(facts))))
-
-    # what stands
-
-    def version(self, chain: Chain) -> int:
-        """The number of the last event of an image, round and seat; 0 if there is none."""
-        with self._lock:
-            return self._versions.get(chain, 0)
-
-    def standing(self, chain: Chain) -> Event | None:
-        """The answer that stands."""
-        with self._lock:
-            return self._standing.get(chain)
-
-    def without(self, images: Iterable[str], read: Round, seat: str = "") -> Iterator[str]:
-        """Those of the images on which nothing stands, looked up one by one as they are asked for."""
-        return (image for image in images if (image, read, seat) not in self._standing)
-
-    def all_standing(self) -> dict[Chain, Event]:
-        """All answers that stand."""
-        with self._lock:
-            return dict(self._standing)
-
-    def decided(self) -> dict[str, Event]:
-        """Image → the answer that counts: the final one where readers differed, else the first."""
-        standing = self.all_standing()
-        firsts = {chain.image: event for chain, event in standing.items() if chain.round == "first"}
-        return {image: standing.get(Chain(image, "final", ""), event) for image, event in firsts.items()}
-
-    def labels(self) -> dict[str, str]:
-        """Image → id of its class, of the images that have one."""
-        return {image: event.label for image, event in self.decided().items() if event.label is not None}
-
-    def classes(self) -> dict[str, dict[str, Any]]:
-        """Id → what was last said of each class."""
-        with self._lock:
-            return {name: dict(facts) for name, facts in self._classes.items()}
-
-    def label_given_once(self, image: str) -> str | None:
-        """The label of an image that was read once and not decided; ``None`` where another look was taken."""
-        with self._lock:
-            event = self._standing.get(Chain(image, "first", ""))
-            once = event is not None and self._before.get(event.number) is None
-            return event.label if event and once and Chain(image, "final", "") not in self._standing else None
-
-    def aside(self) -> frozenset[str]:
-        """The images that were taken out of a grid."""
-        with self._lock:
-            return frozenset(self._aside)
-
-    def checks(self) -> list[str]:
-        """The images whose label was given in a grid and is to be checked singly, in their order."""
-        with self._lock:
-            return list(self._checks.values())
-
-    def checked(self) -> list[tuple[Event, Event]]:
-        """The answers given in a grid that were checked singly, each with the answer that stands now."""
-        with self._lock:
-            pairs = [(self._before.get(now.number), now) for now in self._standing.values()]
-            told = [(self._answers[before], now) for before, now in pairs if before is not None]
-        return [(before, now) for before, now in told if before.check_up and now.how == "single"]
 
     def revealed(self, reader: str, image: str) -> Proposal | None:
         """The proposal that a reader was shown after an earlier answer on the image, and still knows."""
@@ -247,11 +170,6 @@ class Store:
         (value,) = self._connection.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()
         return bytes.fromhex(value)
 
-    @property
-    def count(self) -> int:
-        """How many events there are."""
-        return self._number
-
     # inside
 
     @contextmanager
@@ -268,7 +186,7 @@ class Store:
                     self._connection.execute("ROLLBACK")
                 raise
             for event in written:
-                self._apply(event)
+                self.let(event)
 
     def _write(self, event: Event, written: list[Event]) -> Event:
         number = self._number + len(written) + 1
@@ -300,40 +218,13 @@ class Store:
         write(replace(event, kind="conflict", detail=json.dumps({"saw": answer.version})))
         return Conflict(answer.image, version, now)
 
-    def _undo(self, write: Callable[[Event], Event], reader: str, undone: Event) -> Event:
+    def _undo(self, write: Callable[[Event], Event], undone: Event) -> Event:
         chain = undone.chain
         before = self._before.get(undone.number)
         return write(Event(
-            0, "", reader, "undo", *chain, batch=undone.batch, previous=self._versions[chain], stands=before
+            0, "", undone.reader, "undo", *chain, batch=undone.batch, previous=self._versions[chain],
+            stands=before,
         ))
-
-    def _apply(self, event: Event) -> None:
-        """Let an event count."""
-        self._number = event.number
-        if event.kind == "class":
-            assert event.label is not None
-            self._classes[event.label] = json.loads(event.detail or "{}")
-        elif event.kind == "aside":
-            assert event.image is not None
-            self._aside.add(event.image)
-        elif event.kind in ("answer", "undo"):
-            self._stand(event)
-
-    def _stand(self, event: Event) -> None:
-        chain = event.chain
-        before = self._standing.pop(chain, None)
-        if before is not None:
-            self._of_reader[before.reader].discard(before.number)
-            self._checks.pop(before.number, None)
-        if event.kind == "answer":
-            self._answers[event.number] = event
-            self._before[event.number] = before.number if before else None
-        self._versions[chain] = event.number
-        if event.stands is not None:
-            self._standing[chain] = now = self._answers[event.stands]
-            self._of_reader[now.reader].add(now.number)
-            if now.check_up:
-                self._checks[now.number] = chain.image
 
 
 def _now() -> datetime:
@@ -353,6 +244,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(f"it is no record of version {VERSION}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # an answer is on the disk before it is acknowledged
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: on the disk, and not in its cache; elsewhere nothing
     connection.execute("PRAGMA trusted_schema = OFF")
     if not tables:
         _make(connection)

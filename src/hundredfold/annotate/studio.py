@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import threading
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,11 +72,33 @@ class Studio:
     watcher: Watcher | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     book: ClassBook = field(init=False)
+    #: Page → the ticket of its last undoing, and what it was told; one undoing at a time.
+    undone: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict, init=False)
+    undoing: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
         self.book = ClassBook(self.store)
         frame = self.table.frame
         self.held_out = frozenset(frame.loc[frame["split"].isin(["audit", "test"]), "id"])
+
+    @property
+    def unspoken(self) -> frozenset[str]:
+        """Images whose label stands beside no other image.
+
+        Nothing is chosen by those that results are measured on; those that are read twice are read blindly.
+        """
+        return self.held_out.union(self.desk.twice)
+
+    @property
+    def audit_open(self) -> bool:
+        """Whether images of the audit set are unread; so long nothing tells them from others."""
+        return any(True for _ in self.store.without(self.desk.audit, "first"))
+
+    def spelt(self, reader: str) -> str:
+        """A reader's name as it stands in the record: "anna" is no second reader of what Anna has read."""
+        name = unicodedata.normalize("NFC", reader)
+        known = {one.casefold(): one for one in self.store.readers}
+        return known.get(name.casefold(), name)
 
     def named_labels(self) -> dict[str, str]:
         """Image → name of its class, of the images that have one."""
@@ -95,17 +119,27 @@ class Studio:
         answered = self.store.standing(Chain(image, "first", "")) is not None
         return None if self.propose is None or answered or image in self.held_out else self.propose(image)
 
-    def suspects(self) -> list[Suspect]:
+    def suspects(self, reader: str) -> list[Suspect]:
         """Images to look at again: their one label is hard to believe for who learned from the others."""
         found = [] if self.propose is None else self.propose.suspects()
-        return [suspect for suspect in found if self.store.label_given_once(suspect.image) == suspect.label]
+        awaited = self.desk.awaited(reader) if found else set()
+        return [
+            suspect for suspect in found
+            if self.store.label_given_once(suspect.image) == suspect.label and suspect.image not in awaited
+        ]
+
+    def reason(self, image: str) -> str | None:
+        """Why an image was suggested: told with its answer, as an image of the audit set has no reason."""
+        return self.reasons.get(image) or None
 
     def doubted(self, reader: str, suspect: Suspect) -> dict[str, Any]:
         """An image to look at again, as the page is told of it: as a question, beside its likes."""
         item = self.desk.item(reader, "first", suspect.image)
         chain = chain_of(suspect.image, "first", reader)
         standing, names, labels = self.store.standing(chain), self.book.names(), self.store.labels()
-        likes = self.desk.likes(suspect.image, [image for image in labels if image != suspect.image])
+        hidden = self.unspoken | {suspect.image}
+        likes = self.desk.likes(suspect.image, [image for image in labels if image not in hidden])
+        self.desk.tell(reader, suspect.image)
         return {
             **self.shown(item, proposals=False), "proposal": told(suspect.rather),
             "said": [] if standing is None else [{**said(standing, names), "reader": None}],
@@ -127,28 +161,29 @@ class Studio:
         names = self.book.names()
         return {
             "image": self.gallery.name(item.image), "version": item.version,
-            "why": None if item.said else self.reasons.get(item.image),
             "proposal": None if proposal is None else told(proposal),
             "said": [{**said(event, names), "reader": None} for event in item.said],  # decided blindly
         }
 
     def classes(self) -> list[dict[str, Any]]:
         """The classes, as the page is told of them."""
-        return [self._class(known) for known in self.book.all()]
+        hidden = self.unspoken
+        return [self._class(known, hidden) for known in self.book.all()]
 
-    def _class(self, known: LabelClass) -> dict[str, Any]:
-        examples = [self.gallery.name(image) for image in known.examples]
+    def _class(self, known: LabelClass, hidden: Collection[str]) -> dict[str, Any]:
+        examples = [self.gallery.name(image) for image in known.examples if image not in hidden]
         return {
             "id": known.id, "name": known.name, "key": known.key, "description": known.description,
             "examples": examples,
         }
 
     def samples(self) -> dict[str, list[str]]:
-        """Class → the first images that got it, none of those that results are measured on."""
+        """Class → the first images that got it, of those that may stand beside others."""
         found: dict[str, list[str]] = {}
+        hidden = self.unspoken
         for image, label in self.store.labels().items():
             of_class = found.setdefault(label, [])
-            if len(of_class) < SAMPLES and image not in self.held_out and self.gallery.has(image):
+            if len(of_class) < SAMPLES and image not in hidden and self.gallery.has(image):
                 of_class.append(self.gallery.name(image))
         return found
 
@@ -161,6 +196,7 @@ def opened(
     store: Store, table: ImageTable, pixels: PixelStore, *, first: Mapping[str, str] | None = None,
     second_share: float = 0.15, vectors: Path | None = None, images: Path | None = None,
     background: Background | None = None, lease_seconds: float = LEASE_SECONDS, supply: Supply = LOCAL,
+    near_copies: bool = False,
 ) -> Studio:
     """Everything on its place.
 
@@ -175,6 +211,7 @@ def opened(
         background: where a classifier learns and the curve is measured; without it there are neither.
         lease_seconds: how long a browser may be silent before others get its images.
         supply: where the original files are.
+        near_copies: what only the encoder sees as a copy of an audit image is not learned from for the curve.
     """
     frame = table.usable.frame
     alike = None if vectors is None else Likes.read(vectors)
@@ -188,7 +225,9 @@ def opened(
             vectors, alike.ids, held_out=studio.held_out, labels=store.labels, background=background
         )
         if desk.audit and images is not None:
-            studio.watcher = Watcher(vectors, images, studio.named_labels, background)
+            studio.watcher = Watcher(
+                vectors, images, studio.named_labels, background, pixels.folder if near_copies else None
+            )
     studio.labelled()
     return studio
 

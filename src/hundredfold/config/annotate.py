@@ -41,4 +41,3 @@ class AnnotateSettings(Settings):
     second_share: float = Field(
         0.15, ge=0, le=1, description="Share of the images, drawn blindly, that a second reader reads too."
     )
-    seed: int = Field(0, ge=0, description="Every random choice is a function of this number.")

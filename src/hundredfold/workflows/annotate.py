@@ -56,7 +56,7 @@ def _take_in(settings: AnnotateSettings, store: Store, table: ImageTable) -> Non
     """The labels of the scan, once, and those that the user names."""
     from hundredfold.annotate.exchange import import_labels, take_in
 
-    if not store.count and table.labelled.any():
+    if SCANNED not in store.readers and table.labelled.any():
         rows = table.usable.select(table.usable.labelled).frame
         take_in(store, dict(zip(rows["id"], rows["label"], strict=True)), SCANNED)
     if settings.labels is not None:
@@ -83,6 +83,7 @@ def _serve(settings: AnnotateSettings, run: RunDirectory, store: Store, table: I
     from hundredfold.annotate.studio import opened
     from hundredfold.data.store import PixelStore
     from hundredfold.web.listening import bound
+    from hundredfold.workflows.labelled import noted_settings
 
     pixels, order = PixelStore.open(run.pixels), settings.order
     first = {} if order is None else _suggested(order, table)
@@ -91,6 +92,7 @@ def _serve(settings: AnnotateSettings, run: RunDirectory, store: Store, table: I
     studio = opened(
         store, table, pixels, first=first, second_share=settings.second_share,
         vectors=_vectors(run), images=run / "images.parquet", background=background, supply=_supply(table),
+        near_copies=bool(noted_settings(run).get("scan", {}).get("near_copies")),
     )
     try:
         serve(

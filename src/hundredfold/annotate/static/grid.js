@@ -82,7 +82,7 @@ async function confirm(known, key) {
 }
 
 async function undo() {
-  const { body } = await inOrder("undo", {});
+  const { body } = await inOrder("undo", { ticket: crypto.randomUUID() });
   at("last").textContent = body.undone ? `${body.undone} answer${body.undone === 1 ? "" : "s"} taken back.` : "There is nothing to take back.";
   load();
 }

@@ -43,7 +43,6 @@ async function present() {
   at("end").hidden = Boolean(item) || Boolean(filling);
   at("proposal").hidden = true;
   at("said").hidden = true;
-  at("why").hidden = true;
   at("likes").hidden = true;
   if (!item) {
     viewer.show(null);
@@ -64,8 +63,6 @@ async function present() {
   propose(item);
   tell(item);
   compare(item);
-  at("why").hidden = !item.why;
-  at("why").textContent = `Suggested: ${item.why}.`;
   ready = item;
   at("canvas").dataset.image = item.image;
   at("canvas").dataset.shown = performance.now();
@@ -156,7 +153,10 @@ async function say(item, says, known, key, version) {
   } else complain(body.error);
 }
 
+/** What was not to be known before: why the image came, and what the classifier says. */
 function report(item, words, known, body) {
+  at("why").hidden = !body.why;
+  at("why").textContent = `It was suggested: ${body.why}.`;
   const revealed = body.revealed;
   if (!revealed) { last(`Last: ${words}`); return; }
   const same = revealed.label === known?.id;
@@ -169,7 +169,8 @@ function last(words, differs = false) {
 }
 
 async function undo() {
-  const { body } = await inOrder("undo", { proposals: Boolean(at("proposals")?.checked) });
+  at("why").hidden = true;
+  const { body } = await inOrder("undo", { ticket: crypto.randomUUID(), proposals: Boolean(at("proposals")?.checked) });
   if (!body.undone) { last("There is nothing to take back."); return; }
   if (body.undone > 1) { last(`${body.undone} answers of a grid were taken back; they come again.`); refill(); return; }
   if (body.round !== facts.round) { last("An answer in another view was taken back."); return; }
