@@ -45,8 +45,8 @@ def export(settings: ExportSettings) -> tuple[Path, ...]:
         save_onnx(predictor or encoder, settings.onnx)
         say(f"ONNX: {_told(predictor, encoder)}, in {settings.onnx}")
         side = image_size(encoder)
-        say(f"It takes images as uint8 [b, {side}, {side}, 3], RGB; its metadata says under pixels how they are "
-            "made so (docs/export.md). Made otherwise, answers are silently wrong.")
+        say(f"It takes images as uint8 [b, {side}, {side}, 3], RGB; its metadata says under pixels how they "
+            "are made so (docs/export.md). Made otherwise, answers are silently wrong.")
     if settings.timm is not None:
         from hundredfold.encode.timm_folder import save_timm_folder
 
