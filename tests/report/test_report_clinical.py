@@ -231,6 +231,13 @@ def test_few_groups_have_no_interval_and_the_chapter_says_so(tmp_path: Path) -> 
     assert "twice" not in words
 
 
+def test_intervals_that_were_not_taken_are_no_sign_of_few_groups(clinical_run: RunDirectory) -> None:
+    given = replace(gather(clinical_run), settings={"curve": {"bootstrap": 0}})
+    words = " ".join(chapter_of(given).sentences)
+    assert "No intervals were taken (--bootstrap 0)." in words
+    assert "fewer than 10 groups" not in words
+
+
 def test_the_width_with_twice_the_groups_is_told(chapter: Chapter) -> None:
     words = " ".join(chapter.sentences)
     assert "With twice as many test groups of the same kind" in words

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, recall_score
 
 from hundredfold.data.table import ImageTable
-from hundredfold.report.examples import class_examples, errors_with_neighbours, typical_errors
+from hundredfold.report.examples import class_examples, resembled, typical_errors
 from hundredfold.report.material import gather, without_repeats
 from hundredfold.report.style import apart
 from hundredfold.report.tables import (
@@ -139,16 +139,16 @@ def test_errors_are_errors_and_neighbours_are_labelled_training_images(whole_run
     assert (errors["label"] != errors["predicted"]).all()
     assert errors["times"].is_monotonic_decreasing
     embeddings = material.embeddings["initial"]
-    table = errors_with_neighbours(errors, embeddings, neighbours=3)
+    table = resembled(errors, embeddings, neighbours=3)
     sides = embeddings.images.frame.set_index("id")["split"]
     assert set(sides[table["neighbour"]]) == {"train"}
-    assert set(sides[table["error"]]) == {"test"}
+    assert set(sides[table["image"]]) == {"test"}
     vectors = pd.DataFrame(embeddings.vectors, index=embeddings.ids)
     first = table.iloc[0]
     unit = vectors.div(np.linalg.norm(vectors, axis=1), axis=0)
-    similarity = unit[sides == "train"] @ unit.loc[first["error"]]
+    similarity = unit[sides == "train"] @ unit.loc[first["image"]]
     assert similarity.idxmax() == first["neighbour"]
-    assert abs(1 - similarity.max() - first["distance"]) < 1e-5
+    assert abs(similarity.max() - first["similarity"]) < 1e-5
 
 
 def test_examples_of_a_set_without_labels() -> None:
@@ -184,14 +184,15 @@ def test_a_compact_count_is_short_and_close(count: float) -> None:
 
 
 def test_shares_are_written_as_in_journals() -> None:
-    assert [share(v) for v in (0, 0.004, 0.995, 1, -0.001, -0.25, np.nan)] == [
+    assert [share(v) for v in (0, 0.004, 0.995, 1, -0.001, -0.25, np.nan, 1e-9)] == [
         ".00",
-        ".00",
+        ".004",
         ".995" if f"{0.995:.2f}" == "1.00" else ".99",
         "1.00",
-        ".00",
+        "−.001",
         "−.25",
         "–",
+        ".00",
     ]
 
 

@@ -61,7 +61,7 @@ OUTDONE = (
     "That is as good as the accuracy above, or better: nothing shows that more was learned than the scanner, "
     "the stain or the source. See the chapter on shortcuts, and test on images of another site."
 )
-NO_INTERVAL = "The ranges shown are those of the draws of labels and say nothing of other patients."
+NO_INTERVAL = "Ranges, if there are any, are those of the draws of labels and say nothing of other patients."
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def _leaks(material: Material) -> list[Caution]:
         title = f"{astride:,} test images have a near-copy among the training images."
         place = Place(FACTS, "/scan/near_copies_astride")
         found.append(Caution(title, ASTRIDE, (("test images with a near-copy", place),)))
-    if material.pretraining.get("transductive") or material.state.get("transductive"):
+    seen = material.state.get("transductive") or material.evaluation.get("transductive")
+    if material.pretraining.get("transductive") or seen:
         found.append(Caution("Pre-training saw the test images (transductive).", TRANSDUCTIVE))
     return found
 
@@ -147,7 +148,7 @@ def _shortcuts(material: Material, at: Headline | None) -> list[Caution]:
     """Colour, size and source alone come more than half the way from guessing to the headline."""
     if (reached := reached_by_shortcuts(material, at)) is None:
         return []
-    (alone, whole), chance = reached, 1 / max(len(_test_images(material)), 2)
+    (alone, whole), chance = reached, 1 / max(int((_test_images(material) > 0).sum()), 2)
     way = (alone.value - chance) / max(whole.value - chance, 1e-9)
     if way < HALF:
         return []
@@ -186,7 +187,7 @@ def _groups(material: Material) -> list[Caution]:
         frame = pd.concat([material.images.train.frame, material.images.test.frame])
         labelled, missing = len(frame), int(frame["group"].isna().sum())
         single = frame["group"].is_unique
-        groups = int(material.images.test.frame["group"].nunique())
+        groups = groups or int(material.images.test.frame["group"].nunique())
     if groups == 0 and missing == labelled:
         return [Caution("No patients or slides are known.", NO_GROUPS)]
     if missing:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hundredfold.metrics import TINY
 from hundredfold.report.style import CYCLE, INK, MUTED, RULE, WIDTH, apart, drawn, small
 from hundredfold.report.tables import rows_of
-from hundredfold.report.words import share, shown
+from hundredfold.report.words import percent_of, shown, tick
 
 __all__ = ["class_strips", "confusion_matrix", "embedding_map"]
 
@@ -69,12 +69,12 @@ def confusion_matrix(table: pd.DataFrame, *, width: float | None = None) -> Figu
 
 def _write_rows(axes: Axes, numbers: NDArray[np.int64], recall: Floats, spread: Floats, size: float) -> None:
     """Beside each row: its test images as a bar with their number, and its recall with the sd over draws."""
-    ticks = range(len(numbers))
-    axes.barh(ticks, numbers, color=[RULE if n >= TINY else CYCLE[1] for n in numbers], height=0.72)
-    for tick, number, value, sd in zip(ticks, numbers, recall, spread, strict=True):
-        found = f"  ({100 * value:.0f} ± {100 * sd:.0f})" if np.isfinite(value) and np.isfinite(sd) else ""
+    rows = range(len(numbers))
+    axes.barh(rows, numbers, color=[RULE if n >= TINY else CYCLE[1] for n in numbers], height=0.72)
+    for row, number, value, sd in zip(rows, numbers, recall, spread, strict=True):
+        found = f"  ({percent_of(value)} ± {100 * sd:.0f})" if np.isfinite(value) and np.isfinite(sd) else ""
         axes.text(
-            0.03, tick, f"{number:,}{found}", transform=axes.get_yaxis_transform(), va="center", fontsize=size
+            0.03, row, f"{number:,}{found}", transform=axes.get_yaxis_transform(), va="center", fontsize=size
         )
     title = "test images\n(recall, %)" if np.isfinite(spread).any() else "test images"
     axes.set_title(title, fontsize=small(), color=MUTED)
@@ -91,7 +91,7 @@ def _write_cells(axes: Axes, grid: Floats, spread: Floats, room: float) -> None:
         if not np.isfinite(value) or value < 0.005:
             continue
         ink = "white" if value > 0.55 else INK
-        words = f"{100 * value:.0f}"
+        words = percent_of(value)
         if two:
             words += f"\n±{100 * spread[row, column]:.0f}"
         axes.text(column, row, words, ha="center", va="center", fontsize=size, color=ink, linespacing=0.95)
@@ -154,7 +154,7 @@ def _recall_strip(axes: Axes, recall: pd.DataFrame, draws: pd.DataFrame | None) 
             markeredgecolor=CYCLE[0], markeredgewidth=1.3,
         )
     axes.set_xlim(-0.01, 1.02)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value == 0 else share(value, 1)))
+    axes.xaxis.set_major_formatter(FuncFormatter(tick))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("recall\n(share found)")

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from hundredfold.metrics import TINY
 from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn, plain_axes, small
-from hundredfold.report.words import in_lines, share
+from hundredfold.report.words import in_lines, share, tick
 
 __all__ = ["MOST_PANELS", "referral_curve", "reliability_diagram", "tradeoff_panels"]
 
@@ -69,7 +69,7 @@ def _panel(axes: Axes, curve: pd.DataFrame, points: pd.DataFrame, kind: str) -> 
     axes.set_ylim(-0.02, 1.04)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator([0, 0.5, 1]))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("0.", ".")))
+        axis.set_major_formatter(FuncFormatter(tick))
     axes.set_aspect("equal")
 
 
@@ -97,7 +97,7 @@ def reliability_diagram(table: pd.DataFrame, *, width: float = 0.7 * WIDTH) -> F
     for axis, limits in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
         limits(0, 1.02)
         axis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("0.", ".")))
+        axis.set_major_formatter(FuncFormatter(tick))
     axes.set_aspect("equal")
     return figure
 
@@ -127,7 +127,7 @@ def referral_curve(table: pd.DataFrame, *, width: float = WIDTH) -> Figure:
     axes.set_xlabel("share of the images that a person looks at")
     axes.set_ylabel("share of the others whose label is right")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("0.", ".")))
+        axis.set_major_formatter(FuncFormatter(tick))
     return figure
 
 

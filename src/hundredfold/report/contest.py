@@ -11,12 +11,10 @@ from hundredfold.learn.compare import Method, against, compare, smallest_p
 from hundredfold.metrics import MIN_GROUPS
 from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline, labels_words
-from hundredfold.report.words import features_words, interval, method_words, probability, share, shown
+from hundredfold.report.words import LEVEL, features_words, interval, method_words, probability, share, shown
 
-__all__ = ["best_sentences", "contest", "contestant"]
+__all__ = ["best_sentences", "contest", "contestant", "is_capped", "is_told_apart"]
 
-#: a comparison whose corrected p-value is below is told from chance
-LEVEL = 0.05
 NAMED = 3
 
 
@@ -49,10 +47,18 @@ def contest(material: Material, at: Headline | None) -> pd.DataFrame | None:
     )
 
 
+def is_told_apart(material: Material, at: Headline) -> bool:
+    """Whether there are methods to compare, on test images of so many groups that differences are judged."""
+    if material.predictions is None or material.images is None:
+        return False
+    methods = _methods(material.predictions, contestant(material, at).n_per_class)
+    return len(methods) > 1 and material.test_pieces.nunique() >= MIN_GROUPS
+
+
 def best_sentences(material: Material, table: pd.DataFrame) -> list[str]:
     """What was chosen without the test set, and how it does there beside the others."""
     first = table.iloc[0]
-    budget = labels_words(int(first["n_per_class"]), capped=False)
+    budget = labels_words(int(first["n_per_class"]), capped=is_capped(material, int(first["n_per_class"])))
     name, choice = _named((first["encoder"], first["classifier"])), _choice(material)
     if choice and (choice["encoder"], choice["classifier"]) == (first["encoder"], first["classifier"]):
         told = (
@@ -86,6 +92,13 @@ def _fitted(material: Material) -> list[str]:
     own, other = (share(float(reached[name]), 3) for name in names)
     few = labels_words(int(choice["n_per_class"]), capped=False)
     return [f"{told}, of which cross-validation gave it {own} and the method chosen with {few} {other}."]
+
+
+def is_capped(material: Material, n_per_class: int) -> bool:
+    """Whether a class has fewer labels than that, and gives all it has."""
+    if material.curve is None:
+        return False
+    return bool(material.curve.loc[material.curve["n_per_class"] == n_per_class, "capped"].any())
 
 
 def _choice(material: Material) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.neighbours import nearest
 from hundredfold.report.tables import Headline, at_point, rows_of
 
-__all__ = ["class_examples", "errors_with_neighbours", "resembled", "right_and_wrong", "typical_errors"]
+__all__ = ["class_examples", "resembled", "right_and_wrong", "typical_errors"]
 
 
 def class_examples(images: ImageTable, *, each: int, most_classes: int, seed: int) -> pd.DataFrame:
@@ -38,30 +38,6 @@ def typical_errors(predictions: pd.DataFrame, at: Headline, *, most: int, seed: 
     table = table.sort_values(["times", "label", "predicted"], ascending=[False, True, True]).head(most)
     errors: pd.DataFrame = table[["id", "label", "predicted", "times"]].reset_index(drop=True)
     return errors
-
-
-def errors_with_neighbours(errors: pd.DataFrame, embeddings: Embeddings, *, neighbours: int) -> pd.DataFrame:
-    """Beside each error the labelled training images nearest by cosine of the features.
-
-    Returns:
-        ``error, label, predicted, times, rank, neighbour, neighbour_label, distance`` (cosine).
-    """
-    columns = ["error", "label", "predicted", "times", "rank", "neighbour", "neighbour_label", "distance"]
-    frame = embeddings.images.frame
-    pool = np.flatnonzero(frame["label"].notna() & frame["problem"].isna() & (frame["split"] == "train"))
-    rows = pd.Index(embeddings.ids).get_indexer(pd.Index(errors["id"]))
-    known = errors[rows >= 0]
-    if known.empty or not len(pool):
-        return pd.DataFrame(columns=columns)
-    vectors = embeddings.vectors
-    distances, indices = nearest(vectors[rows[rows >= 0]], vectors[pool], neighbours)  # [e, k]
-    ids, labels = frame["id"].to_numpy(), frame["label"].to_numpy()
-    found = [
-        (error.id, error.label, error.predicted, error.times, rank, ids[other], labels[other], distance)
-        for error, others, far in zip(rows_of(known), pool[indices], distances, strict=True)
-        for rank, (other, distance) in enumerate(zip(others, far, strict=True), start=1)
-    ]
-    return pd.DataFrame(found, columns=columns)
 
 
 def right_and_wrong(predictions: pd.DataFrame, at: Headline, *, each: int, seed: int) -> pd.DataFrame:

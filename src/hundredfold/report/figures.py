@@ -29,12 +29,11 @@ from hundredfold.report.style import (
     small,
 )
 from hundredfold.report.tables import rows_of
-from hundredfold.report.words import compact, in_lines, share
+from hundredfold.report.words import LEVEL, compact, in_lines, tick
 
 __all__ = ["curve_panels", "differences", "learning_curves", "over_steps"]
 
 MARKERS = "os^DvPX*"
-LEVEL = 0.05
 DOTTED = (0, (4, 3))
 
 
@@ -130,7 +129,7 @@ def _draw(
         )
         last = (other if line.empty else line).iloc[-1]
         ends.append(_End(float(last["n_per_class"]), float(last["value"]), names[key], colour))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: share(value, 1) if value else "0"))
+    axes.yaxis.set_major_formatter(FuncFormatter(tick))
     every = pd.concat([points, published])
     low, high = _limits(every if scale is None else pd.concat([every, scale]), references)
     axes.set_ylim(low, high)
@@ -255,7 +254,7 @@ def differences(table: pd.DataFrame, *, width: float = WIDTH) -> Figure:
     axes.set_yticks(rows, [in_lines(name, letters) for name in table["name"]], color=INK)
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.xaxis.set_major_locator(MaxNLocator(max(3, round(width))))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: share(x) if abs(x) > 1e-9 else "0"))
+    axes.xaxis.set_major_formatter(FuncFormatter(tick))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("difference\n(balanced accuracy)")

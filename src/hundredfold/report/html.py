@@ -79,7 +79,7 @@ def _chapters(material: Material, at: Headline | None, compared: pd.DataFrame | 
             measures_chapter(material, at) if external
             else curves_chapter(material.curve, at, material.evaluation),
             adaptation_chapter(material),
-            compared_chapter(compared),
+            compared_chapter(material, compared),
             classes_chapter(material, at),
             clinical_chapter(material, at),
             probabilities_chapter(material, at),

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hundredfold.learn.calibrate import Calibration
-from hundredfold.learn.scores import SCORE, read_scores
+from hundredfold.learn.scores import SCORE
 from hundredfold.metrics import (
     GRID,
     Estimate,
@@ -83,11 +83,8 @@ def judged(material: Material, at: Headline) -> Judged | None:
     Raises:
         SettingsError: a stated prevalence is of no class with test images, or they do not make 1.
     """
-    if material.scores is None:
-        return None
-    rows = read_scores(material.scores, at.encoder, at.classifier)
-    rows = rows[rows["n_per_class"] == at.n_per_class].sort_values("repeat", kind="stable")
-    if rows.empty:
+    rows = material.scores_at(at)
+    if rows is None or rows.empty:
         return None
     classes = [str(name).removeprefix(SCORE) for name in rows if str(name).startswith(SCORE)]
     repeats, names = int(rows["repeat"].nunique()), pd.Index(classes)

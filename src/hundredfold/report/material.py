@@ -18,6 +18,7 @@ from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import InputError
+from hundredfold.learn.scores import read_scores
 from hundredfold.report.tables import Headline, headline
 from hundredfold.rundir import RunDirectory
 from hundredfold.url import place
@@ -77,9 +78,34 @@ class Material:
 
     @cached_property
     def test_pieces(self) -> pd.Series:
-        """Id of a test image → the number of its piece: its group, or its near-copies; else it is its own."""
+        """Id of a test image → the number of its piece: its group, or its near-copies; else it is its own.
+
+        Where test splits took turns, images of what the scan called the training side are among them.
+        """
         test = ImageTable.of({"id": []}) if self.images is None else self.images.test
+        if self.outer and self.images is not None and self.predictions is not None:
+            judged = self.predictions["id"].astype(str).unique()
+            test = self.images.select(self.images.frame["id"].isin(judged))
         return pd.Series(pieces_of(test), index=test.ids)
+
+    def scores_at(self, at: Headline) -> pd.DataFrame | None:
+        """The rows of one point in ``scores.parquet``, draw by draw; read once, for several chapters."""
+        if self.scores is None:
+            return None
+        if at not in self._read:
+            rows = read_scores(self.scores, at.encoder, at.classifier)
+            rows = rows[rows["n_per_class"] == at.n_per_class]
+            self._read[at] = rows.sort_values("repeat", kind="stable")
+        return self._read[at]
+
+    @cached_property
+    def _read(self) -> dict[Headline, pd.DataFrame]:
+        return {}
+
+    @property
+    def outer(self) -> bool:
+        """Whether several test splits took turns."""
+        return bool(self.evaluation.get("outer_splits"))
 
     @property
     def evaluation(self) -> Mapping[str, Any]:
@@ -134,7 +160,7 @@ def gather(
         if (path := run / "calibrations.json").exists() else (),
         prevalence=prevalence or {},
         folder=run.path,
-        near_copies=pd.read_csv(path) if (path := run / "near_copies.csv").exists() else None,
+        near_copies=_names(run / "near_copies.csv", "first", "second", "first_label", "second_label"),
         adaptation=_curve(run / "adaptation" / "curve.parquet"),
         adaptation_compared=_names(run / "adaptation" / "comparison.csv", "encoder", "classifier"),
     )

@@ -21,6 +21,7 @@ KNN = (
     "a kNN follows no power law while most of its labels are neighbours, and its intervals held 89 % of the "
     "hidden points of real curves, not 95 %"
 )
+AUDITED = "the audit images"
 ASSURANCE = "in a range so wide that it held 99\u00a0% of the hidden ends of real curves"
 
 
@@ -52,6 +53,7 @@ def _reads(material: Material, at: Headline) -> str:
     counts, whose = _sizes(material)
     if not counts:
         return ""
+    about = "about " if whose == AUDITED else ""  # what a sample tells of all
     total, n = sum(counts.values()), at.n_per_class
     rarest = min(counts, key=lambda name: counts[name])
     part = f"{shown(rarest)}, {_per_cent(counts[rarest] / total)} of {whose}"
@@ -59,7 +61,7 @@ def _reads(material: Material, at: Headline) -> str:
     if counts[rarest] < n:
         return (
             f"{labels} of every class are not to be had by reading images at random: all {total:,} hold only "
-            f"{counts[rarest]:,} of the rarest class ({part})."
+            f"{about}{counts[rarest]:,} of the rarest class ({part})."
         )
     reads, alone = expected_reads(list(counts.values()), n), reads_of_class(counts[rarest], total, n)
     told = f"Read at random, {labels} of every class cost about {_rounded(reads)} reads"
@@ -79,7 +81,7 @@ def _sizes(material: Material) -> tuple[dict[str, int], str]:
     drawn = material.evaluation.get("test_images") or {}
     pool = len(material.images.pool)
     there = {name: round(pool * size / sum(drawn.values())) for name, size in drawn.items() if size}
-    return there, "the audit images"
+    return there, AUDITED
 
 
 def _per_cent(part: float) -> str:

@@ -72,13 +72,13 @@ def view_sheet(rows: Sequence[Sequence[Pixels]]) -> Figure:
 
 @drawn
 def error_sheet(table: pd.DataFrame, store: PixelStore) -> Figure:
-    """A row an error: the test image, then the labelled training images its features are nearest to.
+    """A row an error: the test image, then the labelled images of other groups its features are nearest to.
 
     Args:
-        table: rows of :func:`~hundredfold.report.examples.errors_with_neighbours`.
+        table: rows of :func:`~hundredfold.report.examples.resembled`.
         store: holds their pixels.
     """
-    errors = list(table.groupby("error", sort=False))
+    errors = list(table.groupby("image", sort=False))
     rows = [list(store[store.rows([str(error), *near["neighbour"]])]) for error, near in errors]
     sheet = _Sheet.of(rows, left=1.15, gap=0.27, top=0.22)
     for row, (_, near) in enumerate(errors):
@@ -88,7 +88,7 @@ def error_sheet(table: pd.DataFrame, store: PixelStore) -> Figure:
             colour = CYCLE[0] if name == label else CYCLE[1] if name == predicted else MUTED
             sheet.below(row, column, in_lines(name, 17), colour)
     sheet.above(0, "test image", INK)
-    sheet.above(1, "nearest labelled training images →", MUTED, at_left=True)
+    sheet.above(1, "nearest labelled images of other groups →", MUTED, at_left=True)
     return sheet.figure
 
 
@@ -135,7 +135,8 @@ def pair_sheet(pairs: pd.DataFrame, store: PixelStore) -> Figure:
     for pair in rows_of(pairs):
         first, second = store[store.rows([pair.first, pair.second])]
         tiles += [laid(first, pair.turns, mirrored=pair.mirrored), second]
-        words += [shown(pair.first_label or "no label", 17), shown(pair.second_label or "no label", 17)]
+        labels = (pair.first_label, pair.second_label)
+        words += ["no label" if pd.isna(label) else shown(label, 17) for label in labels]
     sheet = _Sheet.of([tiles[start : start + 6] for start in range(0, len(tiles), 6)], gap=0.17)
     for place, word in enumerate(words):
         partner = words[place + 1 if place % 2 == 0 else place - 1]

@@ -108,13 +108,16 @@ def counts(images: ImageTable, rejects: pd.DataFrame | None) -> pd.DataFrame:
     grouped = usable["group"].notna()
     tested = grouped & (usable["split"] == images.judging)
     clusters = exact_duplicates(images)
+    # The labels name them, and there is no such image.
+    nameless = 0 if rejects is None else int((~rejects["image"].isin(images.ids)).sum())
     rows = [
         ("images found", len(images)),
-        ("images left out", 0 if rejects is None else len(rejects)),
+        ("images left out", len(images) - len(usable)),
         ("images used", len(usable)),
         ("labelled training images", len(images.train)),
         (f"labelled {images.judging} images", len(images.test)),
         ("images without a label", int(usable["label"].isna().sum())),
+        *([("labels that name no image", nameless)] if nameless else []),
         ("classes", int(usable["label"].nunique())),
         ("groups (patients, slides)", int(usable["group"].nunique())),
         (f"groups on the {images.judging} side", int(usable.loc[tested, "group"].nunique())),

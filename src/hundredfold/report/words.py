@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from hashlib import sha256
 
 import numpy as np
 
 __all__ = [
-    "AUDIT_SET", "compact", "encoder_label", "features_words", "in_lines", "interval", "method_label",
-    "method_words", "probability", "share", "shown",
+    "AUDIT_SET", "LEVEL", "compact", "encoder_label", "features_words", "file_name", "in_lines", "interval",
+    "method_label", "method_words", "percent_of", "probability", "share", "shown", "tick",
 ]
 
+#: a p-value below is told from chance
+LEVEL = 0.05
 #: what the images of an audit set are, where they are the test images
 AUDIT_SET = "the audit set, set aside at random before anything was learned"
 
@@ -92,20 +95,23 @@ def shown(text: object, longest: int = 40) -> str:
 def share(value: float, digits: int = 2) -> str:
     """A share without its leading zero, as medical journals print it.
 
-    One that is not 1 is not rounded to it: it gets up to two more digits, and is cut off there.
+    One that is not 1 is not rounded to it: it gets up to two more digits, and is cut off there. Nor is one
+    that is not 0 rounded to 0, with its sign lost, before two more digits are tried.
 
     Examples:
         >>> share(0.8149), share(1.0), share(-0.052), share(float("nan"))
         ('.81', '1.00', '−.05', '–')
-        >>> share(0.9961), share(0.99996)
-        ('.996', '.9999')
+        >>> share(0.9961), share(0.99996), share(-0.0041), share(1e-9)
+        ('.996', '.9999', '−.004', '.00')
     """
     if value is None or not np.isfinite(value):
         return "–"
-    text = f"{abs(value):.{digits}f}"
+    text = plain = f"{abs(value):.{digits}f}"
     for more in (digits + 1, digits + 2):
-        if float(text) == 1 > abs(value):
+        if float(text) == 1 > abs(value) or float(text) == 0:
             text = f"{abs(value):.{more}f}"
+    if float(text) == 0:
+        text = plain
     if float(text) == 1 > abs(value):
         text = "0." + "9" * (digits + 2)
     sign = "−" if value < 0 and float(text) else ""
@@ -116,8 +122,8 @@ def interval(low: float, high: float) -> str:
     """Two shares with an en dash; empty where there is no interval.
 
     Examples:
-        >>> interval(0.79, 0.834)
-        '.79–.83'
+        >>> interval(0.79, 0.834), interval(-0.003, 0.02)
+        ('.79–.83', '−.003–.02')
     """
     return f"{share(low)}–{share(high)}" if np.isfinite(low) and np.isfinite(high) else ""
 
@@ -132,13 +138,52 @@ def probability(p: float, smallest: float = 0.0) -> str:
     Examples:
         >>> probability(0.0312), probability(0.0004), probability(0.4)
         ('= .031', '< .001', '= .40')
-        >>> probability(0.02, smallest=0.02)
-        '≤ .020'
+        >>> probability(0.02, smallest=0.02), probability(0.0496)
+        ('≤ .020', '= .0496')
     """
     if p < 0.001:
         return "< .001"
     sign = "≤" if p <= smallest * (1 + 1e-9) else "="
-    return f"{sign} {share(p, 3 if p < 0.095 else 2)}"
+    near = p < LEVEL <= round(p, 3)  # rounded, it would be on the other side of what decides
+    return f"{sign} {share(p, 4 if near else 3 if p < 0.095 else 2)}"
+
+
+def tick(value: float, _place: object = None) -> str:
+    """A share on an axis, with as many digits as the tick has, so that no two ticks are called alike.
+
+    Examples:
+        >>> [tick(value) for value in (0, 0.85, 0.9, 1.0, -0.005)]
+        ['0', '.85', '.9', '1', '−.005']
+    """
+    text = f"{abs(value):.4g}" if abs(value) > 1e-9 else "0"
+    return ("−" if value < 0 and text != "0" else "") + (text[1:] if text.startswith("0.") else text)
+
+
+def percent_of(value: float) -> str:
+    """A share in whole per cent, rounded towards the middle: what is not all is not 100, nor nothing 0.
+
+    Examples:
+        >>> percent_of(0.996), percent_of(1.0), percent_of(0.004), percent_of(0.505)
+        ('99', '100', '1', '50')
+    """
+    rounded = round(100 * value)
+    return str(min(max(rounded, 1), 99) if 0 < value < 1 else rounded)
+
+
+def file_name(kind: str, name: str) -> str:
+    """The name of a file; letters that a file system might refuse become hyphens.
+
+    Names of which only hyphens would be left, or which are cut, are told apart by their hash.
+
+    Examples:
+        >>> file_name("curve", "svm"), file_name("strata", "age group")
+        ('curve_svm', 'strata_age-group')
+        >>> file_name("strata", "年龄") != file_name("strata", "性别")
+        True
+    """
+    kept = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)[:60]
+    told = "" if name.isascii() and len(name) == len(kept) else f"-{sha256(name.encode()).hexdigest()[:8]}"
+    return f"{kind}_{kept}{told}"
 
 
 def compact(count: float) -> str:

@@ -26,6 +26,8 @@ __all__ = ["LARGE", "reproduce"]
 #: Labelled training images of the classes of the paper's second figure.
 LARGE = 250
 TABLE = "dataset.csv"
+#: what the report draws of that curve
+SECOND = "figures/published_250.csv"
 
 
 @verb(ReproduceSettings)
@@ -126,7 +128,11 @@ def _large_classes(run: RunDirectory, settings: RunSettings, dataset: str) -> No
     from hundredfold.workflows.report import report
 
     place = run / "large_classes"
-    if settings.min_class_size or published_figures(dataset).empty or (place / "curve.csv").exists():
+    if settings.min_class_size or published_figures(dataset).empty:
+        return
+    if RunDirectory.is_run(place) and RunDirectory.open(place).done("curve"):
+        if not (run / SECOND).exists():  # stopped between this curve and the report
+            report(settings.part(ReportSettings, run=run.path))
         return
     sizes = ImageTable.read(run / "images.parquet").train.frame["label"].value_counts()
     if (sizes >= LARGE).sum() < 2:

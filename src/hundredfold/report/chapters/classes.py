@@ -10,7 +10,7 @@ from hundredfold.metrics import TINY
 from hundredfold.report.chapters.base import Chapter, Exhibit, Listing
 from hundredfold.report.class_figures import class_strips, confusion_matrix, embedding_map
 from hundredfold.report.embedding_map import map_points
-from hundredfold.report.examples import errors_with_neighbours, typical_errors
+from hundredfold.report.examples import resembled, typical_errors
 from hundredfold.report.material import Material
 from hundredfold.report.sheets import error_sheet
 from hundredfold.report.tables import (
@@ -22,7 +22,7 @@ from hundredfold.report.tables import (
     recall_points,
     rows_of,
 )
-from hundredfold.report.words import encoder_label, interval, method_label, share, shown
+from hundredfold.report.words import encoder_label, interval, method_label, percent_of, share, shown
 
 __all__ = ["classes_chapter", "errors_chapter", "map_chapter"]
 
@@ -52,20 +52,22 @@ def errors_chapter(material: Material, at: Headline) -> Chapter | None:
     if material.predictions is None or embeddings is None or material.store is None:
         return None
     errors = typical_errors(material.predictions, at, most=ERRORS_SHOWN, seed=0)
-    table = errors_with_neighbours(errors, embeddings, neighbours=NEIGHBOURS)
+    table = resembled(errors, embeddings, neighbours=NEIGHBOURS, turns=material.outer)
     stored = set(material.store.ids)
-    table = table[table["error"].isin(stored) & table["neighbour"].isin(stored)].reset_index(drop=True)
+    table = table[table["image"].isin(stored) & table["neighbour"].isin(stored)].reset_index(drop=True)
     if table.empty:
         return None
-    each = list(rows_of(table.drop_duplicates("error")))
+    table = table.merge(errors[["id", "times"]].rename(columns={"id": "image"}), on="image")
+    each = list(rows_of(table.drop_duplicates("image")))
     told = "; ".join(f"{shown(e.label)} taken for {shown(e.predicted)}" for e in each)
     sheet = Exhibit(
         "errors",
         "Errors and what they resemble",
-        "Left a test image that is taken for another class; beside it the labelled training images with the "
-        "most similar features. Blue names: the true class; orange: the predicted one. Where the neighbours "
-        "look right but bear another label, a label may be wrong.",
-        f"Example errors with their nearest training images: {told}.",
+        "Left a test image that is taken for another class; beside it the labelled "
+        f"{'' if material.outer else 'training '}images of other groups with the most similar features. Blue "
+        "names: the true class; orange: the predicted one. Where the neighbours look right but bear another "
+        "label, a label may be wrong.",
+        f"Example errors with the labelled images nearest to them: {told}.",
         error_sheet(table, material.store),
         table,
         photographic=True,
@@ -75,7 +77,7 @@ def errors_chapter(material: Material, at: Headline) -> Chapter | None:
         "The same errors, by name",
         "One random example of each of the most frequent confusions in the first draw of labels.",
         ["is", "taken for", "image", "such errors"],
-        [[shown(e.label), shown(e.predicted), shown(e.error, 60), f"{e.times:,}"] for e in each],
+        [[shown(e.label), shown(e.predicted), shown(e.image, 60), f"{e.times:,}"] for e in each],
         table,
         words=3,
     )
@@ -148,10 +150,11 @@ def _without(recall: pd.DataFrame) -> str:
 
 def _confusion(table: pd.DataFrame, where: str) -> Exhibit:
     tiny = f", orange where under {TINY}" if (table["n_test"] < TINY).any() else ""
+    several = "; mean and standard deviation over the draws" if table["sd"].notna().any() else ""
     return Exhibit(
         "confusion",
         "What is taken for what",
-        f"{where}; mean and standard deviation over the draws. Read along a row: where the images of one "
+        f"{where}{several}. Read along a row: where the images of one "
         "true class go. The diagonal "
         f"is the recall. Bars: test images of the class{tiny}.",
         f"Confusion matrix. {_most_confused(table)}",
@@ -166,7 +169,9 @@ def _most_confused(table: pd.DataFrame) -> str:
     worst = list(rows_of(wrong.sort_values("share", ascending=False, kind="stable").head(3)))
     if not worst:
         return "No test image is taken for another class."
-    told = (f"{shown(row.label)} taken for {shown(row.predicted)} ({100 * row.share:.0f} %)" for row in worst)
+    told = (
+        f"{shown(row.label)} taken for {shown(row.predicted)} ({percent_of(row.share)} %)" for row in worst
+    )
     return f"Most frequent: {'; '.join(told)}."
 
 

@@ -35,6 +35,7 @@ AS_TESTED = (
     "patients. State yours: hundredfold report RUN --prevalence CLASS=SHARE."
 )
 FEW = "A value without an interval comes from fewer than 10 groups (patients, slides; else images): too few."
+NONE = "No intervals were taken (--bootstrap 0)."
 NETWORK = "network"
 CURVES = {"roc": "ROC curves", "pr": "Precision–recall curves"}
 AVERAGED = {
@@ -64,7 +65,7 @@ def clinical_chapter(material: Material, at: Headline) -> Chapter | None:
     sentences = [MEANINGS, *_prevalence(found, material), *_chosen(found), *_untold(material)]
     sentences += [*mixed, *_widths(found)]
     if own[[f"{name}_low" for name in VALUES]].isna().any(axis=None):
-        sentences.append(FEW)
+        sentences.append(FEW if found.bootstrapped else NONE)
     return Chapter("clinical", "In clinical terms", sentences, items)
 
 

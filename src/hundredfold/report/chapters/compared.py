@@ -5,8 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from hundredfold.learn.compare import smallest_p
+from hundredfold.metrics import MIN_GROUPS
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
+from hundredfold.report.contest import is_capped
 from hundredfold.report.figures import differences
+from hundredfold.report.material import Material
 from hundredfold.report.tables import labels_words, rows_of
 from hundredfold.report.words import encoder_label, interval, method_label, probability, share
 
@@ -15,14 +18,15 @@ __all__ = ["compared_chapter"]
 MOST_DRAWN = 40
 
 
-def compared_chapter(compared: pd.DataFrame | None) -> Chapter | None:
+def compared_chapter(material: Material, compared: pd.DataFrame | None) -> Chapter | None:
     """The rows of :func:`~hundredfold.report.contest.contest` as a figure and a table; ``None`` without."""
     if compared is None:
         return None
     table = compared.sort_values("difference", ignore_index=True)
     first = table.iloc[0]
     name = _name(first["encoder"], first["classifier"])
-    budget = labels_words(int(first["n_per_class"]), capped=False)
+    n_per_class = int(first["n_per_class"])
+    budget = labels_words(n_per_class, capped=is_capped(material, n_per_class))
     many = f"{len(table)} comparison{'s' if len(table) > 1 else ''}"
     sentences = [
         (
@@ -33,7 +37,11 @@ def compared_chapter(compared: pd.DataFrame | None) -> Chapter | None:
             "A difference is that of two methods on the same images and draws of labels, resampled together; "
             "so it is known better than either value."
         ),
-        f"P-values are two-sided and corrected for {many} (Holm): below .05, a difference is no chance find.",
+        (
+            f"P-values are two-sided and corrected for {many} (Holm): below .05, a difference is told from "
+            "chance." if table["p_holm"].notna().any() else
+            f"There are no intervals and p-values: the test images are of fewer than {MIN_GROUPS} groups."
+        ),
     ]
     if len(table) > 1:
         sentences.append(

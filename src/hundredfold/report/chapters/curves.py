@@ -15,6 +15,7 @@ from hundredfold.report.tables import Headline, Point, curve_points, labels_word
 from hundredfold.report.words import (
     AUDIT_SET,
     encoder_label,
+    file_name,
     in_lines,
     interval,
     method_label,
@@ -72,11 +73,17 @@ def curves_chapter(curve: pd.DataFrame, at: Headline, facts: Mapping[str, Any]) 
     sentences = (
         "Balanced accuracy: the share of a class's images that are found, averaged over the classes.",
         f"A classifier that guesses reaches {share(chance)}.",
-        "Each point is the mean over draws of the labelled images; the test set is always the same"
-        + (f": {AUDIT_SET}." if facts.get("test_set") == "audit" else "."),
-        *([f"Intervals: {resampled}."] if resampled else []),
+        f"Each point is the mean over draws of the labelled images; {_tested(facts)}.",
+        *([f"Intervals: {resampled}."] if resampled and band_of(points) == "interval" else []),
     )
     return Chapter("curves", "Accuracy against the number of labels", sentences, items)
+
+
+def _tested(facts: Mapping[str, Any]) -> str:
+    if splits := facts.get("outer_splits"):
+        return f"{splits} test splits took turns, so that each labelled image was a test image once"
+    audit = facts.get("test_set") == "audit"
+    return f"the test set is always the same{f': {AUDIT_SET}' if audit else ''}"
 
 
 @dataclass(frozen=True)
@@ -99,14 +106,14 @@ def _by_encoder(points: pd.DataFrame, classifier: str, levels: _Levels) -> Exhib
     lines = points[points["classifier"] == classifier]
     names = {name: encoder_label(name) for name in _ordered(lines["encoder"])}
     title = f"Balanced accuracy with {method_words(classifier)}"
-    return _curve(lines, "encoder", names, file=_file("curve", classifier), title=title, levels=levels)
+    return _curve(lines, "encoder", names, file=file_name("curve", classifier), title=title, levels=levels)
 
 
 def _by_classifier(points: pd.DataFrame, encoder: str, levels: _Levels) -> Exhibit:
     lines = points[points["encoder"] == encoder]
     names = {name: method_label(name) for name in _ordered(lines["classifier"])}
     title = f"The classifiers compared ({encoder_label(encoder)})"
-    return _curve(lines, "classifier", names, file=_file("curves", encoder), title=title, levels=levels)
+    return _curve(lines, "classifier", names, file=file_name("curves", encoder), title=title, levels=levels)
 
 
 def _curve(
@@ -147,7 +154,7 @@ def _numbers(points: pd.DataFrame, classifier: str, tested: str, larger: Larger)
     brackets = BRACKETS if larger else ""
     noted = "* Some classes have fewer labels and give all they have. " if lines["capped"].any() else ""
     return Listing(
-        _file("curve", classifier),
+        file_name("curve", classifier),
         f"Balanced accuracy, {method_label(classifier)}",
         f"{NOTES[band_of(lines)]}{brackets}{noted}{tested}",
         ["labels per class", "labels in all", *(encoder_label(name) for name in encoders)],
@@ -219,9 +226,3 @@ def _ordered(names: Iterable[str]) -> list[str]:
     return sorted(
         {str(name) for name in names}, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)
     )
-
-
-def _file(kind: str, name: str) -> str:
-    """The name of a file; letters that a file system might refuse become hyphens."""
-    kept = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)
-    return f"{kind}_{kept[:60]}"

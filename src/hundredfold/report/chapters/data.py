@@ -26,12 +26,16 @@ def data_chapter(material: Material) -> Chapter | None:
     items: list[Exhibit | Listing] = [_counts(material)]
     classes = class_counts(material.images)
     if len(classes):
-        items.append(_classes(classes))
+        items.append(_classes(classes, material.images.judging))
     sentences = []
     if material.rejects is not None and len(material.rejects):
         items.append(_rejects(material.rejects))
-    else:
+    elif len(material.images) == len(material.images.usable):
         sentences.append("Every image could be read; none was left out.")
+    if material.outer:
+        sentences.append(
+            "The sides in the tables are those of the scan; the figures are of test splits that took turns."
+        )
     if stain := (material.state.get("scan") or {}).get("stain"):
         sentences.append(
             "The colours of every image were brought to those of the training side "
@@ -60,10 +64,10 @@ def _counts(material: Material) -> Listing:
     )
 
 
-def _classes(table: pd.DataFrame) -> Listing:
+def _classes(table: pd.DataFrame, judging: str) -> Listing:
     most = max(int((table["train"] + table["test"]).max()), 1)
     grouped = bool(table["groups"].any())
-    head = ["class", "train", "test"] + (["groups"] if grouped else [])
+    head = ["class", "train", judging] + (["groups"] if grouped else [])
     rows: list[list[Cell | str]] = []
     for row in rows_of(table):
         cells: list[Cell | str] = [
@@ -87,7 +91,7 @@ def _rejects(rejects: pd.DataFrame) -> Listing:
     rows = [[reason, shown(example, 160), f"{number:,}"] for reason, number, example in rows_of(table)]
     return Listing(
         "rejects",
-        "Images left out, by reason",
+        "What was left out, by reason",
         "Every one of them is listed in rejects.csv.",
         ["reason", "for example", "images"],
         rows,
@@ -161,13 +165,19 @@ def _near_copies(material: Material) -> Exhibit | None:
         return None
     known = pairs["first"].isin(list(store.ids)) & pairs["second"].isin(list(store.ids))
     pairs = pairs[known].reset_index(drop=True)
-    torn = int((pairs["first_label"] != pairs["second_label"])[pairs["second_label"].notna()].sum())
+    both = pairs["first_label"].notna() & pairs["second_label"].notna()
+    torn = int((both & (pairs["first_label"] != pairs["second_label"])).sum())
+    apart = int((pairs["first_split"].fillna("") != pairs["second_split"].fillna("")).sum())
+    sides = (
+        f"the split was given, and {apart:,} of the pairs are on both sides of it" if apart
+        else "they are kept on one side of the split"
+    )
     images = pd.concat([pairs["first"], pairs["second"]]).nunique()
     return Exhibit(
         "near_copies",
         "Copies and near-copies",
-        f"{len(pairs):,} pairs among {images:,} images show the same, whatever was done to one of them; they "
-        "are kept on one side of the split, and count as one group. "
+        f"{len(pairs):,} pairs among {images:,} images show the same, whatever was done to one of them; "
+        f"{sides}, and they count as one group. "
         f"{f'{torn:,} pairs have two labels (orange): look at them. ' if torn else ''}"
         f"Shown: {'those first, then ' if torn else ''}the pairs that are least alike.",
         f"{min(len(pairs), PAIRS_SHOWN)} pairs of images that show the same.",

@@ -46,22 +46,16 @@ def external_finding(material: Material, at: Headline) -> list[str]:
     assert material.curve is not None
     external = material.evaluation["external"]
     point = points_of(curve_points(material.curve))[0]
-    groups = int(material.evaluation.get("test_groups") or 0)
-    of = f" of {groups:,} groups" if groups else ""
-    shared = int((external.get("known_groups") or {}).get("groups", 0))
-    new = (
-        f"{of}, {shared:,} of which bear names of groups that it learned from," if shared
-        else f"{of} that it has nothing from,"
-    )
     labels = sum(external["labels"].values())
     first = (
-        f"On {point.n_test:,} images{new} {method_words(at.classifier)} on "
+        f"On {point.n_test:,} images{_whose(material)}, {method_words(at.classifier)} on "
         f"{features_words(at.encoder)}, fitted to {labels:,} labels of {len(external['labels'])} classes, "
         f"reaches a balanced accuracy of {share(point.value)}{_within('interval', point.low, point.high)}."
     )
+    leak = material.evaluation.get("leak")
     told = [
-        first, _beside_its_own(external, point.value), _unknown(external), _unusual(external),
-        _adapted(material),
+        first, f"{leak[:1].upper()}{leak[1:]}: this is no external validation." if leak else "",
+        _beside_its_own(external, point.value), _unknown(external), _unusual(external), _adapted(material),
     ]
     return [sentence for sentence in told if sentence]
 
@@ -145,6 +139,19 @@ def _compared(table: pd.DataFrame) -> Listing:
         ["new labels per class", "", "reaches", "as it is", "difference", "p"], lines, table, words=2,
         wide=True,
     )
+
+
+def _whose(material: Material) -> str:
+    """Of which groups the images are, and what is known of these; names alone can tell that they are new."""
+    external = material.evaluation["external"]
+    groups = int(material.evaluation.get("test_groups") or 0)
+    if not groups:
+        return ", of which no groups are known"
+    if shared := int((external.get("known_groups") or {}).get("groups", 0)):
+        return f" of {groups:,} groups, {shared:,} of which bear names of groups that it learned from"
+    if not external.get("groups"):
+        return f" of {groups:,} groups (those that it learned from are not known)"
+    return f" of {groups:,} groups" + ("" if material.evaluation.get("leak") else " that it has nothing from")
 
 
 def _beside_its_own(external: Mapping[str, Any], value: float) -> str:

@@ -22,9 +22,12 @@ __all__ = ["probabilities_chapter"]
 
 MEANING = (
     "A probability of .8 can be believed if such answers are right in 80\u00a0% of the images. What a "
-    "classifier says of itself is mostly too sure, or too unsure; one number, fitted for each draw to "
-    "training labels that were held out by group, puts that right. Test images had no part in it."
+    "classifier says of itself is mostly too sure, or too unsure; {how}, fitted {whose}to training labels "
+    "that were held out by group, puts that right. Test images had no part in it."
 )
+HOW = {
+    "temperature": "one number", "platt": "a curve for each class", "isotonic": "a staircase for each class",
+}
 ALIKE = (
     "The classes count as if they were equally common, as predict gives the probabilities. State how common "
     "they are among your patients: hundredfold report RUN --prevalence CLASS=SHARE."
@@ -44,7 +47,9 @@ def probabilities_chapter(material: Material, at: Headline) -> Chapter | None:
         name: reliability(found.truth, said, resamples, shares=stated)
         for name, said in _probabilities(found, own, stated).items()
     }
-    sentences = [MEANING, ALIKE if stated is None else _stated(material), _told(ways["after"])]
+    whose = "" if material.evaluation.get("external") else "for each draw "
+    meaning = MEANING.format(how=HOW.get(own[0].method, "a calibration"), whose=whose)
+    sentences = [meaning, ALIKE if stated is None else _stated(material), _told(ways["after"])]
     return Chapter("probabilities", "How far the probabilities can be believed", sentences, _items(ways))
 
 

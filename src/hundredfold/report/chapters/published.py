@@ -12,7 +12,7 @@ from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
 from hundredfold.report.figures import learning_curves
 from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline, at_point, curve_points, rows_of
-from hundredfold.report.words import in_lines, method_label, share
+from hundredfold.report.words import encoder_label, in_lines, method_label, share
 
 __all__ = ["published_chapter"]
 
@@ -25,8 +25,8 @@ FROM = (
     "test set of this run, so a difference is no test of either."
 )
 CAPTION = (
-    "Drawn through, with its band: this run. Dashed, in the same colour: published; level: on all labels. "
-    "Hollow: some classes have fewer labels. The network, end to end, is the "
+    "Drawn through, with its band: this run ({}). Dashed, in the same colour: published; level: on all "
+    "labels. Hollow: some classes have fewer labels. The network, end to end, is the "
     "supervised one on the same labels."
 )
 RECALL_AT = 100
@@ -44,7 +44,8 @@ def published_chapter(material: Material, at: Headline | None) -> Chapter | None
     if at is not None and len(table):
         sentences.append(FROM)
         for variant, curve in _curves(material):
-            items += _compared(_ours(curve_points(curve), at), table[table["variant"] == variant], variant)
+            ours, published = _ours(curve_points(curve), at), table[table["variant"] == variant]
+            items += _compared(ours, published, variant, encoder_label(at.encoder))
         items += _recalls(material, table[table["variant"] == "recall"], at)
     return Chapter("published", "Beside the published figures", sentences, items)
 
@@ -65,7 +66,9 @@ def _ours(points: pd.DataFrame, at: Headline) -> pd.DataFrame:
     return points[(vectors | network) & points["classifier"].isin(METHODS)]
 
 
-def _compared(ours: pd.DataFrame, published: pd.DataFrame, variant: str) -> list[Exhibit | Listing]:
+def _compared(
+    ours: pd.DataFrame, published: pd.DataFrame, variant: str, features: str
+) -> list[Exhibit | Listing]:
     levels = published[published["n_per_class"].isna()].set_index("classifier")["value"]
     published = published[published["n_per_class"].notna()]
     ours = ours[ours["n_per_class"] <= published["n_per_class"].max()]
@@ -86,7 +89,8 @@ def _compared(ours: pd.DataFrame, published: pd.DataFrame, variant: str) -> list
     )
     alt = f"Learning curves beside published ones: {told}."
     return [
-        Exhibit(file, title, CAPTION, alt, figure, both, wide=True), _numbers(both, variant, file, shown)
+        Exhibit(file, title, CAPTION.format(features), alt, figure, both, wide=True),
+        _numbers(both, variant, file, shown),
     ]
 
 
@@ -128,8 +132,8 @@ def _signed(difference: float) -> str:
 
 def _recalls(material: Material, published: pd.DataFrame, at: Headline) -> list[Listing]:
     """Recall of each class at 100 labels per class by the SVM, where it was published and measured."""
-    if material.curve is None or published.empty:
-        return []
+    if material.curve is None or published.empty or material.settings.get("curve", {}).get("min_class_size"):
+        return []  # of fewer classes, another task
     rows = at_point(material.curve, Headline(at.encoder, "svm", RECALL_AT))
     found = rows[rows["metric"] == "recall"].groupby(rows["class"].astype("str"))
     ours = pd.DataFrame({"value": found["value"].mean(), "n_test": found["n_test"].max()})
@@ -144,6 +148,7 @@ def _recalls(material: Material, published: pd.DataFrame, at: Headline) -> list[
     ]
     return [Listing(
         "published_recall", f"Recall of each class, SVM, {RECALL_AT} labels per class",
-        "In the order of the paper. A class with few test images moves by chance.",
+        f"Ours: {encoder_label(at.encoder)}. In the order of the paper. A class with few test images moves "
+        "by chance.",
         ["class", "ours", "published", "difference", "test images"], cells, both,
     )]

@@ -16,7 +16,10 @@ __all__ = ["citations", "record_chapter"]
 
 #: settings that hold paths; the page shows their last part, since a page is passed on.
 PATHS = frozenset(
-    {"images", "labels", "out", "pixels", "embeddings", "predictor", "run", "runs", "encoder", "encoders"}
+    {
+        "images", "labels", "out", "pixels", "embeddings", "predictor", "run", "runs", "encoder", "encoders",
+        "weights", "splits", "keep_splits", "group_key", "copy_to",
+    }
 )
 NOT_TOLD = frozenset({"resume", "alarms", "schema_version"})
 

@@ -10,7 +10,7 @@ from hundredfold.report.clinical_figures import referral_curve
 from hundredfold.report.material import Material
 from hundredfold.report.referral import LEVELS, Referral, coverage_of, coverage_table, referral_table
 from hundredfold.report.tables import Headline, at_point, labels_words, listed, rows_of
-from hundredfold.report.words import interval, share, shown
+from hundredfold.report.words import interval, percent_of, share, shown
 
 __all__ = ["sets_chapter"]
 
@@ -39,18 +39,13 @@ def sets_chapter(material: Material, at: Headline) -> Chapter | None:
         return None
     curve = referral_table(found, [*LEVELS, coverage], kind)
     sentences = [
-        _meaning(coverage), *_whose(material, at), _measured(table.iloc[0], coverage),
+        _meaning(coverage), *_whose(material, at),
+        _measured(table.iloc[0], coverage, bootstrapped=found.found.bootstrapped),
         _referred(curve, coverage),
         f"{LIMITS} {WHOM[kind]}", *_few(table), _mix(material),
     ]
     items: list[Exhibit | Listing] = [_figure(curve), _listing(table, coverage)]
     return Chapter("sets", "When a person should look", sentences, items)
-
-
-def _percent(value: float) -> str:
-    """A share in per cent, rounded towards the middle: what is not all is not 100."""
-    rounded = min(max(round(100 * value), 1), 99) if 0 < value < 1 else round(100 * value)
-    return f"{rounded}\u00a0%"
 
 
 def _meaning(coverage: float) -> str:
@@ -75,7 +70,7 @@ def _whose(material: Material, at: Headline) -> list[str]:
     return [told]
 
 
-def _measured(row: pd.Series, coverage: float) -> str:
+def _measured(row: pd.Series, coverage: float, *, bootstrapped: bool = True) -> str:
     ends = interval(row["covered_low"], row["covered_high"])
     told, labels = f"On the test images it is in {share(row['covered'])} of the sets", row["n_held_out"]
     spread = np.sqrt(coverage * (1 - coverage) / (labels + 2))  # of the beta distribution (Vovk 2012)
@@ -84,7 +79,9 @@ def _measured(row: pd.Series, coverage: float) -> str:
         f"{share(spread)} of what is promised, and farther from it where the labels are of few patients."
     )
     if not ends:
-        return f"{told}; they are of too few groups to say how sure that is. {luck}"
+        few = "they are of too few groups to say how sure that is"
+        why = few if bootstrapped else "no interval was taken"
+        return f"{told}; {why}. {luck}"
     told = f"{told} (95\u00a0%\u00a0interval {ends}): "
     if row["covered_high"] >= coverage:
         more = row["covered_low"] > coverage
@@ -109,8 +106,8 @@ def _referred(curve: pd.DataFrame, coverage: float) -> str:
     sure = f" ({ends})" if ends else ""
     return (
         "If a person looks at every image whose set holds more than one class, "
-        f"{_percent(own['referred'])} of all, the label is right in {share(own['right'])}{sure} of the "
-        f"others. If no person looks, it is right in {before} of all."
+        f"{percent_of(own['referred'])}\u00a0% of all, the label is right in {share(own['right'])}{sure} of "
+        f"the others. If no person looks, it is right in {before} of all."
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from hundredfold.metrics import TINY, WITHOUT_TINY
 from hundredfold.report.chapters.base import Cell, Listing
 from hundredfold.report.tables import Headline, at_point
-from hundredfold.report.words import interval, share, shown
+from hundredfold.report.words import file_name, interval, share, shown
 
 __all__ = ["OTHERS", "strata_listings"]
 
@@ -57,7 +57,7 @@ def _overall(rows: pd.DataFrame, by: str) -> Listing:
     notes = [*([SITES] if by == "site" else []), *([LEFT_OUT] if OTHERS in kinds else []), ABOUT]
     notes += [BRACKETS] if len(larger) else []
     head = [shown(by), "test images", "groups", "classes", *(told[kind] for kind in kinds)]
-    name = f"strata_{_file(by)}"
+    name = file_name("strata", by)
     return Listing(name, f"By {shown(by)}", " ".join(notes), head, lines, pd.concat([table, larger]))
 
 
@@ -73,7 +73,7 @@ def _by_class(rows: pd.DataFrame, by: str) -> Listing:
         f"they come from 10 groups or more. Under {TINY} images a share says little."
     )
     head = ["class", *(shown(stratum, 24) for stratum in strata)]
-    return Listing(f"recall_{_file(by)}", f"Recall by {shown(by)}", caption, head, lines, table)
+    return Listing(file_name("recall", by), f"Recall by {shown(by)}", caption, head, lines, table)
 
 
 def _cell(rows: pd.DataFrame, *, counted: bool = False, larger: pd.DataFrame | None = None) -> Cell:
@@ -84,7 +84,3 @@ def _cell(rows: pd.DataFrame, *, counted: bool = False, larger: pd.DataFrame | N
     without = "" if larger is None or larger.empty else f"[{share(larger.iloc[0]['value'])}]"
     note = "; ".join(part for part in (f"{row['n_test']:,}" if counted else "", ends, without) if part)
     return Cell(share(row["value"]), note=note)
-
-
-def _file(name: str) -> str:
-    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)[:40]

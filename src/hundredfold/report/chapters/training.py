@@ -33,24 +33,31 @@ def training_chapter(material: Material) -> Chapter | None:
         items += _curves(material.metrics)
     if not items:
         return None
-    return Chapter("training", "Pre-training", _sentences(material.pretraining, material.metrics), items)
+    return Chapter("training", "Pre-training", _sentences(material), items)
 
 
-def _sentences(facts: Mapping[str, Any], metrics: pd.DataFrame | None) -> list[str]:
+def _sentences(material: Material) -> list[str]:
+    facts, metrics = material.pretraining, material.metrics
     if not facts:
         return []
     told = []
     if {"images", "steps", "backbone"} <= facts.keys():
         told.append(
             f"DINO (Caron et al. 2021) trained {facts['backbone']} on {facts['images']:,} images without "
-            f"using their labels, in {facts['steps']:,} steps"
+            f"using their labels, in {_made(facts, metrics)}{facts['steps']:,} steps"
             + (f" of {facts['batch_size']:,} images" if facts.get("batch_size") else "")
             + _time(metrics)
             + "."
         )
-    if facts.get("transductive"):
+    if facts.get("transductive") or (material.evaluation.get("transductive") or {}).get("pretrained"):
         told.append("Test images, without their labels, were among them.")
     return [*told, *learned(metrics)]
+
+
+def _made(facts: Mapping[str, Any], metrics: pd.DataFrame | None) -> str:
+    """How many of the steps were made, where it is not all of them."""
+    made = facts["steps"] if metrics is None else int(metrics["step"].max()) + 1
+    return f"{made:,} of " if made < facts["steps"] else ""
 
 
 def learned(metrics: pd.DataFrame | None) -> list[str]:
@@ -62,8 +69,10 @@ def learned(metrics: pd.DataFrame | None) -> list[str]:
     told = []
     if metrics is not None and (knn := _start_and_end(metrics, "knn_balanced_accuracy")) is not None:
         start, end = knn
-        count = int(metrics["knn_images"].max()) if "knn_images" in metrics else FEWEST
+        known = "knn_images" in metrics
+        count = int(metrics["knn_images"].max()) if known else FEWEST
         chance = 1 / math.sqrt(count)
+        images = f"{count:,} images; " if known else ""
         verdict = (
             "It learned" if end > start + chance
             else "It lost what it knew" if end < start - chance
@@ -71,7 +80,7 @@ def learned(metrics: pd.DataFrame | None) -> list[str]:
         )
         told.append(
             f"{verdict}: the nearest labelled training images name an image's class with a balanced accuracy "
-            f"of {share(end)}, at the start {share(start)} ({count:,} images; a difference below "
+            f"of {share(end)}, at the start {share(start)} ({images}a difference below "
             f"{share(chance)} may be chance)."
         )
     if (rank := _start_and_end(metrics, "rankme")) is not None:

@@ -70,9 +70,8 @@ def _table(material: Material, at: Headline, embeddings: Embeddings, stored: set
     """The images whose pixels are there, with their neighbours."""
     assert material.predictions is not None
     chosen = right_and_wrong(material.predictions, at, each=EACH, seed=0)
-    turns = bool(material.evaluation.get("outer_splits"))
     table = resembled(
-        chosen[chosen["id"].isin(stored)], embeddings, neighbours=NEIGHBOURS, turns=turns
+        chosen[chosen["id"].isin(stored)], embeddings, neighbours=NEIGHBOURS, turns=material.outer
     )
     return table[table["neighbour"].isin(stored)]
 

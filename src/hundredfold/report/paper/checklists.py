@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hundredfold.learn.shortcuts import SHORTCUT
 from hundredfold.report.paper.author import MISSING
 from hundredfold.report.paper.telling import Telling
 
@@ -85,7 +86,7 @@ def _level(t: Telling) -> str | None:
         return "Not disjoint: see “Limits”."
     if t.scan.get("groups") and t.scan["grouped"] == t.scan["usable"]:
         return "Group (patient, slide or examination)."
-    if t.scan.get("groups"):
+    if t.scan.get("groups") or t.material.evaluation.get("test_groups"):
         return "Group where it was known, else image."
     return "Image, with its copies: no groups were known."
 
@@ -106,10 +107,21 @@ def _explained(t: Telling) -> str | None:
 def _robust(t: Telling) -> str | None:
     if t.at is None:
         return None
-    parts = ["over draws of labels and against what colour, brightness, size and source alone reach"]
-    if t.material.strata is not None:
-        parts.append("by subgroup")
-    return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}: report.html."
+    parts = [
+        *(["over draws of labels"] if _several_draws(t) else []),
+        *(["against what colour, brightness, size and source alone reach"] if _shortcuts(t) else []),
+        *(["by subgroup"] if t.material.strata is not None else []),
+    ]
+    told = "; ".join(parts)
+    return f"{told[:1].upper()}{told[1:]}: report.html." if parts else None
+
+
+def _several_draws(t: Telling) -> bool:
+    return t.material.curve is not None and bool(t.material.curve["repeat"].nunique() > 1)
+
+
+def _shortcuts(t: Telling) -> bool:
+    return t.material.curve is not None and bool((t.material.curve["encoder"].astype(str) == SHORTCUT).any())
 
 
 def _internal(t: Telling) -> str | None:
@@ -118,7 +130,7 @@ def _internal(t: Telling) -> str | None:
 
 def _failures(t: Telling) -> str | None:
     told = "Confusion matrix and wrong images beside their nearest labelled ones: report.html."
-    return told if t.at else None
+    return told if t.at and t.material.predictions is not None else None
 
 
 def _limits(t: Telling) -> str | None:
@@ -139,7 +151,10 @@ def _output(t: Telling) -> str | None:
 
 
 def _imbalance(t: Telling) -> str | None:
-    told = "As many labels of each class were drawn, where there were so many, and classes weighted alike."
+    told = (
+        "As many labels of each class were drawn, where there were so many, and classes weighted alike where "
+        "the method allows it."
+    )
     return told if t.at else None
 
 

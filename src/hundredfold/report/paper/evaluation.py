@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hundredfold.report.contest import is_told_apart
+from hundredfold.report.judged import calibrations
 from hundredfold.report.paper.telling import Telling, and_
 from hundredfold.report.paper.trace import FACTS, Place, percent, share
+from hundredfold.report.tables import at_point
 from hundredfold.report.words import features_words, method_words, shown
 
 __all__ = [
-    "classifiers_paragraph", "figures_paragraph", "intervals_paragraph", "predictor_paragraph",
-    "software_paragraph",
+    "CALIBRATIONS", "classifiers_paragraph", "figures_paragraph", "intervals_paragraph",
+    "predictor_paragraph", "software_paragraph",
 ]
 
 WORKS = {
     "svm": ("svm",), "knn": ("knn",), "lda": ("lda",), "logistic": (), "prototype": (), "last_layer": (),
-    "network": (),
 }
 DETAILS = {
     "svm": "a support vector machine with a radial kernel",
     "knn": "k nearest neighbours weighted by distance",
     "logistic": "logistic regression", "lda": "linear discriminant analysis with a shrunk covariance",
     "prototype": "the nearest class mean by angle", "last_layer": "one linear layer trained by AdamW",
-    "network": "the network trained end to end on the same labels",
 }
+NETWORK = "network"
 CALIBRATIONS = {
     "temperature": ("one temperature", "temperature"),
     "platt": ("a logistic curve for each class", "multiclass"),
@@ -40,18 +42,29 @@ def classifiers_paragraph(t: Telling) -> str:
     """Which classifiers learned from which labels, and how the one that is spoken of was chosen."""
     if t.at is None or t.material.curve is None:
         return ""
-    transform = f"A power transform {t.cite('yeojohnson')}"
-    names = and_([_named(t, str(name)) for name in t.material.curve["classifier"].unique()])
+    every = [str(name) for name in t.material.curve["classifier"].unique()]
+    return " ".join([*_frozen(t, every), *_end_to_end(every), *_draws(t), *_choice(t)])
+
+
+def _frozen(t: Telling, every: Sequence[str]) -> list[str]:
+    """The classifiers on vectors, and what the vectors underwent before."""
+    if not (frozen := [name for name in every if name != NETWORK]):
+        return []
+    transform, names = f"A power transform {t.cite('yeojohnson')}", and_([_named(t, one) for one in frozen])
     paper = t.setting("curve", "preset") == "paper"
     settings = f"the settings of {t.cite('nielsen')}" if paper else "the software's default settings"
-    told = (
+    return [(
         f"{transform} and a principal component analysis that kept all components were fitted to the "
-        "labelled "
-        f"images alone, then the classifier: {names}, with {settings}, classes weighted alike where the "
-        "method "
-        "allows it."
-    )
-    return " ".join([told, *_draws(t), *_choice(t)])
+        f"labelled images alone, then the classifier: {names}, with {settings}, classes weighted alike where "
+        "the method allows it."
+    )]
+
+
+def _end_to_end(every: Sequence[str]) -> list[str]:
+    if NETWORK not in every:
+        return []
+    beside = "Beside these, a" if len(every) > 1 else "A"
+    return [f"{beside} network was trained end to end on the pixels of the same labelled images."]
 
 
 def _named(t: Telling, name: str) -> str:
@@ -73,13 +86,19 @@ def _draws(t: Telling) -> list[str]:
         "encoder": t.at.encoder, "classifier": t.at.classifier, "n_per_class": t.at.n_per_class,
         "metric": "balanced_accuracy", "class": None,
     }))
-    return [f"{drawn}{'' if budgets else ';'} every method got the same images.", (
+    same = "every method got the same images" if _same_draws(t) else "not all methods got the same images"
+    return [f"{drawn}{'' if budgets else ';'} {same}.", (
         f"The figures given are those of {method_words(t.at.classifier)} on {features_words(t.at.encoder)} "
         "at "
         f"{here} labels per class, means over the draws. Which method and which number these are follows "
         "from "
         "training labels and a fixed rule, never from a test image."
     )]
+
+
+def _same_draws(t: Telling) -> bool:
+    """Whether all methods had the same draws of labels; those of several runs may differ."""
+    return len(set((t.material.state.get("compare", {}).get("draws") or {}).values())) < 2
 
 
 def _choice(t: Telling) -> list[str]:
@@ -157,7 +176,8 @@ def figures_paragraph(t: Telling) -> str:
                 f"For each class a threshold that reached a {name} of {target} was chosen on training labels "
                 "held out by group."
             )
-    if t.material.calibrations:
+    draws = at_point(t.material.curve, t.at)["repeat"].nunique()
+    if len(calibrations(t.material, t.at)) == draws:
         told.append(
             f"Probabilities came from one temperature per draw {t.cite('temperature')}, fitted to the draw's "
             "own "
@@ -166,11 +186,11 @@ def figures_paragraph(t: Telling) -> str:
     if t.material.strata is not None:
         by = and_([shown(name) for name in t.material.strata["by"].unique()])
         told.append(f"Balanced accuracy and recalls were also taken apart by {by}.")
-    if t.material.predictions is not None and len(t.material.curve.groupby(["encoder", "classifier"])) > 1:
+    if is_told_apart(t.material, t.at):
+        same = "images, draws" if _same_draws(t) else "images (draws resampled apart where they differed)"
         told.append(
             "Methods were compared in pairs by the difference of their balanced accuracies on the same "
-            "images, "
-            f"draws and bootstrap resamples, with two-sided p-values corrected after Holm {t.cite('holm')}; "
+            f"{same} and bootstrap resamples, with two-sided p-values corrected after Holm {t.cite('holm')}; "
             "intervals of differences are not corrected."
         )
     return " ".join(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hundredfold.report.paper.evaluation import CALIBRATIONS
 from hundredfold.report.paper.telling import Telling
 from hundredfold.report.paper.trace import share
 from hundredfold.report.words import features_words, method_words, shown
@@ -28,8 +29,11 @@ def applied_paragraph(t: Telling) -> str:
     if external["unknown_classes"]:
         others = t.fact("images with other labels", "curve", "external", "unknown_classes", take="sum")
         told.append(f"{others} images bore other labels and took no part.")
-    if t.material.evaluation.get("leak") is None:
-        told.append("No image that the classifier had learned from was recognised among them.")
+    leak = t.material.evaluation.get("leak")
+    told.append(
+        "No image that the classifier had learned from was recognised among them." if leak is None else
+        f"This is no external validation: {shown(leak, 300)}; the figures are therefore too good."
+    )
     if (external.get("known_groups") or {}).get("images"):
         same = t.fact("images of groups with known names", "curve", "external", "known_groups", "images")
         told.append(f"{same} of them were of groups that bore names of groups it had learned from.")
@@ -53,9 +57,11 @@ def external_figures_paragraph(t: Telling) -> str:
                 "training labels, held out by group."
             )
     if t.material.calibrations:
+        method = str(t.material.calibrations[0]["method"])
+        words, work = CALIBRATIONS.get(method, (shown(method), "temperature"))
         told.append(
-            f"Probabilities were calibrated {t.cite('temperature')} on the predictor's training labels, held "
-            "out by group; nothing was fitted to the new images."
+            f"Probabilities came from {words} {t.cite(work)}, fitted to the predictor's training labels, "
+            "held out by group; nothing was fitted to the new images."
         )
     return " ".join([*told, *_intervals(t)])
 

@@ -53,7 +53,7 @@ def _labels(t: Telling) -> list[str]:
 
 def _groups(t: Telling) -> list[str]:
     if not t.scan.get("groups"):
-        return [
+        return [] if t.material.evaluation.get("test_groups") else [  # they came with labels, after the scan
             ("No patients, slides or examinations were known, so images of one patient may be on both sides "
             "of the split.")
         ]
@@ -70,8 +70,8 @@ def _copies(t: Telling) -> list[str]:
     told = []
     if t.scan.get("duplicates"):
         told.append(
-            f"{t.fact('images with exact copies', 'scan', 'duplicates')} images had exact copies, which were "
-            "kept on one side of the split."
+            f"{t.fact('images with exact copies', 'scan', 'duplicates')} images had exact copies"
+            f"{'' if t.material.evaluation.get('leak') else ', which were kept on one side of the split'}."
         )
     if t.scan.get("contradictions"):
         told.append(
@@ -110,16 +110,23 @@ def _how(t: Telling) -> str:
     if t.material.state.get("dataset"):
         return shown(t.material.state["dataset"]["split"], 400)
     given = t.scan.get("sides_given")
-    by = "by whole groups and stratified by class" if t.scan.get("groups") else "stratified by class"
+    grouped = t.scan.get("groups") or t.material.evaluation.get("test_groups")
+    by = "by whole groups and stratified by class" if grouped else "stratified by class"
+    if t.scan and not t.scan.get("labelled"):
+        return (
+            "The labels came after the images had been scanned: a side that they gave was kept, else the "
+            f"test set was drawn at random when they were read, {by}."
+        )
     drawn = f"drawn at random before any training, {by}"
     if given is None:
-        apart = "; no group was on both sides" if t.scan.get("groups") else ""
-        return f"A test set was held out before any training{apart}."
+        apart = "; no group was on both sides" if grouped and not t.material.evaluation.get("leak") else ""
+        return f"A test set was held out{apart}."
     if given == 0:
         size = t.set("share of the labelled images to hold out", "scan", "test_size", write=percent)
         return f"The test set, about {size} of the labelled images, was {drawn}."
     number = t.fact("images whose side was given with the labels", "scan", "sides_given")
-    return f"The side of {number} images was given with the labels; the others' was {drawn}."
+    rest = "" if given >= t.scan["labelled"] else f"; that of the others was {drawn}"
+    return f"The side of {number} images was given with the labels{rest}."
 
 
 def _sizes(t: Telling) -> list[str]:

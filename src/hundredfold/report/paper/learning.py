@@ -54,32 +54,49 @@ def pretraining_paragraph(t: Telling) -> str:
         return t.trace.number(meaning, Place(file, pointer(*path, *at)), write)
 
     settings = facts.get("settings") or {}
-    parts = [_what(t, facts, told), _views(facts, settings, told), _method(t, settings, told)]
-    parts += [_optimiser(t, facts, settings, told), _end(t, own=file == FACTS)]
+    own = file == FACTS
+    parts = [_what(t, facts, told, own=own), _views(facts, settings, told), _method(t, settings, told)]
+    parts += [_optimiser(t, facts, settings, told), _end(t, own=own)]
     return " ".join(part for part in parts if part)
 
 
 Told = Callable[..., str]
 
 
-def _what(t: Telling, facts: Mapping[str, Any], told: Told) -> str:
+def _what(t: Telling, facts: Mapping[str, Any], told: Told, *, own: bool) -> str:
     name = str(facts.get("backbone", "a network"))
-    if facts.get("transductive"):
-        side = "unlabelled images, the test images (without their labels) among them"
-    elif t.outer:
-        side = (
-            "images without their labels; since every labelled image was a test image once, these were among "
-            "them"
-        )
-    else:
-        side = "images of the training side, without their labels; test images had no part in it"
     works = {backbone_work(name): None, "timm": None}
     described = f"An encoder, {shown(name)} {t.cite(*works)}, was pre-trained by self-distillation"
     paper = (facts.get("settings") or {}).get("preset") == "paper"
     setting = f"as in {t.cite('dino', 'nielsen')}" if paper else t.cite("dino", "nielsen")
     return (
         f"{described} without labels (DINO {setting}), {_began(facts)}on "
-        f"{told('images pre-trained on', 'images', write=count)} {side}."
+        f"{told('images pre-trained on', 'images', write=count)} {_side(t, facts, own=own)}."
+    )
+
+
+def _side(t: Telling, facts: Mapping[str, Any], *, own: bool) -> str:
+    """Whose images these were, and what is known of test images among them.
+
+    The curve counts them: labels that came after the training, test splits that take turns and an encoder of
+    another run may have put some there that the training was not asked to see.
+    """
+    counted = t.material.evaluation.get("transductive")
+    name = "pretrained" if own or t.at is None else t.at.encoder
+    if own and facts.get("transductive"):
+        return "unlabelled images, the test images (without their labels) among them"
+    if (counted or {}).get(name):
+        number = t.fact("test images that pre-training saw", "curve", "transductive", name)
+        return f"images without their labels; {number} of the test images were among them"
+    if t.outer and counted is None:
+        return (
+            "images without their labels; since every labelled image was a test image once, these were among "
+            "them"
+        )
+    if own:
+        return "images of the training side, without their labels; test images had no part in it"
+    return "images, without their labels" + (
+        "" if counted is None else "; none of the test images was recognised among them"
     )
 
 
@@ -208,8 +225,11 @@ def _optimiser(t: Telling, facts: Mapping[str, Any], settings: Mapping[str, Any]
 def _end(t: Telling, *, own: bool) -> str:
     if not own:
         return "This was done in another run, and only its encoder was used here."
-    told = "The teacher after the last step, without the head, was the encoder."
     metrics = t.material.metrics
+    stage = (t.material.state.get("stages") or {}).get("pretrain") or {}
+    if stage.get("status", "done") != "done":
+        return "It was not finished when this was written: not all of these steps were made."
+    told = "The teacher after the last step, without the head, was the encoder."
     if metrics is not None and "seconds" in metrics and metrics["seconds"].notna().any():
         seconds = metrics["seconds"].sum()
         unit, by = next(((unit, by) for unit, by in UNITS if seconds >= 2 * by), ("s", 1))

@@ -19,6 +19,7 @@ NAMES = {
     "auroc": "AUROC, mean over the classes", "macro_f1": "macro F1",
 }
 NO_INTERVAL = "A dash: no interval, because fewer than ten groups (else images) are behind the figure."
+NOT_TAKEN = "A dash: no intervals were taken (--bootstrap 0)."
 
 
 def stated(t: Telling) -> str:
@@ -42,10 +43,13 @@ def stated(t: Telling) -> str:
         return told
     number = t.trace.number("labels of the predictor", Place(t.predictor, "/labels", "sum"))
     same = (facts["classifier"], facts["embeddings"]) == (t.at.classifier, t.at.encoder)
+    if t.outer:
+        apart = "; some of these test images are among them, so no figure is of itself"
+    else:
+        apart = "" if evaluation.get("leak") else "; these test images are not among them"
     return told + (
-        f" The predictor is of this kind and learned from all {number} labels of the training side; these "
-        "test "
-        "images are not among them." if same else
+        f" The predictor is of this kind and learned from all {number} labels of the training side{apart}."
+        if same else
         f" The predictor itself is {method_words(str(facts['classifier']))} on "
         f"{features_words(str(facts['embeddings']))}, fitted to {number} labels: no figure here is of its "
         "kind."
@@ -108,7 +112,7 @@ def figure_blocks(t: Telling) -> list[Block]:
     blocks: list[Block] = [stated(t), Table(head, overall)]
     if classes:
         blocks.append(Table(["recall of", *head[1:]], classes))
-    return [*blocks, *_operating(t), NO_INTERVAL]
+    return [*blocks, *_operating(t), NOT_TAKEN if t.setting("curve", "bootstrap") == 0 else NO_INTERVAL]
 
 
 def _figure(t: Telling, words: str, metric: str, label: str | None) -> list[str]:

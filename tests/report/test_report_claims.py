@@ -1,0 +1,244 @@
+"""What a report says of runs that are not the usual one: nothing that the run did not do or cannot know."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hundredfold.data.summary import facts
+from hundredfold.data.table import ImageTable
+from hundredfold.learn.trial import Trial
+from hundredfold.report.cautions import cautions
+from hundredfold.report.chapters.base import Exhibit
+from hundredfold.report.chapters.classes import errors_chapter
+from hundredfold.report.chapters.curves import curves_chapter
+from hundredfold.report.chapters.external import external_finding
+from hundredfold.report.figures import differences, learning_curves
+from hundredfold.report.material import Material, gather, headline_of
+from hundredfold.report.sheets import pair_sheet
+from hundredfold.report.tables import Headline, counts
+from hundredfold.report.texts import write_texts
+from hundredfold.rundir import RunDirectory
+
+AT = Headline("pretrained", "svm", 100)
+
+
+@pytest.fixture
+def told(whole_run: RunDirectory, tmp_path: Path) -> Callable[..., tuple[str, str]]:
+    """Methods and card of a copy of the whole run, in which the verbs noted something else."""
+
+    def make(*, scan: dict[str, Any] | None = None, predictor: bool = False, **curve: Any) -> tuple[str, str]:
+        run = RunDirectory.open(Path(shutil.copytree(whole_run.path, tmp_path / "run")))
+        table = ImageTable.read(run / "images.parquet")
+        noted = {**facts(table), "pixel_size": 32, "sides_given": 0, "stain": None, **(scan or {})}
+        run.record(scan=noted, curve={
+            **Trial.of(table).facts(), "outer_splits": None, "choice": None, "transductive": {}, **curve,
+        })
+        if predictor:
+            (run / "predictor").mkdir()
+            (run / "predictor" / "predictor.json").write_text(json.dumps({
+                "classifier": "svm", "embeddings": "pretrained", "labels": {"round": 9, "square": 7},
+                "classes": ["round", "square"], "encoder": {},
+            }))
+        material = gather(run)
+        write_texts(run, material, headline_of(material))
+        texts = ((run / f"{name}.md").read_text("utf-8") for name in ("methods", "model_card"))
+        methods, card = (" ".join(text.partition("## Where each number")[0].split()) for text in texts)
+        return methods, card
+
+    return make
+
+
+def turning(whole_run: RunDirectory) -> Material:
+    """The whole run as if three test splits had taken turns: every labelled image was judged."""
+    gathered = gather(whole_run)
+    assert gathered.predictions is not None
+    assert gathered.images is not None
+    frame = gathered.images.usable.frame
+    first = gathered.predictions.iloc[0][["encoder", "classifier"]].to_dict()
+    wrong = frame["label"].map({name: frame["label"].unique()[0] for name in frame["label"].unique()})
+    rows = pd.DataFrame({"id": frame["id"], "label": frame["label"], "predicted": wrong, "repeat": 0})
+    rows = rows.assign(**first, n_per_class=100)
+    state = {**gathered.state, "curve": {"outer_splits": 3, "test_groups": int(frame["group"].nunique())}}
+    return replace(gathered, predictions=rows, state=state)
+
+
+def test_test_splits_that_take_turns_keep_the_groups_of_every_image(whole_run: RunDirectory) -> None:
+    """The scan's test side is a third of what was judged; a patient's other images are no new evidence."""
+    given = turning(whole_run)
+    assert given.images is not None
+    groups = given.images.usable.frame.set_index("id")["group"]
+    pieces = given.test_pieces
+    assert set(pieces.index) == set(groups.index)
+    assert pieces.groupby(groups).nunique().eq(1).all()
+    assert pieces.nunique() == groups.nunique()
+
+
+def test_no_error_of_test_splits_that_take_turns_resembles_itself(whole_run: RunDirectory) -> None:
+    given = turning(whole_run)
+    assert given.predictions is not None
+    method = given.predictions.iloc[0]
+    chapter = errors_chapter(given, Headline(str(method["encoder"]), str(method["classifier"]), 100))
+    assert chapter is not None
+    assert given.images is not None
+    groups = given.images.frame.set_index("id")["group"]
+    table = chapter.items[0].table
+    assert len(table)
+    assert (groups[table["image"]].to_numpy() != groups[table["neighbour"]].to_numpy()).all()
+
+
+def test_groups_of_all_test_splits_are_counted(whole_run: RunDirectory) -> None:
+    titles = [one.title for one in cautions(turning(whole_run), None)]
+    assert not any("in the test set" in title for title in titles)
+    assert "3 test splits took turns." in titles
+
+
+def test_test_splits_that_take_turns_are_no_fixed_test_set(whole_run: RunDirectory) -> None:
+    curve = gather(whole_run).curve
+    assert curve is not None
+    words = " ".join(curves_chapter(curve, AT, {"outer_splits": 3}).sentences)
+    assert "the test set is always the same" not in words
+    assert "3 test splits took turns" in words
+    assert "the test set is always the same" in " ".join(curves_chapter(curve, AT, {}).sentences)
+
+
+def test_intervals_that_were_not_taken_are_not_explained(whole_run: RunDirectory) -> None:
+    curve = gather(whole_run).curve
+    assert curve is not None
+    noted = {"intervals": "40 test groups and the draws, resampled jointly"}
+    assert "resampled jointly" in " ".join(curves_chapter(curve, AT, noted).sentences)
+    bare = curve.assign(low=np.nan, high=np.nan)
+    assert "resampled jointly" not in " ".join(curves_chapter(bare, AT, noted).sentences)
+
+
+@pytest.mark.parametrize(("noted", "said", "unsaid"), [
+    ({"transductive": {"pretrained": 7}}, "7 of the test images were among them", "had no part in it"),
+    ({"scan": {"labelled": 0}}, "The labels came after the images had been scanned", "before any training"),
+    ({"scan": {"sides_given": 48}}, "The side of 48 images was given with the labels.", "drawn at random be"),
+    ({"scan": {"groups": 0, "grouped": 0}}, "from 4 groups", "No patients, slides or examinations"),
+    ({"leak": "3 groups are on both sides"}, "therefore too good", "kept on one side of the split"),
+    ({}, "the classifier: a support vector machine", "Methods were compared in pairs"),  # of four groups
+])
+def test_methods_claim_no_more_than_was_done(
+    told: Callable[..., tuple[str, str]], noted: dict[str, Any], said: str, unsaid: str
+) -> None:
+    methods, _ = told(**noted)
+    assert said in methods
+    assert unsaid not in methods
+
+
+def test_the_card_claims_no_more_than_was_done(told: Callable[..., tuple[str, str]]) -> None:
+    _, card = told(predictor=True, outer_splits=3)
+    assert "these test images are not among them" not in card
+    assert "some of these test images are among them" in card
+    assert "brightness, size and source alone reach" not in card  # no such baseline was measured
+
+
+def test_the_card_says_that_test_images_were_not_learned_from(told: Callable[..., tuple[str, str]]) -> None:
+    _, card = told(predictor=True)
+    assert "these test images are not among them" in card
+
+
+def external(**evaluation: Any) -> str:
+    """The first sentences on a predictor at another hospital."""
+    row = {
+        "encoder": "initial", "classifier": "svm", "class": None, "n_per_class": 9, "n_labels": 18,
+        "repeat": 0, "metric": "balanced_accuracy", "value": 0.8, "low": 0.7, "high": 0.9, "n_test": 50,
+        "capped": False,
+    }
+    noted = {"external": {"labels": {"a": 9, "b": 9}, "groups": 4}, "test_groups": 12, **evaluation}
+    given = Material("there", {"curve": noted}, {}, curve=pd.DataFrame([row]))
+    return " ".join(external_finding(given, Headline("initial", "svm", 9)))
+
+
+def test_images_are_called_new_only_where_that_is_known() -> None:
+    new = "that it has nothing from"
+    assert f"On 50 images of 12 groups {new}, the SVM" in external()
+    assert "On 50 images, of which no groups are known, the SVM" in external(test_groups=0)
+    unknown = external(external={"labels": {"a": 9, "b": 9}, "groups": 0})
+    assert "of 12 groups (those that it learned from are not known), the SVM" in unknown
+    leaking = external(leak="the predictor learned from 5 of the 50 images")
+    assert "The predictor learned from 5 of the 50 images: this is no external validation." in leaking
+    assert not any(new in words for words in (external(test_groups=0), unknown, leaking))
+
+
+def test_pre_training_that_saw_test_images_is_a_caution_of_every_kind_of_run(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    state = {**gathered.state, "curve": {"transductive": {"pretrained": 5}}}  # of compare and evaluate
+    titles = [one.title for one in cautions(replace(gathered, state=state), None)]
+    assert "Pre-training saw the test images (transductive)." in titles
+
+
+def test_a_row_of_the_labels_without_an_image_is_no_image_left_out(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    assert gathered.images is not None
+    assert gathered.rejects is not None
+    nameless = pd.DataFrame({"image": ["gone.png"], "reason": ["no_file"], "sentence": ["…"]})
+    found = counts(gathered.images, pd.concat([gathered.rejects, nameless])).set_index("item")["count"]
+    assert found["images found"] == found["images used"] + found["images left out"]
+    assert found["labels that name no image"] == 1
+
+
+def test_names_of_near_copies_stay_names(whole_run: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run")
+    columns = "first,second,likeness,turns,mirrored,first_label,first_split,second_label,second_split"
+    rows = ("001,002,0.9,1,True,0,train,NA,train", "003,004,0.9,0,,,,1,")
+    (run / "near_copies.csv").write_text("\n".join([columns, *rows]))
+    pairs = gather(run).near_copies
+    assert pairs is not None
+    assert pairs["first"].tolist() == ["001", "003"]
+    assert pairs["first_label"].tolist()[0] == "0"
+    assert pairs["second_label"].tolist() == ["NA", "1"]
+    store = gather(whole_run).store
+    assert store is not None
+    ids = list(store.ids[:4])
+    shown = pairs.assign(first=ids[:2], second=ids[2:], mirrored=False)
+    words = {text.get_text() for text in pair_sheet(shown, store).axes[0].texts}
+    assert words == {"0", "NA", "no label", "1"}
+
+
+def ticks(figure: Any, axis: str) -> list[tuple[float, float]]:
+    """The numbers on an axis as they are written, beside where they stand."""
+    figure.draw_without_rendering()
+    place = getattr(figure.axes[0], f"{axis}axis")
+    low, high = sorted(place.get_view_interval())
+    written = [(label.get_text().replace("−", "-"), at) for at, label in zip(
+        place.get_ticklocs(), place.get_ticklabels(), strict=True
+    ) if low <= at <= high]
+    return [(float(text), float(at)) for text, at in written]
+
+
+@pytest.mark.parametrize("values", [(0.92, 0.97), (0.2, 0.9), (0.81, 0.83)])
+def test_numbers_on_the_axes_are_where_they_say(values: tuple[float, float]) -> None:
+    points = pd.DataFrame({
+        "encoder": "initial", "classifier": "svm", "n_per_class": [1, 10], "n_labels": [2.0, 20.0],
+        "value": values, "low": values, "high": values, "band": "", "n_test": 9, "capped": False, "draws": 1,
+        "n_read": np.nan,
+    })
+    figure = learning_curves(points, by="encoder", names={"initial": "one"}, ylabel="accuracy")
+    for text, place in ticks(figure, "y"):
+        assert text == pytest.approx(place, abs=1e-4)
+    gap = (values[1] - values[0]) / 10
+    row = {"name": "a", "difference": gap, "low": -gap, "high": 2 * gap, "p_holm": 1.0}
+    for text, place in ticks(differences(pd.DataFrame([row])), "x"):
+        assert text == pytest.approx(place, abs=1e-4)
+
+
+def test_no_figure_of_the_errors_is_without_words(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    at = headline_of(gathered)
+    assert at is not None
+    chapter = errors_chapter(gathered, at)
+    assert chapter is not None
+    sheet = chapter.items[0]
+    assert isinstance(sheet, Exhibit)
+    assert re.search("training images of other groups", sheet.caption)
