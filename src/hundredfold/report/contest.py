@@ -90,7 +90,7 @@ def _fitted(material: Material) -> list[str]:
     if not reached.keys() >= set(names):
         return [f"{told}, and was not chosen among these methods."]
     own, other = (share(float(reached[name]), 3) for name in names)
-    few = labels_words(int(choice["n_per_class"]), capped=False)
+    few = labels_words(int(choice["n_per_class"]), capped=is_capped(material, int(choice["n_per_class"])))
     return [f"{told}, of which cross-validation gave it {own} and the method chosen with {few} {other}."]
 
 
