@@ -242,6 +242,15 @@ def test_without_groups_images_are_resampled_and_the_facts_say_so(
     assert "no groups are known" in found.facts["intervals"]
 
 
+def test_what_no_interval_tells_is_not_said_to_be_in_it(world: World, world_of: Callable[..., World]) -> None:
+    grouped, alone = (Trial.of(table) for table in (world[0], world_of(grouped=False)[0]))
+    told = "resampled; what other labels would change is not in them"
+    assert grouped.facts(choices(repeats=1))["intervals"] == f"14 test groups, {told}"
+    assert alone.facts(choices(repeats=1))["intervals"].startswith(f"test images, {told}; no groups")
+    assert "draws" in grouped.facts(choices(repeats=2))["intervals"]
+    assert grouped.facts(choices(bootstrap=0))["intervals"] == "none: no resamples were asked for"
+
+
 def test_a_group_on_both_sides_is_refused_unless_the_user_insists(world: World) -> None:
     table, embeddings = world
     leaky = table.assign(group=["same"] * len(table))

@@ -88,6 +88,8 @@ def test_a_second_curve_is_refused_and_a_resumed_one_kept(run: Path, smear: Path
     with pytest.raises(RunExistsError, match="--resume"):
         curve(run, labels=labels_of(smear), out=run, **SMALL)
     curve(run, labels=labels_of(smear), out=run, resume=True, **SMALL)
+    with pytest.raises(SettingsError, match=r"curve was done with sensitivity = None, found 0\.9"):
+        curve(run, labels=labels_of(smear), out=run, resume=True, sensitivity=0.9, **SMALL)
     assert (run / "curve.csv").stat().st_mtime_ns == written
 
 
@@ -236,6 +238,8 @@ def test_fit_refuses_to_overwrite_and_keeps_what_is_there_on_resume(
     with pytest.raises(RunExistsError, match="--resume"):
         fit(run, labels=labels_of(smear), out=run)
     assert fit(run, labels=labels_of(smear), out=run, resume=True).hash == first.hash
+    with pytest.raises(SettingsError, match="fit was done with classifier = auto, found svm"):
+        fit(run, labels=labels_of(smear), out=run, resume=True, classifier="svm")
     alone = fit(run, labels=labels_of(smear), out=tmp_path / "predictor")
     with pytest.raises(RunExistsError, match="another --out"):
         fit(run, labels=labels_of(smear), out=tmp_path / "predictor")

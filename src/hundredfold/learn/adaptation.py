@@ -95,7 +95,7 @@ def adaptation(
                 np.concatenate([one.predicted for one in said]), np.concatenate([one.scores for one in said])
             )
     answered = Fitted(study, answers)
-    return LearningCurve(measured(answered, cores()), predictions_of(answered), trial.facts())
+    return LearningCurve(measured(answered, cores()), predictions_of(answered), trial.facts(asked))
 
 
 def adaptation_compared(found: LearningCurve, pieces: pd.Series) -> pd.DataFrame:

@@ -145,7 +145,7 @@ def learning_curve(
     if len(studies) == 1:  # of several splits, labels of one are test images of another
         held = _held_out(studies[0], vectors, jobs)
     facts = {
-        **sides.facts(), "draws": f"{sides.whole.identity[:16]}-{seed}",
+        **sides.facts(choices), "draws": f"{sides.whole.identity[:16]}-{seed}",
         "transductive": sides.whole.transductive(embeddings),
         "unconverged": _unconverged(judged),
         "supervised": None if networks is None else networks.supervised,

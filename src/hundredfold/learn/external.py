@@ -114,7 +114,7 @@ def external_curve(
         held_out_table(study, held),
     )
     return LearningCurve(
-        measured(answered, cores()), predictions_of(answered), given.trial.facts(), clinical
+        measured(answered, cores()), predictions_of(answered), given.trial.facts(study.choices), clinical
     )
 
 

@@ -46,13 +46,14 @@ class Sides:
         most = max(trial.largest_class for trial in self.trials)
         return [Study.of(trial, choices, seed, encoders, networks, every=most) for trial in self.trials]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, choices: CurveChoices | None = None) -> dict[str, Any]:
         """What a reader must know of them; JSON can hold it."""
-        return {**self.whole.facts(), "outer_splits": len(self.trials) if len(self.trials) > 1 else None}
+        splits = len(self.trials) if len(self.trials) > 1 else None
+        return {**self.whole.facts(choices), "outer_splits": splits}
 
-    def sentences(self) -> list[str]:
+    def sentences(self, choices: CurveChoices | None = None) -> list[str]:
         """The facts that a user should read, in sentences."""
-        told = self.whole.sentences()
+        told = self.whole.sentences(choices)
         if len(self.trials) > 1:
             told.append(
                 f"Each labelled image is a test image once, in one of {len(self.trials)} splits by group; "

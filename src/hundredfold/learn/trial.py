@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hundredfold.config import CurveChoices
 from hundredfold.data.duplicates import shown
 from hundredfold.data.splits import HELD_OUT, check_disjoint, pieces_of
 from hundredfold.data.table import ImageTable
@@ -154,7 +155,7 @@ class Trial:
         counts = {name: len(pixels & found.seen) for name, found in embeddings.items()}
         return {name: count for name, count in counts.items() if count}
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, choices: CurveChoices | None = None) -> dict[str, Any]:
         """What a reader must know of the evaluation; JSON can hold it."""
         train, test = (side.frame["label"].value_counts() for side in (self.train, self.test))
         return {
@@ -171,28 +172,31 @@ class Trial:
             ),
             "classes_left_out": list(self.small),
             "leak": self.leak,
-            "intervals": self.intervals,
+            "intervals": self.intervals(choices or CurveChoices()),
         }
 
-    @property
-    def intervals(self) -> str:
+    def intervals(self, choices: CurveChoices) -> str:
         """What is resampled for the intervals, or why there are none."""
         count = len(np.unique(self.test_groups))
         known = self.test.frame["group"].notna()
+        if not choices.bootstrap:
+            return "none: no resamples were asked for"
         if count < MIN_GROUPS:
             return f"none: the test images are of {count} groups, and fewer than {MIN_GROUPS} are no evidence"
-        if known.all():
-            return f"{count} test groups and the draws, resampled jointly"
-        if known.any():
-            return f"{count} test groups (an image without one is its own) and the draws, resampled jointly"
-        return "test images and draws, resampled jointly; no groups are known, so they may be too narrow"
+        alone = "" if known.all() or not known.any() else " (an image without one is its own)"
+        told = f"{count} test groups{alone}" if known.any() else "test images"
+        if choices.repeats > 1:
+            told += " and the draws, resampled jointly"
+        else:
+            told += ", resampled; what other labels would change is not in them"
+        return told if known.any() else f"{told}; no groups are known, so they may be too narrow"
 
-    def sentences(self) -> list[str]:
+    def sentences(self, choices: CurveChoices | None = None) -> list[str]:
         """The facts that a user should read, in sentences."""
-        facts = self.facts()
+        facts = self.facts(choices)
         tested = "test images" if self.judging == "test" else "test images (the audit set)"
         sizes = f"{len(self.train):,} training and {len(self.test):,} {tested}"
-        lines = [f"Curve: {sizes} of {len(self.classes)} classes.", f"Intervals: {self.intervals}."]
+        lines = [f"Curve: {sizes} of {len(self.classes)} classes.", f"Intervals: {facts['intervals']}."]
         for name, text in (
             ("classes_without_test_images", "Without test images, hence in no average"),
             ("classes_without_training_images", "Without training images, hence never recognised"),

@@ -49,6 +49,10 @@ WRITING = (
 )
 SMALL = "each counts as much as a large class in the balanced accuracy, so a few images move it."
 SMALL_TRAINING = "they had too few labelled training images; every number is without them."
+ALL_THE_SAME = (
+    " The run's predictor learned them all the same, and with more classes to confuse it may be less "
+    "accurate than these numbers say."
+)
 TURNS = (
     "Each labelled image was a test image once, judged by classifiers that learned from other groups. An "
     "encoder pre-trained on these images has seen all of them, without their labels."
@@ -84,7 +88,9 @@ def cautions(material: Material, at: Headline | None) -> list[Caution]:
         found.append(Caution(f"{splits} test splits took turns.", TURNS, (("test splits", place),)))
     found += _shortcuts(material, at)
     if left_out := material.evaluation.get("classes_left_out"):
-        found.append(Caution("Classes left out.", f"{listed(left_out)}: {SMALL_TRAINING}"))
+        known = (material.predictor or {}).get("classes", ())
+        told = ALL_THE_SAME if set(left_out) & set(known) else ""
+        found.append(Caution("Classes left out.", f"{listed(left_out)}: {SMALL_TRAINING}{told}"))
     if at is not None and material.curve is not None and not _has_interval(material.curve, at):
         found.append(Caution("The accuracy has no interval.", NO_INTERVAL))
     return found + _unfinished(material)

@@ -29,16 +29,24 @@ def curve(settings: CurveSettings) -> RunDirectory:
         InputError: the labels cannot be used.
         LeakError: images or groups are both in train and in test, and ``allow_leak`` is not set.
         RunExistsError: OUT holds a learning curve and ``resume`` is not set.
+        SettingsError: it holds one that was measured with other settings.
     """
     from hundredfold.data.subgroups import read_subgroups
     from hundredfold.learn.curve import check_choices, learning_curve
     from hundredfold.learn.outer import sides_of
     from hundredfold.learn.study import NETWORK
-    from hundredfold.workflows.labelled import label, networks_of, read_embeddings, with_split
+    from hundredfold.workflows.labelled import (
+        check_done_with,
+        label,
+        networks_of,
+        read_embeddings,
+        with_split,
+    )
 
     if settings.resume and RunDirectory.is_run(settings.out):
         before = RunDirectory.open(settings.out)
         if before.done("curve"):
+            check_done_with(before, "curve", settings)
             say(f"{settings.out} has its learning curve already.")
             return before
     check_choices(settings)
@@ -53,7 +61,7 @@ def curve(settings: CurveSettings) -> RunDirectory:
     subgroups = read_subgroups(settings.labels, sides.whole.test, settings.subgroups)
     run = RunDirectory.create(settings.out)
     with run.stage("curve", settings=settings, resume=settings.resume):
-        for line in sides.sentences():
+        for line in sides.sentences(settings):
             _tell(run, line)
         found = learning_curve(
             embeddings, table, settings, networks=networks, seed=settings.seed, parts=run / "curve.parts",

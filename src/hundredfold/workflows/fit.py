@@ -42,7 +42,8 @@ def fit(settings: FitSettings) -> Predictor:
     ``curve`` said of such a classifier holds.
 
     Raises:
-        SettingsError: an unknown classifier.
+        SettingsError: an unknown classifier, or the predictor to be kept by ``resume`` was fitted with other
+            settings.
         RunMissingError: there are no embeddings, or no pixels for ``thumbnails``.
         InputError: the labels cannot be used, or are of one class only.
         ModelFileError: the encoder of the embeddings is not to be found.
@@ -90,8 +91,10 @@ def _kept(settings: FitSettings, run: RunDirectory | None, folder: Path) -> Pred
 
     Raises:
         RunExistsError: it may not.
+        SettingsError: a run's was fitted with other settings.
     """
     from hundredfold.predict.predictor import Predictor
+    from hundredfold.workflows.labelled import check_done_with
 
     if run is not None:
         begun = "fit" in run.state["stages"]
@@ -100,14 +103,19 @@ def _kept(settings: FitSettings, run: RunDirectory | None, folder: Path) -> Pred
                 "fit is already in this run", where=run.path,
                 remedy="Continue it with --resume, or choose another --out.",
             )
-        return Predictor.load(folder) if run.done("fit") else None
-    there = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if there and not (settings.resume and (folder / "predictor.json").is_file()):
+        if not run.done("fit"):
+            return None
+        check_done_with(run, "fit", settings)
+    elif not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    elif not (settings.resume and (folder / "predictor.json").is_file()):
         raise RunExistsError(
             "the output exists", where=folder,
             remedy="Keep the predictor in it with --resume, or choose another --out; nothing was changed.",
         )
-    return Predictor.load(folder) if there else None
+    say(f"{folder} holds its predictor already and was kept as it is, whatever labels it learned from. "
+        "Choose another --out for a new one.")
+    return Predictor.load(folder)
 
 
 def _fit(settings: FitSettings) -> Predictor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hundredfold.config import ScanChoices
+from hundredfold.config import ScanChoices, Settings, check_unchanged
 from hundredfold.errors import ModelFileError, RunMissingError, SettingsError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from hundredfold.url import Url
 
 __all__ = [
-    "embedding_folders", "encoder_of", "label", "networks_of", "noted_settings", "pixels_of",
-    "read_embeddings", "run_of", "scanned", "with_split",
+    "check_done_with", "embedding_folders", "encoder_of", "label", "networks_of", "noted_settings",
+    "pixels_of", "read_embeddings", "run_of", "scanned", "with_split",
 ]
 
 #: The place of a run's embeddings in their order; the first that there are are those to fit on.
@@ -32,6 +32,8 @@ ORDER = {"pretrained": 0, "adapted": 1, "initial": 2, "thumbnail": 4}
 OTHERS = 3
 #: Training images that show what an image held out shows, as the encoder sees it.
 COPIES = "copies_across.csv"
+#: What a resume of a finished stage may be given otherwise: it tells where things are, not what was done.
+PLACES = {"resume", "out", "copy_to", "embeddings", "labels"}
 
 
 def read_embeddings(path: Path) -> dict[str, Embeddings]:
@@ -248,3 +250,14 @@ def noted_settings(run: RunDirectory) -> dict[str, dict[str, Any]]:
     """Stage → the settings it was begun with, as ``config.yaml`` has them."""
     path = run / "config.yaml"
     return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+
+
+def check_done_with(run: RunDirectory, stage: str, settings: Settings) -> None:
+    """Make sure that a finished stage which a resume is to keep was done with these settings.
+
+    Raises:
+        SettingsError: it was done with others.
+    """
+    noted = noted_settings(run).get(stage, {})
+    asked = settings.model_dump(mode="json", include=noted.keys() - PLACES)
+    check_unchanged(f"{stage} was done", noted, asked, where=run.path)
