@@ -35,6 +35,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 BACKBONE = "efficientnet_lite0"
 INNER_TEST, INNER_SEED = 1 / 3, 1
 DRAWS = 5
+KEY = ("set", "recipe", "seed", "budget")
 #: Steps that ``time`` looks at.
 TIMED = 16
 
@@ -154,12 +156,12 @@ def run_trial(bench: Bench, recipe: str, seed: int, budget: Budget, weights: str
     hundredfold.pretrain(
         images=run.path, out=run.path, seed=seed, resume="pretrain" in run.state["stages"], **chosen, **length
     )
-    facts = run.state["pretrain"]
+    facts, minutes = run.state["pretrain"], round((time.monotonic() - began) / 60, 2)
     return {
         "set": bench.name, "recipe": recipe, "seed": seed, "budget": budget.name,
         "changes": dict(RECIPES[recipe].changes), "steps": facts["steps"], "batch_size": facts["batch_size"],
         "images": facts["images"], "quiet_minutes": quiet_minutes(bench.name, recipe, facts["steps"]),
-        "minutes": round((time.monotonic() - began) / 60, 2), **bench.judge(bench.table, run / "encoder", run / "vectors"),
+        "minutes": minutes, **bench.judge(bench.table, run / "encoder", run / "vectors"),
         "initial": initial(bench, run), "alarms": facts["alarms"], "defaults": facts["defaults"],
         "cores": os.cpu_count(), "software": software(),
     }
@@ -168,6 +170,11 @@ def run_trial(bench: Bench, recipe: str, seed: int, budget: Budget, weights: str
 def folder_of(recipe: str, seed: int, budget: Budget) -> str:
     """The folder of a trial while it is under way."""
     return f"{recipe}-{seed}-{budget.name.replace(' ', '_')}"
+
+
+def key_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells one trial from the others."""
+    return tuple(line[name] for name in KEY)
 
 
 def an_epoch(bench: Bench, chosen: Mapping[str, Any]) -> int:
@@ -230,8 +237,7 @@ def try_all(
     """Every trial that is not in the results yet: seed by seed, recipe by recipe, set by set."""
     wanted = [(bench, recipe, seed) for seed in given.seeds for recipe in recipes for bench in benches]
     for number, (bench, recipe, seed) in enumerate(wanted, start=1):
-        key = (bench.name, recipe, seed, budget.name)
-        if key in {(one["set"], one["recipe"], one["seed"], one["budget"]) for one in lines(given.results)}:
+        if (bench.name, recipe, seed, budget.name) in map(key_of, lines(given.results)):
             continue
         say(f"[{number}/{len(wanted)}] {bench.name}, {recipe}, seed {seed}, {budget.name}")
         append(given.results, run_trial(bench, recipe, seed, budget, given.weights))
@@ -245,16 +251,14 @@ def try_all(
 def read_tests(benches: Sequence[Bench], budget: Budget, given: argparse.Namespace) -> None:
     """The test images, for every encoder that is kept; what was read once is not read again."""
     path = given.results.with_name(f"{given.results.stem}_test.jsonl")
-    done = {(one["set"], one["recipe"], one["seed"], one["budget"]) for one in lines(path)}
-    for bench in benches:
-        for one in lines(given.results):
-            key = (one["set"], one["recipe"], one["seed"], one["budget"])
-            encoder = bench.kept / folder_of(one["recipe"], one["seed"], budget)
-            if one["set"] != bench.name or one["budget"] != budget.name or key in done or not encoder.exists():
-                continue
-            say(f"{bench.name}, {one['recipe']}, seed {one['seed']}: the test images")
-            read = bench.judge(bench.whole, encoder, bench.work / f"vectors_{encoder.name}")
-            append(path, dict(zip(("set", "recipe", "seed", "budget"), key, strict=True)) | read)
+    done = [key_of(one) for one in lines(path)]
+    for bench, one in product(benches, lines(given.results)):
+        encoder = bench.kept / folder_of(one["recipe"], one["seed"], budget)
+        if key_of(one)[::3] != (bench.name, budget.name) or key_of(one) in done or not encoder.exists():
+            continue
+        say(f"{bench.name}, {one['recipe']}, seed {one['seed']}: the test images")
+        read = bench.judge(bench.whole, encoder, bench.work / f"vectors_{encoder.name}")
+        append(path, dict(zip(KEY, key_of(one), strict=True)) | read)
 
 
 def parse() -> argparse.Namespace:
