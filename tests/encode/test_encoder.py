@@ -259,6 +259,17 @@ def test_encoders_are_found_by_what_a_user_writes(encoder: Encoder, tmp_path: Pa
     assert both.dimension == encoder.dimension + 864
 
 
+def test_weights_out_of_an_encoder_keep_its_pixels_and_the_images_it_saw(tmp_path: Path) -> None:
+    """All else is that of the plain timm model."""
+    make(symmetry="dihedral", stages=2).save(tmp_path)
+    plain = open_encoder("timm:resnet10t", weights=str(tmp_path))
+    assert (plain.seen, plain.value_range, plain.fit) == (SEEN, ValueRange(3.0, 4000.0), "crop")
+    assert (plain.size, plain.symmetry, plain.stages) == (plain.backbone.native_size, "none", 0)
+    shutil.copy(tmp_path / "encoder.safetensors", tmp_path / "alone.safetensors")
+    (tmp_path / "encoder.json").unlink()
+    assert open_encoder("timm:resnet10t", weights=str(tmp_path / "alone.safetensors")).seen == frozenset()
+
+
 @pytest.mark.parametrize("spec", ["", "thumbnial", "no/such/folder", "thumbnail+nothing"])
 def test_an_unknown_encoder_is_refused_with_what_there_is(spec: str) -> None:
     with pytest.raises(SettingsError, match="timm:NAME"):

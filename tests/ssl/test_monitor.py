@@ -16,7 +16,7 @@ from hundredfold.encode.encoder import Encoder
 from hundredfold.encode.neighbours import knn_balanced_accuracy
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.dino import DINO, Outputs
-from hundredfold.ssl.monitor import Alarms, look, rankme
+from hundredfold.ssl.monitor import Alarms, Pulse, look, rankme
 from hundredfold.ssl.pool import Pool
 from hundredfold.ssl.watch import Watch, is_watched, sample_size
 
@@ -171,6 +171,16 @@ def test_rankme_is_that_of_the_paper() -> None:
 
 def outputs(student: torch.Tensor, targets: torch.Tensor, features: torch.Tensor) -> Outputs:
     return Outputs(torch.tensor(0.0), student, student[:2], targets, features)
+
+
+def test_all_that_is_measured_is_in_the_progress_line() -> None:
+    pulse = Pulse()
+    pulse.take(row(0, rankme=20.0, knn_balanced_accuracy=0.5, agreement=0.1, images_per_second=60.0))
+    pulse.take(row(50, rankme=31.0, knn_balanced_accuracy=0.625, agreement=0.4, images_per_second=64.0))
+    assert pulse.facts() == {
+        "loss": "5.00", "images/s": "64", "kNN": "0.625 (start 0.500)", "RankMe": "31 (start 20)",
+        "teacher entropy": "3.00 of 6.90", "agreement": "0.40", "spread": "0.50",
+    }
 
 
 def test_agreement_is_the_accuracy_at_the_other_view() -> None:

@@ -155,6 +155,7 @@ def test_what_the_start_weights_had_seen_is_seen(smear: Path, tmp_path: Path) ->
     assert Encoder.load(saved).seen == before
     plain = open_encoder(f"timm:{TINY['backbone']}", weights=str(first.path))
     assert plain.seen == before
+    assert (plain.symmetry, plain.stages) == ("none", 0)
     assert load_encoder(second / "adapted").seen == before
 
 

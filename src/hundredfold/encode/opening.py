@@ -126,12 +126,18 @@ def seen_before(weights: str) -> frozenset[str]:
         >>> seen_before("auto")
         frozenset()
     """
+    folder = _origin(weights)
+    return frozenset() if folder is None else frozenset(read_facts(folder)["seen"])
+
+
+def _origin(weights: str) -> Path | None:
+    """The folder of the encoder that weights belong to."""
     from hundredfold.backbones.weights import find_weights_file
 
     if weights in ("auto", "none"):
-        return frozenset()
+        return None
     folder = find_weights_file(Path(weights)).parent
-    return frozenset(read_facts(folder)["seen"]) if (folder / ENCODER_FILE).is_file() else frozenset()
+    return folder if (folder / ENCODER_FILE).is_file() else None
 
 
 def _from_folder(folder: Path) -> EncoderLike:
@@ -168,15 +174,18 @@ def _from_url(spec: str) -> EncoderLike:
 
 
 def _from_timm(name: str, *, weights: str, download: bool) -> EncoderLike:
-    """A timm model at the size its weights were trained at."""
+    """A timm model at the size its weights were trained at, for pixels as those that it learned from."""
     from hundredfold.backbones.backbone import create_backbone
     from hundredfold.encode.encoder import Encoder
 
     backbone = create_backbone(name, weights=weights, download=download)
-    encoder = Encoder(
-        backbone, size=backbone.native_size, value_range=None, fit="pad",
-        provenance={"method": "none", "weights": backbone.source}, seen=seen_before(weights),
-    )
+    plain: dict[str, Any] = {
+        "size": backbone.native_size, "provenance": {"method": "none", "weights": backbone.source},
+    }
+    if (folder := _origin(weights)) is None:
+        encoder = Encoder(backbone, value_range=None, fit="pad", seen=frozenset(), **plain)
+    else:
+        encoder = Encoder.load(folder).altered(backbone=backbone, symmetry="none", stages=0, **plain)
     return encoder.to(_device())
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from hundredfold.ssl.dino import Outputs
 from hundredfold.ssl.loss import entropy
 
-__all__ = ["Alarms", "look", "rankme"]
+__all__ = ["Alarms", "Pulse", "look", "rankme"]
 
 #: A teacher entropy above this share of log k means that every prototype is as likely as another.
 UNIFORM = 0.97
@@ -221,4 +221,6 @@ _SHOWN = {
     "knn_balanced_accuracy": ("kNN", "{:.3f}"),
     "rankme": ("RankMe", "{:.0f}"),
     "teacher_entropy": ("teacher entropy", "{:.2f} of {:.2f}"),
+    "agreement": ("agreement", "{:.2f}"),
+    "spread": ("spread", "{:.2f}"),
 }
