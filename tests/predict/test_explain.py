@@ -186,7 +186,11 @@ def test_a_predictor_carries_pictures_only_if_it_was_asked_to(
     assert all(one.startswith(b"\xff\xd8") for one in carried.jpegs.values())
     found, page = explained(tmp_path / "own", smear, tmp_path / "p.csv")
     assert page.count('class="small"') == 5 * len(found)
-    assert 'class="small"' not in explained(fitted, smear, tmp_path / "q.csv")[1]
+    assert "as if all classes were equally common" in page
+    name = Predictor.load(fitted).classes[0]
+    page = explained(fitted, smear, tmp_path / "q.csv", prevalence=(f"{name}=0.7",))[1]
+    assert f"for classes as common as this: {name} 0.70, " in page
+    assert 'class="small"' not in page
 
 
 def test_without_explain_there_is_neither(fitted: Path, smear: Path, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def _explain(parts: Parts, work: _Work, known: Resemblance) -> None:
     rows, page = chosen_rows(parts), _page(parts.out)
     write_page(
         page, work.predictor, known, rows, total=len(work.found.table), images=work.images,
-        supply=work.found.supply,
+        supply=work.found.supply, shares=work.shares,
     )
     say(f"{len(rows):,} images with their nearest labelled ones and maps, in {page}: not evidence.")
 
