@@ -133,7 +133,7 @@ def test_a_whole_table_is_kept_if_it_is_what_is_asked_for(
     capsys.readouterr()
     predict(few, predictor=fitted, out=out, resume=True)
     assert "of these images, predictor and settings; nothing was predicted now" in capsys.readouterr().err
-    with pytest.raises(SettingsError, match="another set of settings"):
+    with pytest.raises(SettingsError, match=r"set of settings \(prevalence: \[\], now \['red=0.9'\]\)"):
         predict(few, predictor=fitted, out=out, resume=True, prevalence=("red=0.9",))
     (few / "1.png").write_bytes((images / "00001.png").read_bytes())
     with pytest.raises(SettingsError, match="another list of images"):

@@ -59,11 +59,21 @@ def check_same(found: Mapping[str, Any], claim: Mapping[str, Any], *, where: Pat
     Raises:
         SettingsError: it was made of something else; the message says of what.
     """
-    if other := [name for name in claim if found.get(name) != claim[name]]:
+    if other := [_told_apart(name, found.get(name), claim[name]) for name in claim
+                 if found.get(name) != claim[name]]:
         raise SettingsError(
             f"the table begun here is of another {' and another '.join(other)}", where=where,
             remedy="Give what it was begun with, delete it, or choose another --out; nothing was changed.",
         )
+
+
+def _told_apart(name: str, before: object, now: object) -> str:
+    """The part of a claim; of settings those that differ, too."""
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return name
+    other = [f"{key}: {before.get(key)}, now {now.get(key)}" for key in {**before, **now}
+             if before.get(key) != now.get(key)]
+    return f"{name} ({'; '.join(other)})"
 
 
 def told(
