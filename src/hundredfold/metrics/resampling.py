@@ -82,11 +82,11 @@ class Resamples:
         group = np.asarray(group, dtype=np.int64)
         groups = int(group.max()) + 1
         random = np.random.default_rng([seed, groups, repeats])
-        drawn = random.integers(groups, size=(count, times * groups))
-        rows = np.arange(count)[:, None] * groups
-        counts = np.bincount((drawn + rows).ravel(), minlength=count * groups).reshape(count, groups)
+        counts = np.empty((count, groups), dtype=np.float32)
+        for row in counts:  # one after the other: all at once would take six times the memory
+            row[:] = np.bincount(random.integers(groups, size=times * groups), minlength=groups)
         draws = random.multinomial(repeats, [1 / repeats] * repeats, count).astype(np.float64)
-        return cls(group, counts.astype(np.float32), draws)
+        return cls(group, counts, draws)
 
     @classmethod
     def whole(cls, images: int, repeats: int) -> Self:
