@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 
 import pytest
@@ -30,6 +31,13 @@ def test_exit_code_separates_the_users_side_from_ours() -> None:
 def test_image_error_carries_its_reason_code() -> None:
     error = ImageError("truncated", "The JPEG ends in the middle of a scan.")
     assert (error.reason, error.sentence) == ("truncated", str(error))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_it_comes_out_of_another_process_as_it_was(kind: type[HundredfoldError]) -> None:
+    error = kind("found", "sentence") if kind is ImageError else kind("found", where="a", remedy="Do.")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))
 
 
 def test_one_except_catches_all_of_them() -> None:

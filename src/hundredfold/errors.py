@@ -21,6 +21,8 @@ Every message says what was found, where, and what to do about it::
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 __all__ = [
     "HundredfoldError",
     "ImageError",
@@ -61,6 +63,19 @@ class HundredfoldError(Exception):
         self.remedy = remedy
         place = f" ({self.where})" if self.where else ""
         super().__init__(f"{found}{place}." + (f" {remedy}" if remedy else ""))
+
+    def __reduce__(self) -> tuple[Callable[..., HundredfoldError], tuple[object, ...]]:
+        """For the way out of another process, where the sentence must not be made of itself again."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[HundredfoldError], told: tuple[object, ...], facts: dict[str, object]
+) -> HundredfoldError:
+    error = kind.__new__(kind)
+    error.args = told
+    error.__dict__.update(facts)
+    return error
 
 
 class TrainingError(HundredfoldError):

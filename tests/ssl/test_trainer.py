@@ -1,5 +1,6 @@
 """The loop: what is seen, how long it lasts, and that it warns in time."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ import torch
 
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainSettings
+from hundredfold.data.store import PixelStore
 from hundredfold.encode.encoder import Encoder
 from hundredfold.errors import InputError, TrainingError
 from hundredfold.rundir import RunDirectory
-from hundredfold.ssl.batches import BatchOrder
+from hundredfold.ssl.batches import BatchOrder, ViewBatches
+from hundredfold.ssl.curriculum import Curriculum
 from hundredfold.ssl.dino import DINO, Outputs
 from hundredfold.ssl.pretraining import Pool, pretrain_encoder
+from hundredfold.views.multicrop import MultiCrop
 
 Train = Callable[..., Encoder]
 Stop = Callable[[pytest.MonkeyPatch, int], None]
@@ -29,6 +33,22 @@ def test_workers_do_not_change_the_result(train: Train, tmp_path: Path) -> None:
     alone = train(tmp_path / "alone", epochs=0.6, workers=0)
     helped = train(tmp_path / "helped", epochs=0.6, workers=2)
     assert all(torch.equal(value, state(helped)[key]) for key, value in state(alone).items())
+
+
+def test_a_fault_in_a_worker_is_told_as_if_there_were_none(pool: Pool, tmp_path: Path) -> None:
+    """A GPU's default are workers, and torch makes a traceback of what goes wrong in them."""
+    shutil.copytree(pool.pixels.folder, tmp_path / "pixels")
+    broken = Pool(pool.images, PixelStore.open(tmp_path / "pixels"))
+    path = tmp_path / "pixels" / "pixels.npy"
+    path.write_bytes(path.read_bytes()[:50_000])
+    views = MultiCrop("microscopy", image_size=16, local_size=8, local_crops=0)
+    batches = ViewBatches(broken, BatchOrder(len(pool), 8, 0), Curriculum(views, views))
+    told = []
+    for workers in (0, 1):
+        with pytest.raises(InputError, match="the pixel store is damaged") as found:
+            next(batches.steps(0, 5, workers=workers))
+        told.append((str(found.value), found.value.where, found.value.remedy))
+    assert told[0] == told[1]
 
 
 def test_a_frozen_backbone_stays_as_it_is_to_the_statistics_of_its_batchnorm(

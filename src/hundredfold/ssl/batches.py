@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hundredfold.errors import HundredfoldError
 from hundredfold.ssl.curriculum import Curriculum
 from hundredfold.ssl.pool import Pool
 
@@ -71,7 +72,7 @@ class Batch:
         return replace(self, large=self.large.pin_memory(), small=self.small.pin_memory())
 
 
-class ViewBatches(Dataset[Batch]):
+class ViewBatches(Dataset["Batch | HundredfoldError"]):
     """The batches of a run by their step.
 
     Args:
@@ -90,7 +91,14 @@ class ViewBatches(Dataset[Batch]):
         self.order, self.views = order, views
         self.rank, self.world_size = rank, world_size
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> Batch | HundredfoldError:
+        """The batch of a step; a fault is given, not raised, as torch makes a traceback of a worker's."""
+        try:
+            return self._drawn(step)
+        except HundredfoldError as error:
+            return error
+
+    def _drawn(self, step: int) -> Batch:
         rows = self.order.rows(step)[self.rank :: self.world_size]
         epoch = self.order.epoch(step)
         images = self.pixels[self.stored[rows]]
@@ -108,13 +116,18 @@ class ViewBatches(Dataset[Batch]):
             stop: the one behind the last.
             workers: processes that draw views ahead of the step, two batches each; 0: this process does.
             pinned: bring the batches to page-locked memory, for a GPU.
+
+        Raises:
+            InputError: the file of the pixels was cut short or deleted.
         """
-        return iter(
-            DataLoader(
-                self, batch_size=None, sampler=range(start, stop), num_workers=workers, pin_memory=pinned,
-                multiprocessing_context="spawn" if workers else None, worker_init_fn=_begin_worker,
-            )
+        loader: DataLoader[Batch | HundredfoldError] = DataLoader(
+            self, batch_size=None, sampler=range(start, stop), num_workers=workers, pin_memory=pinned,
+            multiprocessing_context="spawn" if workers else None, worker_init_fn=_begin_worker,
         )
+        for batch in loader:
+            if isinstance(batch, HundredfoldError):
+                raise batch
+            yield batch
 
 
 def _begin_worker(_worker: int) -> None:
