@@ -179,6 +179,14 @@ def test_a_small_class_is_no_outlier() -> None:
     assert not Pool.of(world((200, 100, 12))).outlier[300:].any()
 
 
+@pytest.mark.parametrize("name", ["typiclust", "kmeans", "explore", "mixture"])
+def test_many_copies_of_one_image_make_no_outliers_of_the_others(name: str) -> None:
+    vectors = np.concatenate([world(), np.repeat(world()[:1], 400, axis=0)])
+    chosen = select(vectors, 12, strategy=name)
+    assert len(chosen.outliers.rows) <= 5
+    assert len(np.unique(vectors[chosen.suggested.rows], axis=0)) == 12
+
+
 def test_an_outlier_that_is_labelled_is_not_listed_again() -> None:
     labels = [*labels_of([0]), "a", None]
     assert select(world(strays=2), 2, labels=labels, strategy="kmeans").outliers.rows.tolist()[:1] == [101]

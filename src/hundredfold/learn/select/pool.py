@@ -88,7 +88,9 @@ class Pool:
         distances = _distances(vectors, nearest_others(reduced, NEIGHBOURS))
         spread, alone = distances.mean(axis=1), distances[:, :NEAREST].mean(axis=1)
         blank = np.full(len(reduced), -1, dtype=np.int64)
-        pool = cls(reduced, spread, alone / np.median(alone), _far(alone), blank, blank >= 0, seed=seed)
+        usual = _apart(alone)
+        far = _far(alone, usual)
+        pool = cls(reduced, spread, alone / np.median(usual), far, blank, blank >= 0, seed=seed)
         return pool if labels is None else pool.labelled(labels, useless=useless)
 
     def labelled(self, labels: Sequence[str | None], *, useless: str | None = None) -> Self:
@@ -157,8 +159,16 @@ def _unit(vectors: NDArray[np.floating[Any]]) -> Vectors:
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
-def _far(distances: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which distances are far above the usual one."""
-    known = np.log(distances)
-    middle, upper = np.quantile(known, [0.5, 0.75])
-    return np.asarray(known > middle + FAR * QUARTILE * (upper - middle), dtype=np.bool_)
+def _apart(distances: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The distances that are more than rounding; all, if none is.
+
+    Where most images are copies, as still frames of a film are, all others would be far away.
+    """
+    apart = distances[distances > 1.01 * TINY]
+    return apart if len(apart) else distances
+
+
+def _far(distances: NDArray[np.float32], usual: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which distances are far above the usual ones."""
+    middle, upper = np.quantile(np.log(usual), [0.5, 0.75])
+    return np.asarray(np.log(distances) > middle + FAR * QUARTILE * (upper - middle), dtype=np.bool_)
