@@ -41,6 +41,34 @@ def test_an_image_is_not_judged_by_others_of_its_patient() -> None:
     assert set(one) <= found
 
 
+def test_a_class_of_one_patient_is_not_doubted_for_want_of_others() -> None:
+    rng = np.random.default_rng(2)
+    truth = np.repeat([0, 1, 2], [60, 60, 8])
+    groups = np.array([f"patient {number // 4}" for number in range(120)] + ["rare"] * 8, dtype=object)
+    vectors = (4 * np.eye(3)[truth] + 0.5 * rng.standard_normal((128, 3))).astype(np.float32)
+    labels = np.array(["cat", "dog", "rare"])[truth]
+    labels[5] = "dog"
+    found = [doubt.row for doubt in doubtful(LogisticRegression(), vectors, labels, groups)]
+    assert found == [5]
+
+
+def test_a_copy_does_not_vouch_for_the_label_of_its_original(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    truth, own = np.arange(160) % 2, 1.5 * rng.standard_normal((160, 12))
+    own[1::40], truth[1::40] = own[::40], truth[::40]  # four images and a near-copy of each
+    vectors = np.hstack([4 * np.eye(2)[truth], own]).astype(np.float32)
+    ids = [f"{number:03d}" for number in range(160)]
+    cluster = [f"pair {number // 40}" if number % 40 < 2 else None for number in range(160)]
+    images = ImageTable.of({"id": ids, "cluster": cluster})
+    facts = {"name": "twins", "hash": "0" * 64, "dimension": 14}
+    Embeddings(images.ids, vectors, facts, images).write(tmp_path / "twins")
+    twins = {name for name, pair in zip(ids, cluster, strict=True) if pair}
+    labels = {
+        name: ("ba" if name in twins else "ab")[kind] for name, kind in zip(ids, truth, strict=True)
+    }
+    assert {image for image, *_ in guess(tmp_path / "twins", labels).suspects} == twins
+
+
 def test_one_wild_feature_makes_nobody_certain(tmp_path: Path) -> None:
     """An image of one class, but for one of 60 features that is far beyond those of the labelled ones."""
     rng = np.random.default_rng(0)

@@ -169,6 +169,15 @@ def test_a_key_has_one_class_and_a_removed_class_can_come_back() -> None:
     assert len({book.add("Anna", f"class {n}").key for n in range(10)} - {""}) == 7
 
 
+def test_a_class_that_comes_back_takes_the_images_of_no_other() -> None:
+    book = ClassBook(Store.memory())
+    book.add("Anna", "cat #2")
+    for _ in range(3):
+        book.remove("Anna", book.add("Anna", "cat").id)
+    assert book.names()["cat #2"] == "cat #2"
+    assert len(book.names()) == 4
+
+
 def test_answers_without_a_class_are_in_the_record_and_not_in_the_labels() -> None:
     store = Store.memory()
     store.answer("Anna", "first", [Answer("day 1/a.png", "unsure"), Answer("day 1/b.png", "unusable")])

@@ -221,6 +221,33 @@ def test_two_browsers_on_one_image_are_asked_which_answer_counts(site: Any, visi
     assert trail == [*both, *both, ("Anna", "answer", "blue")]
 
 
+def test_of_two_answers_that_come_late_each_is_asked_about(
+    site: Any, visit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, store = visit(site), site.studio.store
+    now = seen(page)
+    images = [image for image, _ in zip(site.studio.desk.order, range(2), strict=False)]
+    store.answer("Ben", "first", [Answer(image, "label", "red") for image in images])
+    answer = store.answer
+
+    def slow(*given: Any, **more: Any) -> Any:
+        time.sleep(0.4)  # so that both keys are pressed before the first question is there
+        return answer(*given, **more)
+
+    monkeypatch.setattr(store, "answer", slow)
+    for _ in images:
+        page.keyboard.press("3")
+        now = seen(page, now["shown"])
+    for _ in images:
+        expect(page.locator("#conflict")).to_be_visible()
+        page.get_by_role("button", name="Use mine: “blue”").click()
+        page.wait_for_timeout(50)
+    end = time.monotonic() + 10
+    while [store.labels()[image] for image in images] != ["blue", "blue"]:
+        assert time.monotonic() < end
+        page.wait_for_timeout(20)
+
+
 def test_two_browsers_at_once_have_different_images(site: Any, visit: Any) -> None:
     anna, ben = visit(site, "Anna"), visit(site, "Ben")
     before, theirs = seen(anna), seen(ben)

@@ -75,7 +75,9 @@ class ClassBook:
         taken = {known.key for known in self.all()}
         key = next((key for key in KEYS if key not in taken), "")
         number = max((known.place for known in every.values()), default=0) + 1
-        ident = name if name not in every else f"{name} #{number}"
+        ident = name
+        while ident in every:
+            ident = f"{ident} #{number}"
         return self._write(reader, LabelClass(ident, name, key, _text(description), (), number))
 
     def ensure(self, reader: str, names: Iterable[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,8 @@ def doubtful(
     """The labels that are probably wrong, the least believable first; at most 200.
 
     Every image is judged by a classifier that learned from other groups only. Which labels are then too
-    unlikely follows from how sure the classifier usually is of each class.
+    unlikely follows from how sure the classifier usually is of each class. Where all others of a class are of
+    the image's own group, nobody can speak for its label, and it is not doubted.
 
     Args:
         pipeline: an unfitted classifier with probabilities.
@@ -51,13 +53,20 @@ def doubtful(
     folds = min(FOLDS, int(np.bincount(codes).min()))
     own = pd.Series(np.arange(len(codes)).astype(str))
     kin = own if groups is None else pd.Series(np.asarray(groups, dtype=object)).fillna("image " + own)
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
-    found = cross_val_predict(pipeline, vectors, codes, groups=kin, cv=split, method="predict_proba")
-    rows = find_label_issues(
-        codes, found, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
-    )
+    split = list(StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(vectors, codes, kin))
+    known = np.zeros(len(codes), dtype=bool)  # images whose class the others taught
+    for learned, judged in split:
+        known[judged] = np.isin(codes[judged], codes[learned])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Number of classes in training fold", RuntimeWarning)
+        found = cross_val_predict(pipeline, vectors, codes, cv=split, method="predict_proba")
+    places = np.flatnonzero(known)
+    issues = find_label_issues(
+        codes[known], found[known], filter_by="confident_learning",
+        return_indices_ranked_by="self_confidence", n_jobs=1,
+    ) if len(places) else []
     best = found.argmax(axis=1)
     return [
         Doubt(int(row), str(names[best[row]]), float(found[row, best[row]]))
-        for row in rows[:MOST] if best[row] != codes[row]
+        for row in places[issues][:MOST] if best[row] != codes[row]
     ]

@@ -38,7 +38,7 @@ class Suspect(NamedTuple):
     Args:
         image: its id.
         label: that it had when the classifier learned.
-        rather: what the classifier would call it, knowing all labels but those of its patient.
+        rather: what the classifier would call it, knowing all labels but those of its patient and copies.
     """
 
     image: str
@@ -146,6 +146,7 @@ def guess(folder: Path, labels: Mapping[str, str]) -> Guess:
     """
     from sklearn.base import clone
 
+    from hundredfold.data.splits import pieces_of
     from hundredfold.encode.embed import Embeddings
 
     embeddings = Embeddings.read(folder)
@@ -153,8 +154,7 @@ def guess(folder: Path, labels: Mapping[str, str]) -> Guess:
     rows = np.flatnonzero(np.isin(ids, list(labels)))
     told = np.array([labels[image] for image in ids[rows]])
     pipeline = _steady(samples=len(rows), features=vectors.shape[1], classes=len(set(told)))
-    groups = embeddings.images.frame["group"].to_numpy(dtype=object)[rows]
-    doubts = doubtful(clone(pipeline), vectors[rows], told, groups)
+    doubts = doubtful(clone(pipeline), vectors[rows], told, pieces_of(embeddings.images)[rows])
     found = pipeline.fit(vectors[rows], told).predict_proba(vectors)
     facts = json.dumps([embeddings.encoder.get("hash"), CLASSIFIER, sorted(labels.items())])
     return Guess(

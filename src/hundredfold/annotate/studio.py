@@ -96,7 +96,7 @@ class Studio:
 
     def spelt(self, reader: str) -> str:
         """A reader's name as it stands in the record: "anna" is no second reader of what Anna has read."""
-        name = unicodedata.normalize("NFC", reader)
+        name = unicodedata.normalize("NFC", " ".join(reader.split()))
         known = {one.casefold(): one for one in self.store.readers}
         return known.get(name.casefold(), name)
 

@@ -124,7 +124,7 @@ def _copies(
     key = digest(name, str(embeddings.encoder.get("hash")), *frame["id"], *frame["split"].astype(str))
     path = run / COPIES
     if path.is_file() and run.state.get("copies_across") == key:
-        return pd.read_csv(path, dtype={"first": str, "second": str})
+        return pd.read_csv(path, dtype={"first": str, "second": str}, keep_default_na=False)
     embedded = table.select(frame["id"].isin(embeddings.ids))
     pairs = copies_across(embeddings, embedded, store)
     write_rows(path, pairs)

@@ -61,8 +61,15 @@ export function beat(round, have, lost) {
   }, (1000 * facts.lease) / 3);
 }
 
-/** Which of two answers counts: resolves to true for one's own. */
+let asking = Promise.resolve();
+
+/** Which of two answers counts: resolves to true for one's own. One question after the other. */
 export function choose(late, mine) {
+  asking = asking.then(() => ask(late, mine));
+  return asking;
+}
+
+function ask(late, mine) {
   const dialog = document.getElementById("conflict");
   const now = late.now;
   const theirs = now && (now.says === "label" ? now.name : now.says);

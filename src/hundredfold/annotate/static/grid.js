@@ -68,7 +68,7 @@ async function confirm(known, key) {
   const rest = tiles().filter((one) => !out(one)).map((one) => one.dataset.image);
   if (busy || shown < items.length || !rest.length) return;
   busy = true;
-  const aside = tiles().filter(out).map((one) => one.dataset.image);
+  const aside = tiles().filter((one) => out(one) && !one.dataset.lost).map((one) => one.dataset.image);
   const images = items.filter((item) => rest.includes(item.image)).map(({ image, version }) => ({ image, version }));
   const { status, body } = await inOrder("confirm", { label: known.id, key, images, aside });
   busy = false;
@@ -138,7 +138,10 @@ for (const button of document.querySelectorAll("[data-many]")) {
 
 panel(confirm);
 beat(facts.round, () => items.map((item) => item.image), (lost) => {
-  for (const one of tiles()) if (lost.includes(one.dataset.image)) one.setAttribute("aria-pressed", "true");
+  for (const one of tiles().filter((tile) => lost.includes(tile.dataset.image))) {
+    one.dataset.lost = true;
+    one.setAttribute("aria-pressed", "true");
+  }
   at("last").textContent = "Another reader has some of these images now; they were taken out.";
   state();
 });
