@@ -58,6 +58,16 @@ def test_images_of_a_patient_are_one_group_and_a_patient_without_a_number_is_a_s
     assert find(archive, KEY).grouped == 5
 
 
+def test_a_dicom_file_by_another_name_is_told_of_as_its_patient_is_not_read(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (archive / "a.dcm").rename(archive / "a.jpg")
+    run = scan(archive, out=tmp_path / "run", max_bad=0.5)
+    frame = ImageTable.read(run / "images.parquet").usable.frame.set_index("id")
+    assert frame["group"].isna().to_dict() == {name: name == "a.jpg" for name in frame.index}
+    assert "1 image of DICOM files whose names end as those of others do (a.jpg)" in capsys.readouterr().err
+
+
 def test_a_study_may_be_the_group_or_nothing(archive: Path) -> None:
     by_study = groups(archive, Naming("study", KEY.key))
     assert len({by_study[name] for name in ("a.dcm", "b.dcm", "c.dcm", "d.dcm", "e.dcm#0")}) == 5

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from pydicom import dcmread, dcmwrite
+from pydicom.data import get_testdata_file
 from sklearn.metrics import recall_score
 
 import hundredfold
@@ -233,6 +235,38 @@ def test_too_many_broken_images_stop_it(here: Path, there: Path, tmp_path: Path)
         hundredfold.evaluate(
             folder, labels=there / "labels.csv", predictor=here / "run", out=tmp_path / "run"
         )
+
+
+def as_dicom(smear: Path, folder: Path, count: int) -> Path:
+    """Some images as DICOM files of the patients that their labels name, and a report beside them."""
+    folder.mkdir()
+    for row in pd.read_csv(smear / "labels.csv").head(count).itertuples():
+        pixels = cv2.cvtColor(cv2.imread(str(smear / "images" / row.image)), cv2.COLOR_BGR2RGB)
+        dataset = dcmread(str(get_testdata_file("SC_rgb_small_odd.dcm", download=False)))
+        dataset.PatientID, dataset.PixelData, dataset.PlanarConfiguration = row.group, pixels.tobytes(), 0
+        dataset.Rows, dataset.Columns = pixels.shape[:2]
+        dcmwrite((folder / row.image).with_suffix(".dcm"), dataset)
+    shutil.copy(str(get_testdata_file("test-SR.dcm", download=False)), folder / "report.dcm")
+    return folder
+
+
+def test_patients_of_dicom_files_are_the_groups_and_a_report_is_no_bad_image(
+    here: Path, there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Intervals are of patients; under names of chance nobody can tell whether they are new."""
+    images = as_dicom(there, tmp_path / "images", 60)
+    patients = pd.read_csv(there / "labels.csv").head(60)
+    patients["image"] = patients["image"].str.replace(".jpg", ".dcm")
+    patients[["image", "label"]].to_csv(tmp_path / "labels.csv", index=False)
+    (tmp_path / "key").write_text("0123456789abcdef")
+    given = {"labels": tmp_path / "labels.csv", "predictor": here / "run", "max_bad": 0.0, **FEW}
+    run = hundredfold.evaluate(images, out=tmp_path / "run", **given)
+    frame = pd.read_parquet(run / "images.parquet").set_index("id").loc[patients["image"]]
+    assert (pd.factorize(frame["group"])[0] == pd.factorize(patients["group"])[0]).all()
+    assert run.state["curve"]["external"]["known_groups"] is None
+    assert "cannot be told" in capsys.readouterr().err
+    told = hundredfold.evaluate(images, out=tmp_path / "told", group_key=tmp_path / "key", **given)
+    assert told.state["curve"]["external"]["known_groups"] == {"images": 0, "groups": 0}
 
 
 def test_few_patients_are_no_adaptation_but_a_sentence(

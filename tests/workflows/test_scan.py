@@ -148,6 +148,20 @@ def test_a_user_who_removes_the_bad_images_can_resume(smear: Path, tmp_path: Pat
     assert len(ImageTable.read(run / "images.parquet").usable) == 79
 
 
+def test_reports_and_plans_beside_the_images_are_no_bad_images(
+    smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("test-SR.dcm", "rtplan.dcm", "waveform_ecg.dcm"):
+        shutil.copy(str(get_testdata_file(name, download=False)), smear / "images" / name)
+    run = scan(smear / "images", labels=smear / "labels.csv", out=tmp_path / "run", max_bad=0)
+    assert len(ImageTable.read(run / "images.parquet").usable) == 80
+    assert set(pd.read_csv(run / "rejects.csv")["reason"]) == {"no_pixels"}
+    assert "no_pixels: 3 (rtplan.dcm, test-SR.dcm, waveform_ecg.dcm); reports" in capsys.readouterr().err
+    (smear / "images" / "cell_00079.jpg").write_bytes(b"")
+    with pytest.raises(TooManyRejectsError, match=r"1 of 80 images cannot be used \(empty 1\)"):
+        scan(smear / "images", labels=smear / "labels.csv", out=tmp_path / "next", max_bad=0)
+
+
 def test_no_usable_image_is_an_error_whatever_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").touch()
@@ -303,7 +317,11 @@ def test_a_second_scan_is_refused_and_a_resumed_one_returns_at_once(
     with pytest.raises(RunExistsError, match=r"already in this run .*--resume, or choose another --out"):
         scan(settings)
     scan(settings.part(ScanSettings, resume=True))
-    assert "was scanned before" in capsys.readouterr().err
+    assert "run was scanned before.\n" in capsys.readouterr().err
+    scan(settings.part(ScanSettings, resume=True, labels=drawn / "labels.csv", pixel_size=24))
+    assert "was scanned before, with labels = None; it is kept as it is." in capsys.readouterr().err
+    with pytest.raises(SettingsError, match="scanned with pixel_size = 24, found 64"):
+        scan(settings.part(ScanSettings, resume=True, pixel_size=64))
     assert (tmp_path / "run" / "images.parquet").stat().st_mtime_ns == before
 
 

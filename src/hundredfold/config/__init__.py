@@ -13,7 +13,7 @@ from hundredfold.config.fit import FitChoices, FitSettings, PredictSettings
 from hundredfold.config.pretrain import FittedChoices, PretrainChoices, PretrainSettings
 from hundredfold.config.reproduce import DatasetChoices, DatasetSettings, ReproduceSettings
 from hundredfold.config.run import DemoSettings, EncoderChoices, ReportSettings, RunSettings
-from hundredfold.config.scan import ScanChoices, ScanSettings
+from hundredfold.config.scan import GroupChoices, RejectChoices, ScanChoices, ScanSettings
 from hundredfold.config.serve import ServeSettings
 from hundredfold.config.suggest import SuggestSettings
 
@@ -35,10 +35,12 @@ __all__ = [
     "FitChoices",
     "FitSettings",
     "FittedChoices",
+    "GroupChoices",
     "OperatingChoices",
     "PredictSettings",
     "PretrainChoices",
     "PretrainSettings",
+    "RejectChoices",
     "ReportChoices",
     "ReportSettings",
     "ReproduceSettings",

@@ -8,11 +8,12 @@ from typing import ClassVar
 from pydantic import Field
 
 from hundredfold.config.base import Place, ResumableSettings
+from hundredfold.config.scan import GroupChoices
 
 __all__ = ["CheckSettings"]
 
 
-class CheckSettings(ResumableSettings):
+class CheckSettings(GroupChoices, ResumableSettings):
     """The settings of ``check``."""
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
@@ -20,10 +21,5 @@ class CheckSettings(ResumableSettings):
     images: Place = Field(description="A folder or archive of images or a table of them, or a URL.")
     predictor: Place = Field(description="The predictor folder, a URL, or a run directory that holds one.")
     out: Path = Field(Path("check"), description="The folder to write: check.html, check.json and figures/.")
-    group_pattern: str | None = Field(
-        None,
-        description="Regular expression whose brackets, in an image's path below IMAGES, hold the patient or "
-        "slide: '(patient_[0-9]+)'. A table of images may have a column group instead.",
-    )
     most: int = Field(1000, ge=2, description="Images that are compared; of more, so many random ones.")
     draws: int = Field(499, ge=99, description="Clean batches that the new one is compared with.")

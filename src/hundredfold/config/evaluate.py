@@ -8,11 +8,14 @@ from pydantic import Field
 
 from hundredfold.config.base import Place, ResumableSettings
 from hundredfold.config.clinical import OperatingChoices, ReportChoices
+from hundredfold.config.scan import GroupChoices, RejectChoices
 
 __all__ = ["EvaluateSettings"]
 
 
-class EvaluateSettings(OperatingChoices, ReportChoices, ResumableSettings):
+class EvaluateSettings(
+    GroupChoices, RejectChoices, OperatingChoices, ReportChoices, ResumableSettings,
+):
     """The settings of ``evaluate``."""
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
@@ -20,12 +23,6 @@ class EvaluateSettings(OperatingChoices, ReportChoices, ResumableSettings):
     images: Place = Field(description="A folder or archive of images or a table of them, or a URL.")
     labels: Place = Field(description="CSV or Parquet with the columns image,label[,group][,site].")
     predictor: Place = Field(description="The predictor folder, a URL, or a run directory that holds one.")
-    group_pattern: str | None = Field(
-        None,
-        description="Regular expression whose brackets, in an image's path below IMAGES, hold the patient or "
-        "slide, where the labels name no group: '(patient_[0-9]+)'.",
-    )
-    max_bad: float = Field(0.01, ge=0, le=1, description="Share of images that may be unusable.")
     budgets: tuple[int, ...] = Field(
         (1, 5, 10, 25, 50, 100),
         description="New labels per class by which the classifier is fitted again, to see what they would "

@@ -10,7 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from hundredfold.config.base import OptionalPlace, Place, ResumableSettings, Settings
 
-__all__ = ["WINDOWS", "LeakChoices", "PixelChoices", "ScanChoices", "ScanSettings"]
+__all__ = [
+    "WINDOWS", "GroupChoices", "LeakChoices", "PixelChoices", "RejectChoices", "ScanChoices", "ScanSettings",
+]
 
 #: name → centre and width in Hounsfield units. There is no standard; these are the windows for CT that
 #: OHIF's viewer begins with (docs.ohif.org, windowLevelPresets).
@@ -76,13 +78,12 @@ class PixelChoices(Settings):
         return _window(self.window)
 
 
-class ScanChoices(PixelChoices, LeakChoices):
-    """How images are read and split."""
+class GroupChoices(Settings):
+    """Which images are of one patient or slide."""
 
-    max_bad: float = Field(0.01, ge=0, le=1, description="Stop if more than this share is unusable.")
     dicom_groups: Literal["patient", "study", "none"] = Field(
         "patient",
-        description="Which images of DICOM files belong together, where the labels name no group. Numbers "
+        description="Which images of DICOM files belong together, where no table names a group. Numbers "
         "of patients and studies are kept as keyed hashes only.",
     )
     group_key: Path | None = Field(
@@ -94,8 +95,23 @@ class ScanChoices(PixelChoices, LeakChoices):
     group_pattern: str | None = Field(
         None,
         description="Regular expression whose brackets, in an image's path below IMAGES, hold the patient or "
-        "slide, where the labels name no group: '(patient_[0-9]+)'.",
+        "slide, where no table names a group: '(patient_[0-9]+)'.",
     )
+
+
+class RejectChoices(Settings):
+    """What to do about images that cannot be used."""
+
+    max_bad: float = Field(
+        0.01, ge=0, le=1,
+        description="Stop if more than this share of the images is unusable; DICOM files without pixels "
+        "(reports, plans) are none and do not count.",
+    )
+
+
+class ScanChoices(GroupChoices, RejectChoices, PixelChoices, LeakChoices):
+    """How images are read and split."""
+
     near_copies: bool = Field(
         True,
         description="Look for near-copies (saved again, turned, mirrored, cut a little, brighter), of up to "
@@ -126,7 +142,6 @@ class ScanSettings(ScanChoices, ResumableSettings):
     labels: OptionalPlace = Field(
         None, description="CSV or Parquet with the columns image,label[,group][,split][,site]."
     )
-
 
 
 def _window(text: str | None) -> tuple[float, float] | None:

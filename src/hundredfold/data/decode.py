@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hundredfold.data.candidates import suffix_of
 from hundredfold.data.dicom import open_dicom
-from hundredfold.data.file import looks_like_dicom
+from hundredfold.data.file import NEVER_DICOM, looks_like_dicom
 from hundredfold.data.image import Opened, Pixels, Raw, Target, check_size
 from hundredfold.data.raster import open_bmp, open_gif, open_jpeg, open_png
 from hundredfold.data.tiff import open_tiff
@@ -50,7 +51,7 @@ class Decoded:
         height: of the upright image itself, in px.
         sha256: of the pixels; of a JPEG, of its bytes less the metadata, at whatever scale it was decoded.
         note: flags, joined by ``"; "``: ``constant``, ``burned_in_annotation``, ``overlay_left_out``,
-            ``several_windows`` (the first was taken).
+            ``several_windows`` (the first was taken), ``patient_not_read`` (a DICOM file named as another).
     """
 
     pixels: Pixels
@@ -102,10 +103,10 @@ def decode(
         raise ImageError("unsupported", f"the {kind} has {pixels.shape[2]} channels; expected grey or RGB")
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ImageError("nonfinite", "the pixels hold NaN or infinite values")
-    constant = ("constant",) if _is_constant(pixels) else ()
-    return Decoded(
-        pixels, raw.deep, opened.width, opened.height, _sha256(raw), "; ".join((*constant, *raw.flags))
-    )
+    flags = [*(["constant"] if _is_constant(pixels) else []), *raw.flags]
+    if kind == "DICOM" and suffix_of(name) in NEVER_DICOM:
+        flags.append("patient_not_read")
+    return Decoded(pixels, raw.deep, opened.width, opened.height, _sha256(raw), "; ".join(flags))
 
 
 def measure(data: bytes, name: str, *, frame: int | None = None) -> tuple[int, int]:

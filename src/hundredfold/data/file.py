@@ -12,7 +12,10 @@ from hundredfold.data.image import MAX_BYTES
 from hundredfold.data.part import Part, read_part
 from hundredfold.errors import ImageError
 
-__all__ = ["content", "frame_of", "looks_like_dicom", "read", "stamp"]
+__all__ = ["NEVER_DICOM", "content", "frame_of", "looks_like_dicom", "read", "stamp"]
+
+#: Suffixes of files whose first bytes are not looked at when images are listed.
+NEVER_DICOM = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
 
 
 def stamp(path: str) -> str:

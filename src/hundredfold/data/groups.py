@@ -1,13 +1,46 @@
-"""Patients and slides by the paths of their images."""
+"""Patients and slides, by DICOM files and by the paths of images."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+from hundredfold.config import GroupChoices
+from hundredfold.data.naming import Naming
+from hundredfold.data.source import Found, find
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import SettingsError
+from hundredfold.url import Url
 
-__all__ = ["compiled", "groups_by_pattern"]
+__all__ = ["compiled", "find_grouped", "groups_by_pattern", "told_by_dicom"]
+
+
+def find_grouped(source: Path | Url, choices: GroupChoices) -> Found:
+    """The images of a source as :func:`~hundredfold.data.source.find` lists them, with their groups.
+
+    Raises:
+        SettingsError: the key cannot be used, or the pattern is none or matches no image.
+    """
+    found = find(source, Naming.of(choices.dicom_groups, choices.group_key))
+    if choices.group_pattern is None:
+        return found
+    return replace(found, table=groups_by_pattern(found.table, choices.group_pattern))
+
+
+def told_by_dicom(found: Found) -> Iterator[str]:
+    """What DICOM files told of patients, in numbers, as lines to be said."""
+    if found.grouped:
+        yield (
+            f"DICOM: {found.grouped:,} files are grouped by {found.naming.group_by}, their numbers hashed "
+            f"with {found.naming.told}. Groups in the labels go first."
+        )
+    if found.named:
+        yield (
+            f"Warning: the names of {found.named:,} files hold the name or number of their patient, and a "
+            "run keeps the names of files. Rename them before you pass it on."
+        )
 
 
 def compiled(pattern: str) -> re.Pattern[str]:

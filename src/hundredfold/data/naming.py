@@ -47,6 +47,11 @@ class Naming:
             return cls(group_by, _digest(secret.encode(), KEY_VARIABLE), f"the key in {KEY_VARIABLE}")
         return cls(group_by, secrets.token_bytes(64), BY_CHANCE)
 
+    @property
+    def is_by_chance(self) -> bool:
+        """Whether the key is one of chance: then a patient has another name in every run."""
+        return self.told == BY_CHANCE
+
 
 def _content(file: Path) -> bytes:
     try:

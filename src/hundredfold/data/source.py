@@ -16,7 +16,7 @@ import pandas as pd
 from hundredfold.data.bucket import Bucket
 from hundredfold.data.candidates import ARCHIVES, HELPER_NAMES, NESTED, kind_of_name, suffix_of
 from hundredfold.data.elsewhere import Listing, in_archives, in_bucket, opened_archives
-from hundredfold.data.file import looks_like_dicom
+from hundredfold.data.file import NEVER_DICOM, looks_like_dicom
 from hundredfold.data.labels import LABEL_COLUMNS, LabelSet
 from hundredfold.data.naming import Naming
 from hundredfold.data.rows import TABLE_SUFFIXES, existing, read_rows
@@ -28,7 +28,6 @@ from hundredfold.url import Url, info_of, place, without_secrets
 
 __all__ = ["Found", "find", "find_images"]
 
-NEVER_DICOM = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
 NO_GROUPS = Naming()
 #: What is expected of a user.
 IMAGES = "a folder of images, a zip or tar archive, or a CSV or Parquet table that lists them"
@@ -45,6 +44,7 @@ class Found:
         named: how many files hold their patient's name or number in their own name.
         grouped: how many files told of their patient or study.
         supply: where the bytes of the images come from.
+        naming: what the groups of DICOM files are.
     """
 
     table: ImageTable
@@ -52,6 +52,7 @@ class Found:
     named: int = 0
     grouped: int = 0
     supply: Supply = LOCAL
+    naming: Naming = NO_GROUPS
 
 
 def find_images(source: Path | Url) -> ImageTable:
@@ -240,7 +241,7 @@ def _with_frames(files: pd.DataFrame, naming: Naming, supply: Supply = LOCAL) ->
         frames["id"] = frames["id"].where(~several, frames["id"] + "#" + number)
         frames = frames.sort_values("id")
     grouped = int((groups != None).sum())  # noqa: E711 - elementwise
-    return Found(ImageTable.of(frames), named=named, grouped=grouped, supply=supply)
+    return Found(ImageTable.of(frames), named=named, grouped=grouped, supply=supply, naming=naming)
 
 
 def _headers(files: pd.DataFrame, naming: Naming, supply: Supply) -> Iterator[Mapping[str, Any]]:

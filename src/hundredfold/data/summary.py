@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hundredfold.data.duplicates import CONTRADICTION, exact_duplicates
+from hundredfold.data.rejects import NO_IMAGES
 from hundredfold.data.splits import split_sizes
 from hundredfold.data.table import ImageTable
 from hundredfold.url import Url
@@ -25,6 +26,8 @@ REMARKS = {
     "overlay_left_out": "Warning: {} with an overlay, which is left out ({}).",
     "several_windows": "Warning: {} with several windows, of which the first was taken ({}). --window shows "
     "all CT through one.",
+    "patient_not_read": "Warning: {} of DICOM files whose names end as those of others do ({}): whose they "
+    "are was not read. Name them .dcm.",
     "constant": "Warning: {} with one and the same value everywhere ({}).",
 }
 
@@ -104,7 +107,8 @@ def _left_out(table: ImageTable) -> list[str]:
     percent = f"{100 * len(rejects) / len(table):.2g} %"
     lines = [f"Left out: {len(rejects):,} of them ({percent}), each with its reason in rejects.csv."]
     for reason, names in rejects.groupby("reason")["image"]:
-        lines.append(f"  {reason}: {len(names):,} ({_some(names)})")
+        never = "; reports, plans and the like, which are no images" if reason in NO_IMAGES else ""
+        lines.append(f"  {reason}: {len(names):,} ({_some(names)}){never}")
     return lines
 
 

@@ -40,9 +40,8 @@ def check(settings: CheckSettings) -> Path:
         ModelFileError: the predictor is damaged, or of a version that remembers nothing.
         RunExistsError: OUT holds files and ``resume`` is not set.
     """
-    from hundredfold.data.groups import groups_by_pattern
+    from hundredfold.data.groups import find_grouped, told_by_dicom
     from hundredfold.data.rows import existing
-    from hundredfold.data.source import find
     from hundredfold.predict.batch import Known, compared
     from hundredfold.predict.predictor import Predictor
     from hundredfold.report.checked import Checked
@@ -54,10 +53,10 @@ def check(settings: CheckSettings) -> Path:
         return settings.out / "check.json"
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
     known = Known(predictor, seed=settings.seed)
-    found = find(settings.images)
+    found = find_grouped(settings.images, settings)
+    for line in told_by_dicom(found):
+        say(line)
     table = found.table
-    if settings.group_pattern:
-        table = groups_by_pattern(table, settings.group_pattern)
     chosen, pixels, problems = _pixels(table, found, predictor, settings)
     groups = _groups(chosen)
     batch = compared(known, pixels, groups, draws=settings.draws, seed=settings.seed)

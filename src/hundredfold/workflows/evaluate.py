@@ -5,14 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import CurveChoices, EvaluateSettings, verb
-from hundredfold.errors import (
-    InputError,
-    LeakError,
-    ModelFileError,
-    SettingsError,
-    SplitError,
-    TooManyRejectsError,
-)
+from hundredfold.errors import InputError, LeakError, ModelFileError, SettingsError, SplitError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -21,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from hundredfold.data.source import Found
     from hundredfold.data.store import PixelStore
     from hundredfold.data.table import ImageTable
     from hundredfold.encode.embed import Embeddings
@@ -119,13 +113,15 @@ def _evaluate(
 ) -> None:
     import pandas as pd
 
+    from hundredfold.data.groups import find_grouped
     from hundredfold.data.subgroups import read_subgroups
     from hundredfold.encode.embed import embed
     from hundredfold.learn.adaptation import Pool
     from hundredfold.learn.external import External, external_curve
     from hundredfold.learn.scores import Said
 
-    table, store = _pixels(settings, run, predictor)
+    source = find_grouped(settings.images, settings)
+    table, store = _pixels(settings, run, predictor, source)
     name = str(predictor.facts.get("embeddings") or predictor.encoder.name)
     embeddings = embed(
         predictor.encoder, store, table, run / "embeddings" / name, batch=settings.embed_batch, resume=True
@@ -152,7 +148,7 @@ def _evaluate(
         **found.facts, "leak": leak, "transductive": trial.transductive({name: embeddings}),
         "external": {
             **_facts(predictor, table, trial), "unusual": _unusual(rows, trial),
-            "known_groups": _known_groups(memory, trial),
+            "known_groups": _known_groups(memory, trial, source),
         },
     })
     say("Balanced accuracy on the new images:")
@@ -164,32 +160,26 @@ def _evaluate(
 
 
 def _pixels(
-    settings: EvaluateSettings, run: RunDirectory, predictor: Predictor
+    settings: EvaluateSettings, run: RunDirectory, predictor: Predictor, found: Found
 ) -> tuple[ImageTable, PixelStore]:
     """The new images with their labels, and their pixels as the predictor expects them."""
-    from hundredfold.data.groups import groups_by_pattern
+    from hundredfold.data.groups import told_by_dicom
     from hundredfold.data.labels import LabelSet
     from hundredfold.data.pixels import fill
     from hundredfold.data.recipe import Recipe
+    from hundredfold.data.rejects import check_rejects
     from hundredfold.data.rows import write_rows
-    from hundredfold.data.source import find
 
-    found, recipe = find(settings.images), Recipe.of(predictor.facts)
-    grouped = found.table
-    if settings.group_pattern is not None:
-        grouped = groups_by_pattern(grouped, settings.group_pattern)
-    labels = LabelSet.read(settings.labels, grouped)
+    recipe = Recipe.of(predictor.facts)
+    for line in told_by_dicom(found):
+        say(line)
+    labels = LabelSet.read(settings.labels, found.table)
     table, store = fill(
-        labels.apply(grouped), run / "pixels", size=recipe.size, fit=recipe.fit, supply=found.supply,
+        labels.apply(found.table), run / "pixels", size=recipe.size, fit=recipe.fit, supply=found.supply,
         value_range=recipe.value_range, window=recipe.window, stain=recipe.stain,
     )
     write_rows(run / "rejects.csv", table.rejects)
-    bad = len(table.rejects)
-    if bad == len(table) or bad / len(table) > settings.max_bad:
-        raise TooManyRejectsError(
-            f"{bad:,} of {len(table):,} images cannot be used", where=settings.images,
-            remedy=f"Each is named in {run / 'rejects.csv'}; mend them, or allow more with --max-bad.",
-        )
+    check_rejects(table, max_bad=settings.max_bad, images=settings.images, listed=run / "rejects.csv")
     if recipe.value_range is None and store.value_range is not None:
         raise InputError(
             "the images have 16 bits or more, and the predictor learned from 8-bit images",
@@ -230,10 +220,11 @@ def _leak(
     return leak
 
 
-def _known_groups(memory: Memory, trial: Trial) -> dict[str, int]:
+def _known_groups(memory: Memory, trial: Trial, found: Found) -> dict[str, int] | None:
     """How many images are of groups that bear names of groups it learned from, and how many such groups.
 
-    They may be the same patients, or others who are called alike; names alone cannot tell.
+    They may be the same patients, or others who are called alike; names alone cannot tell. ``None`` where
+    patients of DICOM files have names of chance, which tell nothing at all.
     """
     from hundredfold.predict.memory import hidden_group
 
@@ -243,6 +234,11 @@ def _known_groups(memory: Memory, trial: Trial) -> dict[str, int]:
     if len(shared):
         say(f"{len(shared):,} of the {len(named):,} images are of groups that bear names of groups the "
             "predictor learned from: if these are the same patients, the figures are too good.")
+    hashed = found.grouped and found.naming.is_by_chance and named.isin(found.table.frame["group"]).any()
+    if shared.empty and hashed:
+        say("Whether the predictor learned from these patients cannot be told: their numbers are hashed with "
+            "a key of chance. Name that of the training scan with --group-key.")
+        return None
     return {"images": len(shared), "groups": int(shared.nunique())}
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hundredfold.config import ScanSettings, check_unchanged, verb
-from hundredfold.errors import LeakError, RunExistsError, SettingsError, TooManyRejectsError
+from hundredfold.errors import LeakError, RunExistsError, SettingsError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hundredfold.data.labels import LabelSet
-    from hundredfold.data.naming import Naming
     from hundredfold.data.source import Found
     from hundredfold.data.stain import Reference
     from hundredfold.data.store import PixelStore
@@ -28,6 +26,8 @@ __all__ = ["scan"]
 
 #: Settings that change what an image looks like; those of a finished scan stay.
 AS_MADE = ("fit", "window", "stain")
+#: Settings that change nothing of a finished scan.
+FREE = {"out", "resume", "max_bad", "pixels", "pixel_size"}
 
 
 @verb(ScanSettings)
@@ -47,10 +47,9 @@ def scan(settings: ScanSettings) -> RunDirectory:
         InputError: the stain was to be normalised, and the training images have no colour.
         RunExistsError: OUT was scanned before and ``resume`` is not set.
     """
-    from hundredfold.data.groups import groups_by_pattern
-    from hundredfold.data.naming import Naming
+    from hundredfold.data.groups import find_grouped, told_by_dicom
     from hundredfold.data.near_duplicates import clusters_of
-    from hundredfold.data.source import find
+    from hundredfold.data.rejects import check_rejects
 
     if RunDirectory.is_run(settings.images):
         raise SettingsError(
@@ -58,21 +57,17 @@ def scan(settings: ScanSettings) -> RunDirectory:
             remedy="Give the folder that was scanned.",
         )
     if settings.resume and RunDirectory.is_run(settings.out) and _is_whole(RunDirectory.open(settings.out)):
-        _check_unchanged(settings)
-        say(f"{settings.out} was scanned before.")
-        return RunDirectory.open(settings.out)
-    naming = Naming.of(settings.dicom_groups, settings.group_key)
-    found = find(settings.images, naming)
-    grouped = found.table
-    if settings.group_pattern is not None:
-        grouped = groups_by_pattern(grouped, settings.group_pattern)
-    table, labels = _labelled(grouped, settings)
+        return _kept(settings, RunDirectory.open(settings.out))
+    found = find_grouped(settings.images, settings)
+    table, labels = _labelled(found.table, settings)
     _split(table, settings)  # what is wrong with classes and groups shows before an image is decoded
     run = RunDirectory.create(settings.out)
     with run.stage("scan", settings=settings, resume=settings.resume):
         filled, store = _fill(table, found.supply, run, settings)
         _write_rejects(run, filled, labels)
-        _check_rejects(filled, run, settings)
+        check_rejects(
+            filled, max_bad=settings.max_bad, images=settings.images, listed=run / "rejects.csv"
+        )
         pairs = _near_copies(store, settings)
         clusters = clusters_of(pairs, filled.ids).to_numpy()
         if store.value_range is not None and settings.pixels is None:
@@ -83,7 +78,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
         _write(run, done, store, settings, reference, given=int(table.frame["split"].notna().sum()))
         _write_near_copies(run, done, pairs)
         lines = _lines(done, settings, found, labels, pairs)
-        _tell(run, [*_dicom_lines(found, naming), *lines, *_stain_lines(reference)])
+        _tell(run, [*told_by_dicom(found), *lines, *_stain_lines(reference)])
     return run
 
 
@@ -92,13 +87,20 @@ def _is_whole(run: RunDirectory) -> bool:
     return run.done("scan") and (run.pixels / "pixels.json").is_file()
 
 
-def _check_unchanged(settings: ScanSettings) -> None:
-    """Make sure that the pixels of a finished scan were made as is asked now."""
+def _kept(settings: ScanSettings, run: RunDirectory) -> RunDirectory:
+    """A finished scan, whose pixels must have been made as is asked now; what else differs is told."""
     from hundredfold.workflows.labelled import noted_settings
 
-    noted = noted_settings(RunDirectory.open(settings.out)).get("scan", {})
-    asked = {name: getattr(settings, name) for name in AS_MADE if name in noted}
-    check_unchanged("the images were scanned", noted, asked, where=settings.out)
+    noted = noted_settings(run).get("scan", {})
+    asked = settings.model_dump(mode="json", include=noted.keys() - FREE)
+    made = {name: asked[name] for name in AS_MADE if name in asked}
+    if settings.pixel_size is not None:
+        made["pixel_size"], noted["pixel_size"] = settings.pixel_size, run.state["scan"]["pixel_size"]
+    check_unchanged("the images were scanned", noted, made, where=settings.out)
+    others = [f"{name} = {noted[name]}" for name, value in asked.items() if noted[name] != value]
+    told = f", with {', '.join(others)}; it is kept as it is. Choose another --out for a new scan"
+    say(f"{settings.out} was scanned before{told if others else ''}.")
+    return run
 
 
 def _labelled(table: ImageTable, settings: ScanSettings) -> tuple[ImageTable, LabelSet | None]:
@@ -216,22 +218,6 @@ def _write_rejects(run: RunDirectory, table: ImageTable, labels: LabelSet | None
     write_rows(run / "rejects.csv", pd.concat([table.rejects, nameless]).sort_values("image"))
 
 
-def _check_rejects(table: ImageTable, run: RunDirectory, settings: ScanSettings) -> None:
-    bad, total = len(table.rejects), len(table)
-    if bad / total <= settings.max_bad and bad < total:
-        return
-    reasons = table.rejects["reason"].value_counts()
-    causes = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-    found = f"none of the {total:,} images can be used ({causes})"
-    remedy = f"Each is named in {run / 'rejects.csv'}."
-    if bad < total:
-        allowed = f"allowed is a share of {settings.max_bad:g}"
-        found = f"{bad:,} of {total:,} images cannot be used ({causes}); {allowed}"
-        share = math.ceil(100 * bad / total) / 100
-        remedy += f" Mend or remove them, or go on without them: --resume --max-bad {share:g}."
-    raise TooManyRejectsError(found, where=settings.images, remedy=remedy)
-
-
 def _write(
     run: RunDirectory, table: ImageTable, store: PixelStore, settings: ScanSettings,
     reference: Reference | None, *, given: int,
@@ -264,20 +250,6 @@ def _stain_lines(reference: Reference | None) -> Iterator[str]:
                 f"Warning: {plain:,} of the {reference.looked:,} training images looked at have no colour, "
                 "light or contrast to measure; such images keep the colours they have."
             )
-
-
-def _dicom_lines(found: Found, naming: Naming) -> Iterator[str]:
-    """What DICOM files told of patients, in numbers."""
-    if found.grouped:
-        yield (
-            f"DICOM: {found.grouped:,} files are grouped by {naming.group_by}, their numbers hashed with "
-            f"{naming.told}. Groups in the labels go first."
-        )
-    if found.named:
-        yield (
-            f"Warning: the names of {found.named:,} files hold the name or number of their patient, and a "
-            "run keeps the names of files. Rename them before you pass it on."
-        )
 
 
 def _lines(
