@@ -13,7 +13,7 @@ from hundredfold.config.fit import FitChoices, FitSettings, PredictSettings
 from hundredfold.config.pretrain import FittedChoices, PretrainChoices, PretrainSettings
 from hundredfold.config.reproduce import DatasetChoices, DatasetSettings, ReproduceSettings
 from hundredfold.config.run import DemoSettings, EncoderChoices, ReportSettings, RunSettings
-from hundredfold.config.scan import GroupChoices, RejectChoices, ScanChoices, ScanSettings
+from hundredfold.config.scan import GroupChoices, ScanChoices, ScanSettings
 from hundredfold.config.serve import ServeSettings
 from hundredfold.config.suggest import SuggestSettings
 
@@ -40,7 +40,6 @@ __all__ = [
     "PredictSettings",
     "PretrainChoices",
     "PretrainSettings",
-    "RejectChoices",
     "ReportChoices",
     "ReportSettings",
     "ReproduceSettings",

@@ -8,14 +8,12 @@ from pydantic import Field
 
 from hundredfold.config.base import Place, ResumableSettings
 from hundredfold.config.clinical import OperatingChoices, ReportChoices
-from hundredfold.config.scan import GroupChoices, RejectChoices
+from hundredfold.config.scan import InputChoices
 
 __all__ = ["EvaluateSettings"]
 
 
-class EvaluateSettings(
-    GroupChoices, RejectChoices, OperatingChoices, ReportChoices, ResumableSettings,
-):
+class EvaluateSettings(InputChoices, OperatingChoices, ReportChoices, ResumableSettings):
     """The settings of ``evaluate``."""
 
     positional: ClassVar[tuple[str, ...]] = ("images",)

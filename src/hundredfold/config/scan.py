@@ -11,7 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from hundredfold.config.base import OptionalPlace, Place, ResumableSettings, Settings
 
 __all__ = [
-    "WINDOWS", "GroupChoices", "LeakChoices", "PixelChoices", "RejectChoices", "ScanChoices", "ScanSettings",
+    "WINDOWS", "GroupChoices", "InputChoices", "LeakChoices", "PixelChoices", "ReadChoices", "ScanChoices",
+    "ScanSettings",
 ]
 
 #: name → centre and width in Hounsfield units. There is no standard; these are the windows for CT that
@@ -99,8 +100,8 @@ class GroupChoices(Settings):
     )
 
 
-class RejectChoices(Settings):
-    """What to do about images that cannot be used."""
+class InputChoices(GroupChoices):
+    """Whose the images are, and how many of them may be bad."""
 
     max_bad: float = Field(
         0.01, ge=0, le=1,
@@ -109,7 +110,11 @@ class RejectChoices(Settings):
     )
 
 
-class ScanChoices(GroupChoices, RejectChoices, PixelChoices, LeakChoices):
+class ReadChoices(InputChoices, PixelChoices):
+    """How images are read."""
+
+
+class ScanChoices(ReadChoices, LeakChoices):
     """How images are read and split."""
 
     near_copies: bool = Field(
