@@ -265,6 +265,7 @@ def test_patients_of_dicom_files_are_the_groups_and_a_report_is_no_bad_image(
     assert (pd.factorize(frame["group"])[0] == pd.factorize(patients["group"])[0]).all()
     assert run.state["curve"]["external"]["known_groups"] is None
     assert "cannot be told" in capsys.readouterr().err
+    assert "groups (whether it learned from these cannot be told)" in (run / "report.html").read_text("utf-8")
     told = hundredfold.evaluate(images, out=tmp_path / "told", group_key=tmp_path / "key", **given)
     assert told.state["curve"]["external"]["known_groups"] == {"images": 0, "groups": 0}
 

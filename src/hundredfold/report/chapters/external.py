@@ -149,6 +149,8 @@ def _whose(material: Material) -> str:
         return ", of which no groups are known"
     if shared := int((external.get("known_groups") or {}).get("groups", 0)):
         return f" of {groups:,} groups, {shared:,} of which bear names of groups that it learned from"
+    if external.get("known_groups", {}) is None:
+        return f" of {groups:,} groups (whether it learned from these cannot be told)"
     if not external.get("groups"):
         return f" of {groups:,} groups (those that it learned from are not known)"
     return f" of {groups:,} groups" + ("" if material.evaluation.get("leak") else " that it has nothing from")
