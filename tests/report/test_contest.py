@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from hundredfold.data.table import ImageTable
+from hundredfold.report.chapters.compared import compared_chapter
 from hundredfold.report.contest import best_sentences, contest, contestant
 from hundredfold.report.material import Material
 from hundredfold.report.outlook import outlook_sentences
@@ -160,6 +161,12 @@ def test_too_few_groups_are_said_in_place_of_a_comparison() -> None:
     assert material.images is not None
     few = material.images.assign(group=[f"p{i % 9}" for i in range(IMAGES)])
     words = told(replace(material, images=few))
+    chapter = compared_chapter(material, contest(replace(material, images=few), AT))
+    assert chapter is not None
+    page = " ".join([*chapter.sentences, *(item.caption for item in chapter.items)])
+    assert "There are no intervals" in page
+    assert "uncorrected" not in page
+    assert "not corrected" not in page
     assert "which method is best cannot be told, since the test images are of fewer than 10 groups" in words
     assert "p\u00a0" not in words
     assert "cannot be forecast: the test images are of 9 groups" in outlook_sentences(

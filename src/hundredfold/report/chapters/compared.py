@@ -43,7 +43,7 @@ def compared_chapter(material: Material, compared: pd.DataFrame | None) -> Chapt
             f"There are no intervals and p-values: the test images are of fewer than {MIN_GROUPS} groups."
         ),
     ]
-    if len(table) > 1:
+    if len(table) > 1 and table["p_holm"].notna().any():
         sentences.append(
             "Intervals are not corrected: each is right for its difference alone, so one of many may leave "
             "out 0 by chance. Whether a difference is told from chance says the p-value."
@@ -74,7 +74,8 @@ def _figure(table: pd.DataFrame, name: str) -> Exhibit:
 
 def _listing(table: pd.DataFrame, name: str) -> Listing:
     smallest = smallest_p(len(table))
-    least = "" if table["p_holm"].min() > smallest else "; ≤: so many resamples can tell no smaller one"
+    least = "; ≤: so many resamples can tell no smaller one" if table["p_holm"].min() <= smallest else ""
+    sure = f"; below, its 95 % interval, uncorrected. p: corrected{least}"
     rows: list[list[Cell | str]] = [
         [
             method_label(row.other_classifier),
@@ -88,7 +89,7 @@ def _listing(table: pd.DataFrame, name: str) -> Listing:
     return Listing(
         "compared",
         "The same in numbers",
-        f"Difference: {name}, less this method; below, its 95 % interval, uncorrected. p: corrected{least}.",
+        f"Difference: {name}, less this method{sure if table['p_holm'].notna().any() else ''}.",
         ["classifier", "features", "reaches", "difference", "p"],
         rows,
         table,
