@@ -258,7 +258,6 @@ def test_patients_of_dicom_files_are_the_groups_and_a_report_is_no_bad_image(
     patients = pd.read_csv(there / "labels.csv").head(60)
     patients["image"] = patients["image"].str.replace(".jpg", ".dcm")
     patients[["image", "label"]].to_csv(tmp_path / "labels.csv", index=False)
-    (tmp_path / "key").write_text("0123456789abcdef")
     given = {"labels": tmp_path / "labels.csv", "predictor": here / "run", "max_bad": 0.0, **FEW}
     run = hundredfold.evaluate(images, out=tmp_path / "run", **given)
     frame = pd.read_parquet(run / "images.parquet").set_index("id").loc[patients["image"]]
@@ -266,8 +265,6 @@ def test_patients_of_dicom_files_are_the_groups_and_a_report_is_no_bad_image(
     assert run.state["curve"]["external"]["known_groups"] is None
     assert "cannot be told" in capsys.readouterr().err
     assert "groups (whether it learned from these cannot be told)" in (run / "report.html").read_text("utf-8")
-    told = hundredfold.evaluate(images, out=tmp_path / "told", group_key=tmp_path / "key", **given)
-    assert told.state["curve"]["external"]["known_groups"] == {"images": 0, "groups": 0}
 
 
 def test_few_patients_are_no_adaptation_but_a_sentence(

@@ -8,46 +8,34 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
 import cv2
-import faiss
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hundredfold.data.resize import resize
+from hundredfold.data.cells import index_of
+from hundredfold.data.likeness import ALIKE, WAYS, grey, likeness, turned
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.files import write_json
 from hundredfold.progress import bar
 
-__all__ = ["ALIKE", "MOST_IMAGES", "clusters_of", "confirmed", "described", "laid", "near_duplicates"]
+__all__ = ["MOST_IMAGES", "clusters_of", "confirmed", "described", "laid", "near_duplicates"]
 
-#: Likeness from which two images are near-copies. Planted ones lie above, other images below: see
-#: ``benchmarks/near_duplicates.py``.
-ALIKE = 0.85
 #: More images are not compared.
 MOST_IMAGES = 1_000_000
-#: Beyond so many the nearest are sought in the nearest of many cells, so many of which are looked through.
-EXACT, CELLS_SEEN = 50_000, 8
+#: Beyond so many the nearest are sought in the nearest of many cells.
+EXACT = 50_000
 VERSION = 3  # of what is found: raise it when the search changes
-#: Side in px at which two images are compared, and of the thumbnails by which candidates are found.
-SIDE, COARSE = 64, 16
+#: Side in px of the thumbnails by which candidates are found.
+COARSE = 16
 #: Principal components of the thumbnails.
 COMPONENTS = 64
-#: The ways to lay a square: quarter turns, then the same mirrored.
-WAYS = 8
 #: Candidates: the nearest in each way, not below this correlation, and at most so many an image.
 NEAREST, COARSELY_ALIKE, MOST = 5, 0.85, 5
 #: A copy may be this much brighter or darker, and its colours may differ so much more (natural logarithms).
 BRIGHTER, OTHER_COLOUR = 0.25, 0.08
 #: Ways that fit this much less than the best are looked at as well.
 AS_GOOD = 0.05
-#: Details below this many px (standard deviation) are compared; what is coarser is alike in many images.
-DETAIL = 2.0
-#: They are compared block by block (px), where their strength is no mere noise (grey values).
-BLOCK, FAINT, FEWEST_BLOCKS = 8, 2.0, 4
-#: Least share of an image that must lie upon the other.
-OVERLAP = 0.5
-ALIGNMENT = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-3)
 FITTED_TO = 20_000
 #: So many images or pairs are worked on at a time.
 BLOCK_ROWS = 65_536
@@ -73,10 +61,9 @@ def near_duplicates(store: PixelStore) -> pd.DataFrame:
     """Find the pairs of images that show the same, whatever was done to one of them.
 
     Candidates are each image's nearest by the principal components of 16 px thumbnails, in all eight ways to
-    lay a square. A candidate is then laid upon the image (Evangelidis and Psarakis 2008, "Parametric image
-    alignment using enhanced correlation coefficient maximization"), and their fine details are correlated
-    block by block: cells of one kind are alike at a glance, and never in all their details. Of
-    colours only the means are compared, which stain and lamp change and a copy keeps.
+    lay a square. A candidate is then laid upon the image, and their fine details are correlated block by
+    block (:func:`~hundredfold.data.likeness.likeness`): cells of one kind are alike at a glance, and never in
+    all their details. Of colours only the means are compared, which stain and lamp change and a copy keeps.
 
     What is found is kept in the store's folder, for the next scan of the same images.
 
@@ -102,7 +89,7 @@ def _pairs(store: PixelStore) -> list[Pair]:
     tiny = np.empty((len(store), COARSE, COARSE), dtype=np.uint8)
     light = np.empty((len(store), 3))
     for row, pixels in enumerate(store.array):
-        tiny[row], light[row] = _grey(pixels, COARSE), cv2.mean(pixels)[:3]
+        tiny[row], light[row] = grey(pixels, COARSE), cv2.mean(pixels)[:3]
     light = np.log1p(light)
     candidates = [one for one in _candidates(tiny) if _lit_alike(light[one.first] - light[one.second])]
     return _judged(store, candidates, ALIKE)
@@ -113,7 +100,7 @@ def confirmed(store: PixelStore, pairs: Iterable[tuple[int, int]], *, alike: flo
     pairs = list(pairs)
     rows = {row for pair in pairs for row in pair}
     light = {row: np.log1p(cv2.mean(store.array[row])[:3]) for row in rows}
-    tiny = {row: _grey(store.array[row], COARSE) for row in rows}
+    tiny = {row: grey(store.array[row], COARSE) for row in rows}
     lit = [
         Candidate(a, b, _fitting(tiny[a], tiny[b])) for a, b in pairs if _lit_alike(light[a] - light[b])
     ]
@@ -122,8 +109,8 @@ def confirmed(store: PixelStore, pairs: Iterable[tuple[int, int]], *, alike: flo
 
 def _fitting(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[int, ...]:
     """The ways to lay one thumbnail upon another that fit about as well as the best."""
-    turned = np.stack([_laid(first, way) for way in range(WAYS)])
-    values = _units(turned) @ _units(second[None])[0]
+    every = np.stack([turned(first, way) for way in range(WAYS)])
+    values = _units(every) @ _units(second[None])[0]
     return tuple(np.flatnonzero(values >= values.max() - AS_GOOD).tolist())
 
 
@@ -132,10 +119,12 @@ def _judged(store: PixelStore, candidates: Sequence[Candidate], alike: float) ->
     with ThreadPoolExecutor() as pool, bar("Looking for near-copies", len(candidates), "pairs") as progress:
         for start in range(0, len(candidates), BLOCK_ROWS):
             some = candidates[start : start + BLOCK_ROWS]
-            judged = pool.map(lambda one: _likeness(store, one), some)
-            for candidate, (likeness, way) in zip(some, judged, strict=True):
-                if likeness >= alike:
-                    found.append((candidate.first, candidate.second, way, round(likeness, 4)))
+            judged = pool.map(
+                lambda one: likeness(store.array[one.first], store.array[one.second], one.ways), some
+            )
+            for candidate, (value, way) in zip(some, judged, strict=True):
+                if value >= alike:
+                    found.append((candidate.first, candidate.second, way, round(value, 4)))
                 progress.advance()
     return sorted(found)
 
@@ -195,21 +184,11 @@ def _table(found: Sequence[Pair], store: PixelStore) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _grey(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    return resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), side, side)
-
-
-def _laid(images: NDArray[Any], way: int) -> NDArray[Any]:
-    """Square images [..., s, s] laid in one of the eight ways."""
-    turned = np.rot90(images, way % 4, axes=(-2, -1))
-    return np.ascontiguousarray(turned[..., ::-1] if way >= 4 else turned)
-
-
 def _candidates(tiny: NDArray[np.uint8]) -> list[Candidate]:
     """The pairs to be looked at closely, of thumbnails [n,s,s]."""
     axes = _axes(tiny)
     known = _places(tiny, axes, way=0)
-    index = _index(known)
+    index = index_of(known, exact=EXACT)
     first, second, ways, values = zip(*(_near(index, tiny, axes, way) for way in range(WAYS)), strict=True)
     return _fewest(*(np.concatenate(one) for one in (first, second, ways, values)), images=len(tiny))
 
@@ -227,19 +206,6 @@ def _near(
     strangers = own != other
     pair = np.sort(np.stack([own, other]), axis=0)[:, strangers]
     return pair[0], pair[1], back[strangers], value[strangers]
-
-
-def _index(known: Grey) -> Any:
-    """A search among vectors of length 1, exact for as many as is quick."""
-    count, length = known.shape
-    index: Any = faiss.IndexFlatIP(length)
-    if count > EXACT:
-        index = faiss.IndexIVFFlat(index, length, int(2 * count**0.5), faiss.METRIC_INNER_PRODUCT)
-        index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, 64
-        index.nprobe = CELLS_SEEN
-        index.train(known)
-    index.add(known)
-    return index
 
 
 def _lit_alike(difference: NDArray[np.float64]) -> bool:
@@ -278,7 +244,7 @@ def _places(tiny: NDArray[np.uint8], axes: Grey, way: int) -> Grey:
     found = np.empty((len(tiny), axes.shape[1]), dtype=np.float32)
     for start in range(0, len(tiny), BLOCK_ROWS):
         some = slice(start, start + BLOCK_ROWS)
-        found[some] = _length_one(_units(_laid(tiny[some], way)) @ axes)
+        found[some] = _length_one(_units(turned(tiny[some], way)) @ axes)
     return found
 
 
@@ -297,54 +263,3 @@ def _axes(tiny: NDArray[np.uint8]) -> Grey:
     """The directions of most energy [d,COMPONENTS]."""
     some = _units(tiny[:: max(1, len(tiny) // FITTED_TO)]).astype(np.float64)
     return np.asarray(np.linalg.eigh(some.T @ some)[1][:, -COMPONENTS:], dtype=np.float32)
-
-
-def _likeness(store: PixelStore, candidate: Candidate) -> tuple[float, int]:
-    """Correlation of the details of two images, as they lie or after one was laid upon the other; the way."""
-    first, still = (_grey(store.array[row], SIDE).astype(np.float32) for row in candidate[:2])
-    laid = {way: _laid(first, way) for way in candidate.ways}
-    everywhere = np.ones(still.shape, dtype=bool)
-    straight = {way: _correlation(moved, still, everywhere) for way, moved in laid.items()}
-    way = max(straight, key=straight.__getitem__)
-    if straight[way] < ALIKE:
-        straight[way] = max(straight[way], _aligned(laid[way], still))
-    return straight[way], way
-
-
-def _aligned(moved: Grey, still: Grey) -> float:
-    whole = np.ones(moved.shape, np.uint8)
-    try:
-        warp = cv2.findTransformECC(
-            still, moved, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, ALIGNMENT, whole, 5
-        )[1]
-    except cv2.error:  # it found no way to lay one upon the other
-        return 0.0
-    back = cv2.WARP_INVERSE_MAP
-    inside = cv2.warpAffine(whole, warp, still.shape, flags=cv2.INTER_NEAREST | back)
-    inside = cv2.erode(inside, np.ones((5, 5), np.uint8), borderValue=0)
-    if inside.mean() < OVERLAP:
-        return 0.0
-    laid = cv2.warpAffine(
-        moved, warp, still.shape, flags=cv2.INTER_CUBIC | back, borderMode=cv2.BORDER_REFLECT
-    )
-    return _correlation(np.asarray(laid, np.float32), still, np.asarray(inside) > 0)
-
-
-def _correlation(a: Grey, b: Grey, inside: NDArray[np.bool_]) -> float:
-    """The lower quartile over small blocks of the correlation of details; 0 where hardly a block has any.
-
-    Copies agree everywhere; images that share a dark frame or writing, or round things of one size, agree in
-    the blocks at their edges.
-    """
-    x, y = (_blocks(image - cv2.GaussianBlur(image, (0, 0), DETAIL)) for image in (a, b))
-    own, other, both = (x * x).mean(axis=1), (y * y).mean(axis=1), (x * y).mean(axis=1)
-    told = (np.maximum(own, other) >= FAINT**2) & _blocks(inside).all(axis=1)
-    if told.sum() < FEWEST_BLOCKS:
-        return 0.0
-    return float(np.quantile(both[told] / np.sqrt(np.maximum(own * other, 1e-6)[told]), 0.25))
-
-
-def _blocks(image: NDArray[Any]) -> NDArray[Any]:
-    """An image [s,s] in squares of ``BLOCK`` px [n,BLOCK²]."""
-    count = SIDE // BLOCK
-    return image.reshape(count, BLOCK, count, BLOCK).swapaxes(1, 2).reshape(count * count, -1)

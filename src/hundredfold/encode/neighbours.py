@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import faiss
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hundredfold.data.cells import index_of
 from hundredfold.errors import InputError
 from hundredfold.metrics import balanced_accuracy
 
@@ -18,8 +18,8 @@ BLOCK = 1024
 #: Most neighbours that vote on an image's class.
 VOTERS = 20
 #: Beyond so many images the neighbours are sought in the nearest of many cells, as an exact search of a
-#: million would take hours; so many cells are looked through.
-EXACT, CELLS_SEEN = 20_000, 8
+#: million would take hours.
+EXACT = 20_000
 
 
 def nearest(
@@ -60,8 +60,7 @@ class Neighbours:
 
     def __init__(self, pool: NDArray[np.floating[Any]]) -> None:
         self.shape = pool.shape
-        self._index = faiss.IndexFlatIP(pool.shape[1])
-        self._index.add(_unit(pool))
+        self._index = index_of(_unit(pool), exact=len(pool))
 
     def nearest(
         self, query: NDArray[np.floating[Any]], k: int
@@ -119,14 +118,7 @@ def nearest_others(vectors: NDArray[np.floating[Any]], k: int) -> NDArray[np.int
     """
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     count, k = len(vectors), min(k, len(vectors) - 1)
-    index: Any = faiss.IndexFlatL2(vectors.shape[1])
-    if count > EXACT:
-        index = faiss.IndexIVFFlat(index, vectors.shape[1], int(2 * count**0.5), faiss.METRIC_L2)
-        index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, 64
-        index.nprobe = CELLS_SEEN
-        index.train(vectors)
-    index.add(vectors)
-    rows = index.search(vectors, k + 1)[1]
+    rows = index_of(vectors, exact=EXACT, euclidean=True).search(vectors, k + 1)[1]
     own = rows == np.arange(count)[:, None]
     own[~own.any(axis=1), -1] = True  # among many equal ones it may not find itself
     return np.asarray(rows[~own].reshape(count, k), dtype=np.int64)
