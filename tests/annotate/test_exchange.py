@@ -134,6 +134,10 @@ def test_the_short_export_is_read(tmp_path: Path) -> None:
         ([task("day 1/a.png", (1, ["cat"]), (1, ["dog"]))], LabelConflictError, "'cat' and 'dog'"),
         ([task("a.png", (1, ["cat"]))], TableError, "none of the 1 tasks"),
         ([{"data": {"n": 1}}], TableError, "names no image"),
+        ([{"data": "day 1/a.png"}], TableError, "a list of tasks"),
+        ([{"data": {"image": "day 1/a.png"}, "annotations": ["cat"]}], TableError, "a list of tasks"),
+        ([{"image": "day 1/a.png", "choice": {"choices": ["cat", "dog"]}}], TableError, "found 2"),
+        ([{"image": "day 1/a.png", "kind": "cat"}], TableError, "none of the 1 tasks holds an answer"),
     ],
 )
 def test_what_is_no_such_export_is_refused_with_a_sentence(

@@ -41,22 +41,35 @@ def read_label_studio(path: Path, images: ImageTable) -> tuple[dict[str, dict[st
     reads: defaultdict[str, dict[str, str]] = defaultdict(dict)
     unmatched: list[str] = []
     for number, task in enumerate(tasks, 1):
-        place = _place(task, f"{path}, task {number}")
+        place, choices = _told(task, where := f"{path}, task {number}")
         if (image := _found(place, ends)) is None:
             unmatched.append(place.rpartition("/")[2])
             continue
-        for reader, label in _choices(task, f"{path}, task {number}"):
+        for reader, label in choices:
             if reads[reader].setdefault(image, label) != label:
                 raise LabelConflictError(
                     f"one reader calls an image {reads[reader][image]!r} and {label!r}",
-                    where=f"{path}, task {number}", remedy="Keep the right annotation of each reader.",
+                    where=where, remedy="Keep the right annotation of each reader.",
                 )
     if len(unmatched) == len(tasks):
         raise TableError(
             f"none of the {len(tasks):,} tasks names an image of the run: the first names {unmatched[0]!r}",
             where=path, remedy="Give the run of the same images; names of files must be as they were.",
         )
+    if not reads:
+        raise TableError(
+            f"none of the {len(tasks):,} tasks holds an answer", where=path,
+            remedy="Export it as JSON (JSON-MIN holds answers only if its <Choices> is named 'choice').",
+        )
     return dict(reads), tuple(unmatched)
+
+
+def _told(task: Mapping[str, Any], where: str) -> tuple[str, list[tuple[str, str]]]:
+    """The path of the image that a task names, and (reader, class) of each of its annotations."""
+    try:
+        return _place(task, where), [*_choices(task, where)]
+    except (AttributeError, TypeError):
+        raise TableError(f"expected {EXPECTED}", where=where, remedy="Export it again, as JSON.") from None
 
 
 def _tasks(path: Path) -> list[Mapping[str, Any]]:
@@ -76,7 +89,7 @@ def _place(task: Mapping[str, Any], where: str) -> str:
     text = next((text for text in named if isinstance(text, str) and text), None)
     if text is None:
         raise TableError("the task names no image", where=where, remedy=f"Expected is {EXPECTED}.")
-    parts = urlsplit(text)
+    parts = urlsplit(text.replace("#", "%23"))  # in the name of a file, and no part of a page
     local = parse_qs(parts.query).get("d")  # /data/local-files/?d=folder/image.png
     return unquote(local[0] if local else parts.path or text).replace("\\", "/").strip("/")
 
@@ -103,8 +116,10 @@ def _found(place: str, ends: Mapping[str, str | None]) -> str | None:
 
 def _choices(task: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
     """(reader, class) of each annotation of a task."""
-    if "annotations" not in task and isinstance(task.get("choice"), str):  # JSON-MIN
-        yield _reader(task.get("annotator")), str(task["choice"]).strip()
+    if "annotations" not in task and "choice" in task:  # JSON-MIN
+        if not isinstance(task["choice"], str):
+            raise _several(task["choice"], where)
+        yield _reader(task.get("annotator")), task["choice"].strip()
         return
     for annotation in task.get("annotations") or ():
         if annotation.get("was_cancelled"):
@@ -114,12 +129,17 @@ def _choices(task: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
             for choice in result.get("value", {}).get("choices", ())
         ]
         if len(given) > 1:
-            raise TableError(
-                f"expected one choice an image, found {len(given)}", where=where,
-                remedy="One image has one label here; export a project with a single choice.",
-            )
+            raise _several(given, where)
         if given:
             yield _reader(annotation.get("completed_by")), str(given[0]).strip()
+
+
+def _several(given: Any, where: str) -> TableError:
+    count = len(given.get("choices", ())) if isinstance(given, dict) else len(given)
+    return TableError(
+        f"expected one choice an image, found {count}", where=where,
+        remedy="One image has one label here; export a project with a single choice.",
+    )
 
 
 def _reader(told: Any) -> str:
