@@ -105,6 +105,9 @@ def test_a_check_is_kept_or_refused_but_never_replaced(
     assert hundredfold.check(images, predictor=predictor, out=tmp_path / "out", resume=True) == path
     assert path.read_bytes() == before
     assert "nothing was compared now" in capsys.readouterr().err
+    small(4).save(tmp_path / "other")
+    with pytest.raises(SettingsError, match="the check here was made with another predictor"):
+        hundredfold.check(images, predictor=tmp_path / "other", out=tmp_path / "out", resume=True)
 
 
 def test_the_verdict_on_a_handful_says_that_it_is_one(predictor: Path, tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from hundredfold.config import CheckSettings, verb
-from hundredfold.errors import InputError, RunExistsError
+from hundredfold.errors import InputError, RunExistsError, SettingsError
 from hundredfold.progress import bar, say
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def check(settings: CheckSettings) -> Path:
     ``predict``. Returns the path of ``check.json``.
 
     Raises:
-        SettingsError: ``group_pattern`` is none, or matches nothing.
+        SettingsError: ``group_pattern`` is none, or matches nothing; the check that is to be kept was made
+            with another predictor.
         InputError: there are no images, or none can be used.
         ModelFileError: the predictor is damaged, or of a version that remembers nothing.
         RunExistsError: OUT holds files and ``resume`` is not set.
@@ -47,11 +49,13 @@ def check(settings: CheckSettings) -> Path:
     from hundredfold.report.checked import Checked
     from hundredfold.report.drifted import write_check
 
-    if _is_there(settings):
-        say(f"{settings.out} has a check already, kept as it is, whatever images it was of; nothing was "
-            "compared now. Choose another --out for a new one.")
-        return settings.out / "check.json"
+    there = _is_there(settings)
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
+    if there:
+        _check_same(settings.out / "check.json", predictor)
+        say(f"{settings.out} has a check with this predictor already, kept as it is, whatever images it was "
+            "of; nothing was compared now. Choose another --out for a new one.")
+        return settings.out / "check.json"
     known = Known(predictor, seed=settings.seed)
     found = find_grouped(settings.images, settings)
     for line in told_by_dicom(found):
@@ -84,6 +88,20 @@ def _is_there(settings: CheckSettings) -> bool:
             remedy="Choose another --out, or keep it with --resume; nothing was changed.",
         )
     return there and (out / "check.json").is_file()
+
+
+def _check_same(path: Path, predictor: Predictor) -> None:
+    """Make sure that the check that is kept was made with this predictor.
+
+    Raises:
+        SettingsError: it was another one.
+    """
+    found = json.loads(path.read_text(encoding="utf-8")).get("predictor")
+    if found != predictor.hash:
+        raise SettingsError(
+            f"the check here was made with another predictor, {str(found)[:12]}, not {predictor.hash[:12]}",
+            where=path, remedy="Choose another --out; nothing was changed.",
+        )
 
 
 def _pixels(
