@@ -15,6 +15,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.config import PretrainSettings
 from hundredfold.ssl.batches import Batch
+from hundredfold.ssl.device import create_fabric
 from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.optimiser import clip_gradients, create_optimiser, prepare_step
 from hundredfold.ssl.schedules import Schedule
@@ -91,6 +92,14 @@ def test_forward_backward_clipping_optimiser_and_teacher_never_wait(
             clip_gradients(dino, values, settings.clip)
             optimiser.step()
             dino.update_teacher(values.momentum)
+
+
+def test_one_process_trains_in_a_slurm_job_of_several_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``sbatch --ntasks=4`` is how many ask for four cores; it must not end the run after its scan."""
+    for name, value in {"NTASKS": "4", "JOB_NAME": "cells", "PROCID": "0", "JOB_ID": "1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    fabric = create_fabric("float32")
+    assert (fabric.world_size, fabric.global_rank) == (1, 0)
 
 
 def test_a_waiting_host_would_be_seen() -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from hundredfold.process import cores
@@ -33,7 +34,8 @@ def create_fabric(precision: Precision) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision, and so do we
     arithmetic = FABRIC_PRECISION[precision]
     if ranks() == 1:
-        return Fabric(accelerator="auto", devices=1, precision=arithmetic)
+        # Named, as Fabric else looks for Slurm's variables and refuses one process in a job of several tasks.
+        return Fabric(accelerator="auto", devices=1, precision=arithmetic, plugins=LightningEnvironment())
     # The bfloat16 gradient of a kernel with one input channel has other strides than the kernel, but only in
     # the axes that are 1 long, on which no place in memory depends. DDP warns of a slow copy; it is none.
     warnings.filterwarnings("ignore", r"(?s)Grad strides do not match bucket view.*?sizes\(\) = \[[^]]*\b1\b")
