@@ -109,6 +109,17 @@ def test_a_finished_run_is_refused_and_kept_by_resume(
         hundredfold.reproduce("bone_marrow", **given, resume=True, leave_out_val=True)
 
 
+def test_a_second_figure_that_was_not_drawn_any_more_is_drawn_by_resume(
+    marrow_run: hundredfold.RunDirectory, bone_marrow: Path
+) -> None:
+    """The run was stopped between the curve of the large classes and the report that shows it."""
+    drawn = marrow_run / "figures" / "published_250.csv"
+    held = drawn.read_bytes()
+    drawn.unlink()
+    hundredfold.reproduce("bone_marrow", images=bone_marrow, out=marrow_run.path, **QUICK, resume=True)
+    assert drawn.read_bytes() == held
+
+
 def test_config_yaml_repeats_the_run(marrow_run: hundredfold.RunDirectory, tmp_path: Path) -> None:
     again = tmp_path / "again"
     assert main(["scan", "--config", str(marrow_run / "config.yaml"), "--out", str(again)]) == 0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import rgb_to_hsv, to_rgb
 
 from hundredfold.data.summary import facts
 from hundredfold.data.table import ImageTable
@@ -25,6 +26,7 @@ from hundredfold.report.chapters.external import external_finding
 from hundredfold.report.figures import differences, learning_curves
 from hundredfold.report.material import Material, gather, headline_of
 from hundredfold.report.sheets import pair_sheet
+from hundredfold.report.style import CYCLE, legible
 from hundredfold.report.tables import Headline, counts
 from hundredfold.report.texts import write_texts
 from hundredfold.rundir import RunDirectory
@@ -178,6 +180,23 @@ def test_pre_training_that_saw_test_images_is_a_caution_of_every_kind_of_run(who
     assert "Pre-training saw the test images (transductive)." in titles
 
 
+def test_an_external_validation_has_no_split_to_warn_of(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    assert gathered.images is not None
+    bare = replace(gathered, images=gathered.images.assign(group=None), state={"curve": {"external": {}}})
+    first = cautions(bare, None)[0]
+    assert first.title == "No patients or slides are known."
+    assert "split" not in first.sentence
+    assert "the intervals may be too narrow" in first.sentence
+
+
+def test_a_class_that_was_never_learned_is_a_caution(whole_run: RunDirectory) -> None:
+    noted = {"classes_without_training_images": ["round", "oval"], "test_images": {"round": 9, "square": 9}}
+    given = replace(gather(whole_run), state={"curve": noted})
+    found = {one.title: one.sentence for one in cautions(given, None)}
+    assert found["Classes without training images."].startswith("round: ")
+
+
 def test_a_row_of_the_labels_without_an_image_is_no_image_left_out(whole_run: RunDirectory) -> None:
     gathered = gather(whole_run)
     assert gathered.images is not None
@@ -231,6 +250,16 @@ def test_numbers_on_the_axes_are_where_they_say(values: tuple[float, float]) -> 
     row = {"name": "a", "difference": gap, "low": -gap, "high": 2 * gap, "p_holm": 1.0}
     for text, place in ticks(differences(pd.DataFrame([row])), "x"):
         assert text == pytest.approx(place, abs=1e-4)
+
+
+@pytest.mark.parametrize("colour", CYCLE)
+def test_words_in_the_colour_of_a_line_can_be_read(colour: str) -> None:
+    """The contrast of WCAG 2.2, restated: 4.5 on white, with the hue of the line."""
+    parts = [int(legible(colour)[place:place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    assert 1.05 / (light + 0.05) >= 4.45
+    assert rgb_to_hsv(to_rgb(legible(colour)))[0] == pytest.approx(rgb_to_hsv(to_rgb(colour))[0], abs=0.02)
 
 
 def test_no_figure_of_the_errors_is_without_words(whole_run: RunDirectory) -> None:

@@ -88,6 +88,15 @@ def test_names_cannot_become_markup(page: Page) -> None:
     assert not any("onerror" in attrs for _, attrs in page.tags)
 
 
+def test_every_row_of_a_table_has_a_head(page: Page) -> None:
+    """Who hears a table hears the name of the row with each number."""
+    places = [place for place, (tag, _) in enumerate(page.tags) if tag == "tr"]
+    heads = [page.tags[place + 1] for place in places]
+    assert len(heads) > 20
+    assert {tag for tag, _ in heads} == {"th"}
+    assert {attrs["scope"] for _, attrs in heads} == {"row", "col"}
+
+
 def test_every_figure_has_words_for_who_cannot_see_it(page: Page) -> None:
     alternatives = [str(attrs["alt"]) for tag, attrs in page.tags if tag == "img"]
     assert len(alternatives) >= 10

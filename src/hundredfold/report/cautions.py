@@ -33,6 +33,13 @@ NO_GROUPS = (
     "The labels name no group, so images of one patient may be on both sides of the split, and the accuracy "
     "and its intervals may be too good. Add a column group to the labels if you can."
 )
+ELSEWHERE = (
+    "The labels name no group, so images of one patient count as so many patients, and the intervals may be "
+    "too narrow; whether it learned from these patients cannot be told. Add a column group to the labels if "
+    "you can."
+)
+EACH_ITS_OWN = "Each counts as a patient of its own; that makes intervals too narrow if several are of one."
+UNTAUGHT = "without training images they are never recognised, and count as 0 in the balanced accuracy."
 SINGLE = (
     "That is right only if no patient or slide gave two images. If the group names the picture, images of "
     "one patient may be on both sides of the split, and the accuracy and its intervals may be too good."
@@ -55,7 +62,7 @@ ALL_THE_SAME = (
 )
 TURNS = (
     "Each labelled image was a test image once, judged by classifiers that learned from other groups. An "
-    "encoder pre-trained on these images has seen all of them, without their labels."
+    "encoder pre-trained in this run has seen those on the scan's training side, without their labels."
 )
 SHORTCUTS = (
     "That is over half the way from guessing to the accuracy above. Part of it may be the scanner, the stain "
@@ -86,6 +93,8 @@ def cautions(material: Material, at: Headline | None) -> list[Caution]:
     if splits := material.evaluation.get("outer_splits"):
         place = Place(FACTS, "/curve/outer_splits")
         found.append(Caution(f"{splits} test splits took turns.", TURNS, (("test splits", place),)))
+    if untaught := _untaught(material):
+        found.append(Caution("Classes without training images.", f"{listed(untaught)}: {UNTAUGHT}"))
     found += _shortcuts(material, at)
     if left_out := material.evaluation.get("classes_left_out"):
         known = (material.predictor or {}).get("classes", ())
@@ -194,20 +203,29 @@ def _groups(material: Material) -> list[Caution]:
         labelled, missing = len(frame), int(frame["group"].isna().sum())
         single = frame["group"].is_unique
         groups = groups or int(material.images.test.frame["group"].nunique())
+    external = "external" in material.evaluation  # there is no split
     if groups == 0 and missing == labelled:
-        return [Caution("No patients or slides are known.", NO_GROUPS)]
+        return [Caution("No patients or slides are known.", ELSEWHERE if external else NO_GROUPS)]
     if missing:
         place = Place("images.parquet", "id", "number", {
             "label": True, "group": None, "problem": None, "split": ["train", _judging(material)],
         })
         title = f"{missing:,} labelled images have no group."
-        return [Caution(title, SOME_WITHOUT_GROUP, (("labelled images without a group", place),))]
+        told = EACH_ITS_OWN if external else SOME_WITHOUT_GROUP
+        return [Caution(title, told, (("labelled images without a group", place),))]
     if single:
         return [Caution("Every group is a single image.", SINGLE)]
     if groups < FEW_GROUPS:
         title = f"Only {groups} {'group is' if groups == 1 else 'groups are'} in the test set."
         return [Caution(title, FEW, (("test groups", Place(FACTS, "/curve/test_groups")),))]
     return []
+
+
+def _untaught(material: Material) -> list[str]:
+    """Classes that are tested and were never learned."""
+    noted = material.evaluation
+    tested = noted.get("test_images") or {}
+    return [name for name in noted.get("classes_without_training_images", ()) if tested.get(name)]
 
 
 def _judging(material: Material) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from hundredfold.metrics import TINY
-from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn, plain_axes, small
+from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn, legible, plain_axes, small
 from hundredfold.report.words import in_lines, share, tick
 
 __all__ = ["MOST_PANELS", "referral_curve", "reliability_diagram", "tradeoff_panels"]
@@ -90,7 +90,7 @@ def reliability_diagram(table: pd.DataFrame, *, width: float = 0.7 * WIDTH) -> F
             axes.vlines(x, own["low"], own["high"], color=colour, alpha=0.35, linewidth=2)
         axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.4 if way == "after" else 0.8)
         axes.plot([0.57], [height], color=colour, marker=marker, markersize=4)
-        axes.text(0.6, height, f"{way} calibration", color=colour, fontweight="bold", va="center",
+        axes.text(0.6, height, f"{way} calibration", color=legible(colour), fontweight="bold", va="center",
                   fontsize=small() + 0.5)
     axes.set_xlabel("probability of the most probable class")
     axes.set_ylabel("share that is right")
@@ -120,7 +120,8 @@ def referral_curve(table: pd.DataFrame, *, width: float = WIDTH) -> Figure:
                   textcoords="offset points", color=CYCLE[0], fontsize=small())
     axes.plot(points["referred"], points["right"], "o", color=CYCLE[1], markersize=5, zorder=4)
     for words, place in _together(points):
-        axes.annotate(words, place, (5, -10), textcoords="offset points", color=CYCLE[1], fontweight="bold",
+        axes.annotate(words, place, (5, -10), textcoords="offset points", color=legible(CYCLE[1]),
+                      fontweight="bold",
                       fontsize=small() + 0.5)
     axes.set_xlim(-0.02, 1)
     axes.set_ylim(top=min(float(axes.get_ylim()[1]), 1.01))

@@ -174,8 +174,10 @@ def _mix(found: Drift, classes: Sequence[str]) -> Listing:
          f"{share(max(0.0, row.low))}–{share(min(1.0, row.high))}"]
         for row in rows_of(table.head(MOST_CLASSES))
     ]
+    more = len(table) > MOST_CLASSES
+    some = f" The first {MOST_CLASSES} of {len(table)} classes; mix.csv has all." if more else ""
     return Listing(
-        "mix", "Predicted classes", "Shares of images that the predictor gives each class.",
+        "mix", "Predicted classes", f"Shares of images that the predictor gives each class.{some}",
         ["class", "known", "new", "clean batches, 99 %"], rows, table,
     )
 

@@ -23,6 +23,7 @@ from hundredfold.report.style import (
     WIDTH,
     apart,
     drawn,
+    legible,
     looks,
     plain_axes,
     room_in_points,
@@ -215,7 +216,7 @@ def _name_ends(axes: Axes, ends: Sequence[_End]) -> None:
     """Write each line's name at its end, moved off the others, with a thin line to where it belongs."""
     beside = axes.get_yaxis_transform()
     texts = [
-        axes.text(1.045, end.y, end.words, color=end.colour, va="center", fontsize=small() + 0.5,
+        axes.text(1.045, end.y, end.words, color=legible(end.colour), va="center", fontsize=small() + 0.5,
                   fontweight="bold", linespacing=1.05, transform=beside, clip_on=False)
         for end in ends
     ]
@@ -253,7 +254,7 @@ def differences(table: pd.DataFrame, *, width: float = WIDTH) -> Figure:
         axes.plot(row.difference, place, "o", markersize=5.5, color=CYCLE[0], markerfacecolor=face)
     axes.set_yticks(rows, [in_lines(name, letters) for name in table["name"]], color=INK)
     axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(max(3, round(width))))
+    axes.xaxis.set_major_locator(MaxNLocator(max(4, round(width))))
     axes.xaxis.set_major_formatter(FuncFormatter(tick))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hundredfold.data.near_duplicates import laid
 from hundredfold.data.store import PixelStore
-from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn
+from hundredfold.report.style import CYCLE, INK, MUTED, WIDTH, drawn, legible
 from hundredfold.report.tables import rows_of
 from hundredfold.report.words import in_lines, shown
 from hundredfold.views.multicrop import MultiCrop, image_key
@@ -203,7 +203,7 @@ class _Sheet:
             ha="center",
             va="top",
             fontsize=6.5,
-            color=colour,
+            color=legible(colour),
             linespacing=1.15,
         )
 

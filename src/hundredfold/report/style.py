@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -33,6 +34,7 @@ __all__ = [
     "apart",
     "drawn",
     "embedded",
+    "legible",
     "looks",
     "plain_axes",
     "room_in_points",
@@ -55,6 +57,7 @@ WIDTH = 5.0  # inches; text of 8–9 pt then reads on a phone (370 px) and in ha
 #: one column and the whole page of most journals, in inches (85 and 170 mm)
 COLUMN, PAGE = 85 / 25.4, 170 / 25.4
 DPI = 200
+CONTRAST = 4.5
 KINDS: dict[str, dict[str, Any]] = {  # file ending → metadata, without dates
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
@@ -174,6 +177,24 @@ def looks(names: Sequence[str]) -> list[tuple[str, Any]]:
     free = [(colour, dash) for dash in DASHES for colour in CYCLE if dash != "-" or colour not in taken]
     others = iter(free * (len(names) // len(free) + 1))
     return [(NAMED[name], "-") if name in NAMED else next(others) for name in names]
+
+
+def legible(colour: str) -> str:
+    """The colour of a line, as dark as words in it must be on white (contrast 4.5, WCAG 2.2, 1.4.3).
+
+    Examples:
+        >>> legible("#0072B2"), legible("#E69F00")
+        ('#0072b2', '#9d6d00')
+    """
+    rgb = np.array(to_rgb(colour))
+    while 1.05 / (_luminance(rgb) + 0.05) < CONTRAST:
+        rgb *= 0.99
+    return to_hex(rgb)
+
+
+def _luminance(rgb: NDArray[np.float64]) -> float:
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def small() -> float:

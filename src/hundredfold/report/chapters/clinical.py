@@ -52,6 +52,7 @@ def clinical_chapter(material: Material, at: Headline) -> Chapter | None:
         return None
     labels = labels_words(at.n_per_class, capped=bool(at_point(material.curve, at)["capped"].any()))
     where = f"{method_label(at.classifier)}, {encoder_label(at.encoder)}, {labels}"
+    where += "; mean of the draws" if len(found.predicted) > 1 else ""
     own = operating_table(found, chosen=False)
     chosen = None if found.thresholds is None else operating_table(found, chosen=True)
     items: list[Exhibit | Listing] = [_operating(own, where, "operating", "The classifier's own decision")]
@@ -114,8 +115,9 @@ def _widths(found: Judged) -> list[str]:
     if not np.isfinite(now + twice):
         return []
     unit = "groups" if (found.patient >= 0).any() else "images"
+    draws = ", and as many draws of labels," if len(found.predicted) > 1 else ""
     told = (
-        f"With twice as many test {unit} of the same kind, and as many draws of labels, the "
+        f"With twice as many test {unit} of the same kind{draws} the "
         f"95\u00a0%\u00a0interval of the balanced accuracy would be about {share(twice)} wide in place of "
         f"{share(now)}."
     )
@@ -136,7 +138,7 @@ def _operating(table: pd.DataFrame, where: str, name: str, title: str) -> Listin
         for row in rows_of(table.rename(columns={"class": "name"}))
     ]
     two = " With two classes the rows mirror each other." if len(table) == 2 and "chosen" not in name else ""
-    caption = f"{where}; mean of the draws. Below each value: its 95 % interval, at that prevalence.{two}"
+    caption = f"{where}. Below each value: its 95 % interval, at that prevalence.{two}"
     return Listing(name, title, caption, head, rows, table, wide=True)
 
 
@@ -157,7 +159,7 @@ def _curves(found: Judged, own: pd.DataFrame, chosen: pd.DataFrame | None, where
         some = f" The {left_out} classes with the largest area are not drawn." if left_out else ""
         caption = (
             f"{where}. Line: {AVERAGED[kind]}; band: its 95 % interval, point by point. Dot: the "
-            f"classifier's own decision{ring}; a mean of the draws, too, it may lie beside the line. "
+            f"classifier's own decision{ring}; it may lie beside the line. "
             f"Dashed: guessing. In parentheses: test images.{some}"
         )
         made.append(Exhibit(

@@ -124,7 +124,8 @@ def _told(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return shown(", ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value), 300)
+        parts = (f"{part:g}" if isinstance(part, float) else str(part) for part in value)
+        return shown(", ".join(parts), 300) or "–"
     return f"{value:g}" if isinstance(value, float) else shown(value, 300)
 
 

@@ -45,7 +45,7 @@ def shortcuts_chapter(material: Material, at: Headline | None) -> Chapter | None
     facts = _facts(material)
     if facts.empty:
         return None
-    listing = _listing(facts, list(class_counts(material.images)["label"])[:MOST_CLASSES])
+    listing = _listing(facts, list(class_counts(material.images)["label"]))
     return Chapter("shortcuts", "Shortcuts", _sentences(material, at, facts), [listing])
 
 
@@ -105,7 +105,9 @@ def _listing(facts: pd.DataFrame, classes: Sequence[str]) -> Listing:
     grouped = facts.groupby("label")
     table = grouped[list(NUMBERS)].mean().astype(float)
     table["kind"], table["folder"] = grouped["kind"].agg(_values), grouped["folder"].agg(_values)
-    table = table.loc[[name for name in classes if name in table.index]]
+    known = [name for name in classes if name in table.index]
+    table = table.loc[known[:MOST_CLASSES]]
+    some = f" The {MOST_CLASSES} largest of {len(known)} classes." if len(known) > MOST_CLASSES else ""
     varying = [name for name in HEADS if name not in facts or facts[name].nunique() > 1]
     rows: list[list[Cell | str]] = [
         [Cell(shown(name)), *(_cell(row, column) for column in varying)] for name, row in table.iterrows()
@@ -114,7 +116,7 @@ def _listing(facts: pd.DataFrame, classes: Sequence[str]) -> Listing:
     rows.append([EXPLAINED, *(_share(explained, column) for column in varying)])
     table = table.rename_axis("label").reset_index()
     title, head = "What the classes differ in", ["class", *varying]
-    return Listing("shortcuts", title, CAPTION, head, rows, table, wide=True)
+    return Listing("shortcuts", title, f"{CAPTION}{some}", head, rows, table, wide=True)
 
 
 def _cell(row: pd.Series, column: str) -> Cell | str:

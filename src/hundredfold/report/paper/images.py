@@ -146,6 +146,9 @@ def _sizes(t: Telling) -> list[str]:
     if curve.get("classes_without_test_images"):
         names = and_([shown(name) for name in curve["classes_without_test_images"]])
         told.append(f"Without test images, hence in no figure: {names}.")
+    if curve.get("classes_without_training_images"):
+        names = and_([shown(name) for name in curve["classes_without_training_images"]])
+        told.append(f"Without training images, hence never recognised: {names}.")
     if curve.get("leak"):
         told.append(
             f"Test images or their groups were also on the training side ({shown(curve['leak'], 300)}); the "

@@ -30,14 +30,10 @@ def stated(t: Telling) -> str:
     if t.outer:
         which = ", each judged by classifiers that had not learned from its group (test splits took turns)"
     budget = t.trace.number("labels per class", Place("curve.parquet", "n_per_class", rows=_rows(t)))
+    tested = t.trace.number("test images", Place("curve.parquet", "n_test", rows=_rows(t)))
     told = (
         f"Figures of {method_words(t.at.classifier)} on {features_words(t.at.encoder)}, fitted to {budget} "
-        "labels "
-        f"per class (fewer where a class has fewer) and averaged over "
-        f"{t.trace.number('draws of labels', Place('curve.parquet', 'repeat', 'kinds', _rows(t)))} draws of "
-        "these "
-        f"labels, on {t.trace.number('test images', Place('curve.parquet', 'n_test', rows=_rows(t)))} test "
-        f"images{which}."
+        f"labels per class (fewer where a class has fewer){_draws(t)}, on {tested} test images{which}."
     )
     if (facts := t.material.predictor) is None:
         return told
@@ -54,6 +50,11 @@ def stated(t: Telling) -> str:
         f"{features_words(str(facts['embeddings']))}, fitted to {number} labels: no figure here is of its "
         "kind."
     )
+
+
+def _draws(t: Telling) -> str:
+    number = t.trace.number("draws of labels", Place("curve.parquet", "repeat", "kinds", _rows(t)))
+    return ", drawn once" if number == "1" else f" and averaged over {number} draws of these labels"
 
 
 def _rows(t: Telling, metric: str = "balanced_accuracy", label: str | None = None) -> Mapping[str, object]:
