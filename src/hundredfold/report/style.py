@@ -189,7 +189,8 @@ def legible(colour: str) -> str:
     rgb = np.array(to_rgb(colour))
     while 1.05 / (_luminance(rgb) + 0.05) < CONTRAST:
         rgb *= 0.99
-    return to_hex(rgb)
+    red, green, blue = rgb.tolist()
+    return to_hex((red, green, blue))
 
 
 def _luminance(rgb: NDArray[np.float64]) -> float:
