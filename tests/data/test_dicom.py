@@ -234,6 +234,41 @@ def test_a_palette_is_looked_up() -> None:
     assert np.array_equal(read(real("examples_palette.dcm")).pixels, expected)
 
 
+@pytest.mark.parametrize("darkest", [0, 40])
+def test_a_palette_whose_sixteen_bits_are_eight_is_not_black(darkest: int) -> None:
+    """Some machines write colours up to 255 and say that they have 16 bits."""
+    table = np.arange(256, dtype=np.uint16)
+    palette = {
+        f"{colour}PaletteColorLookupTable{what}": value
+        for colour in ("Red", "Green", "Blue")
+        for what, value in (("Descriptor", [256, 0, 16]), ("Data", table.tobytes()))
+    }
+    indices = np.clip(RAMP >> 4, 0, 255 - darkest).astype(np.uint8)
+    decoded = read(made(indices, "PALETTE COLOR", **palette))
+    assert np.array_equal(decoded.pixels, np.stack([indices] * 3, axis=-1))
+    whole = {name: (table * 257).tobytes() if name.endswith("Data") else value
+             for name, value in palette.items()}
+    dark = np.minimum(indices, 1)
+    assert np.array_equal(read(made(dark, "PALETTE COLOR", **whole)).pixels, np.stack([dark] * 3, axis=-1))
+
+
+@pytest.mark.parametrize("tags", [{}, {"WindowCenter": 100, "WindowWidth": 200}])
+def test_values_that_are_no_numbers_are_refused_also_behind_a_window(tags: dict[str, int]) -> None:
+    """They would have become black; parametric maps have them where nothing was measured."""
+    values = np.linspace(0, 200, 32 * 32, dtype=np.float32).reshape(32, 32)
+    for value, expected in ((5.0, None), (np.nan, "nonfinite"), (np.inf, "nonfinite")):
+        values[3, 3] = value
+        dataset = dcmread(io.BytesIO(made(np.zeros((32, 32), np.uint16), **tags)))
+        del dataset.PixelData, dataset.PixelRepresentation, dataset.BitsStored, dataset.HighBit
+        dataset.BitsAllocated, dataset.FloatPixelData = 32, values.tobytes()
+        buffer = io.BytesIO()
+        dcmwrite(buffer, dataset)
+        if expected is None:
+            assert read(buffer.getvalue()).pixels.shape == (32, 32)
+        else:
+            assert reason(buffer.getvalue()) == expected
+
+
 @pytest.mark.parametrize("name", ["SC_rgb_rle_2frame.dcm", "rtdose.dcm", "examples_ybr_color.dcm"])
 def test_frames_are_read_one_by_one_and_never_silently_the_first(name: str) -> None:
     dataset = dcmread(get_testdata_file(name))

@@ -93,10 +93,20 @@ def test_groups_of_one_image_and_labels_that_say_that_there_is_none_are_asked_ab
     rows["group"] = rows["image"]
     rows.loc[0, "label"] = "nan"
     rows.to_csv(tmp_path / "labels.csv", index=False)
-    scan(smear / "images", labels=tmp_path / "labels.csv", out=tmp_path / "run")
+    given = {"labels": tmp_path / "labels.csv", "pixels": tmp_path / "pixels"}
+    scan(smear / "images", out=tmp_path / "run", **given)
     said = capsys.readouterr().err
+    assert "held out had no side" not in said
     assert "Every group is one image: that is right only if no patient or slide gave two." in said
     assert "Is 'nan' a class? For an image without a label leave the cell empty." in said
+    rows.loc[:9, "group"] = "NA"
+    rows.assign(split=[*["test"] * 10, *[None] * 70]).to_csv(tmp_path / "labels.csv", index=False)
+    run = scan(smear / "images", out=tmp_path / "next", **given)
+    said = capsys.readouterr().err
+    assert "Is 'NA' a patient or slide, of 10 images? Where it is not known leave the cell empty." in said
+    more = (ImageTable.read(run / "images.parquet").frame["split"] == "test").sum() - 10
+    assert more > 0
+    assert f"  {more} of the images held out had no side in the labels" in said
 
 
 def test_without_labels_all_images_are_for_training(

@@ -13,7 +13,7 @@ import numpy as np
 from hundredfold.data.candidates import suffix_of
 from hundredfold.data.dicom import open_dicom
 from hundredfold.data.file import NEVER_DICOM, looks_like_dicom
-from hundredfold.data.image import Opened, Pixels, Raw, Target, check_size
+from hundredfold.data.image import Opened, Pixels, Raw, Target, check_finite, check_size
 from hundredfold.data.raster import open_bmp, open_gif, open_jpeg, open_png
 from hundredfold.data.tiff import open_tiff
 from hundredfold.errors import ImageError
@@ -101,8 +101,7 @@ def decode(
     pixels = raw.pixels
     if pixels.shape[2:] not in ((), (3,)):
         raise ImageError("unsupported", f"the {kind} has {pixels.shape[2]} channels; expected grey or RGB")
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise ImageError("nonfinite", "the pixels hold NaN or infinite values")
+    check_finite(pixels)
     flags = [*(["constant"] if _is_constant(pixels) else []), *raw.flags]
     if kind == "DICOM" and suffix_of(name) in NEVER_DICOM:
         flags.append("patient_not_read")

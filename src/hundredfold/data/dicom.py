@@ -106,9 +106,7 @@ def _raw(dataset: Dataset, frame: int, ct_window: tuple[float, float] | None) ->
     if ct_window is not None:
         raise ImageError("not_ct", "a window in Hounsfield units was asked for, and the image is in colour")
     if photometric == "PALETTE COLOR":
-        colours = apply_color_lut(stored, dataset)
-        eight = colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
-        return Raw(eight[..., :3], flags=flags)
+        return Raw(_looked_up(dataset, stored)[..., :3], flags=flags)
     if photometric in COLOURS:
         return _colour(stored, int(dataset.BitsStored), flags)
     raise ImageError("unsupported", "the DICOM file's photometric interpretation cannot be read")
@@ -133,6 +131,16 @@ def _stored(dataset: Dataset, frame: int) -> tuple[Pixels, str]:
         ))
     pixels, facts = decoder.as_array(dataset, index=frame)
     return pixels, str(facts["photometric_interpretation"])
+
+
+def _looked_up(dataset: Dataset, stored: Pixels) -> Pixels:
+    """The colours that the palette gives; some machines write 8 bits of one and say that it has 16."""
+    colours: Pixels = apply_color_lut(stored, dataset)
+    if colours.dtype == np.uint8:
+        return colours
+    count, first, _ = dataset.RedPaletteColorLookupTableDescriptor
+    table = apply_color_lut(np.arange(first, first + (count or 1 << 16)), dataset)
+    return (colours >> 8 if table.max() > 255 else colours).astype(np.uint8)
 
 
 def _transfer_syntax(dataset: Dataset) -> uid.UID:

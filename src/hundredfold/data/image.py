@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from hundredfold.errors import ImageError
 
 __all__ = [
-    "MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "Opened", "Pixels", "Raw", "Target", "check_size", "cmyk_to_rgb",
-    "over_white", "upright",
+    "MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "Opened", "Pixels", "Raw", "Target", "check_finite", "check_size",
+    "cmyk_to_rgb", "over_white", "upright",
 ]
 
 #: the shorter side of a usable image, in px.
@@ -70,6 +70,16 @@ def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         most = f"{MAX_PIXELS // 1_000_000} megapixels"
         raise ImageError("too_large", f"the header says {width} x {height} px; at most {most} are decoded")
+
+
+def check_finite(pixels: Pixels) -> None:
+    """Refuse values that are no numbers; whatever they became would look like a measured one.
+
+    Raises:
+        ImageError: ``nonfinite``.
+    """
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise ImageError("nonfinite", "the pixels hold NaN or infinite values")
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -84,7 +84,7 @@ def sentences(
     lines = [f"Images: {len(table):,} found in {source}{_passed_over(ignored or {})}."]
     lines += _left_out(table)
     lines += _labels(table, counted, list(unmatched), list(look_alikes))
-    lines += [*_remarks(table), _groups(counted), _duplicates(counted)]
+    lines += [*_remarks(table), _groups(counted), *_no_groups(table), _duplicates(counted)]
     return [*lines, *_near_copies(counted, sought=near_copies), *_split(table, counted)]
 
 
@@ -177,6 +177,16 @@ def _groups(counted: Mapping[str, Any]) -> str:
         "Groups: none known. Images of one patient may stand on both sides of the split, and the results "
         "would then be too good. If you know the patients, add a column 'group' to the labels."
     )
+
+
+def _no_groups(table: ImageTable) -> list[str]:
+    """Groups that are called as programs call what is missing: all their images would be of one patient."""
+    sizes = table.usable.frame["group"].value_counts(sort=False)
+    return [
+        f"  Is {str(name)!r} a patient or slide, of {count:,} images? Where it is not known leave the cell "
+        "empty."
+        for name, count in sizes.items() if count > 1 and str(name).casefold() in NO_LABEL
+    ]
 
 
 def _duplicates(counted: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
-from hundredfold.data.image import Pixels, Raw
+from hundredfold.data.image import Pixels, Raw, check_finite
 from hundredfold.errors import ImageError
 
 __all__ = ["grey", "window"]
@@ -40,9 +40,11 @@ def grey(
         is black, or where the values are deep the darkest of the others.
 
     Raises:
-        ImageError: ``not_ct``: a window in Hounsfield units was asked for, and the values are in none.
+        ImageError: ``nonfinite``; ``not_ct``: a window in Hounsfield units was asked for, and the values are
+            in none.
     """
     values, slope, intercept = _rescaled(dataset, frame, stored)
+    check_finite(values)  # a window would make black of NaN
     padding = _padding(dataset, stored)
     flags: tuple[str, ...] = ()
     if ct_window is not None:

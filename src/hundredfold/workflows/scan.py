@@ -78,7 +78,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
         _write(run, done, store, settings, reference, given=int(table.frame["split"].notna().sum()))
         _write_near_copies(run, done, pairs)
         lines = _lines(done, settings, found, labels, pairs)
-        _tell(run, [*told_by_dicom(found), *lines, *_stain_lines(reference)])
+        _tell(run, [*told_by_dicom(found), *lines, *_beside_given(table, done), *_stain_lines(reference)])
     return run
 
 
@@ -237,6 +237,19 @@ def _write(
             "stain": None if reference is None else reference.stain.facts,
         },
     )
+
+
+def _beside_given(before: ImageTable, after: ImageTable) -> Iterator[str]:
+    """Who names test images may mean these and no others."""
+    from hundredfold.data.splits import HELD_OUT
+
+    given = before.frame["split"]
+    held = (after.frame["problem"].isna() & after.frame["split"].isin(HELD_OUT)).to_numpy(dtype=bool)
+    if given.isin(HELD_OUT).any() and (more := int((held & given.isna().to_numpy(dtype=bool)).sum())):
+        yield (
+            f"  {more:,} of the images held out had no side in the labels: they were drawn, or belong to one "
+            "that was held out there. To have none drawn, call the others train."
+        )
 
 
 def _stain_lines(reference: Reference | None) -> Iterator[str]:
