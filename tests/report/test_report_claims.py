@@ -19,10 +19,11 @@ from hundredfold.data.summary import facts
 from hundredfold.data.table import ImageTable
 from hundredfold.learn.trial import Trial
 from hundredfold.report.cautions import cautions
-from hundredfold.report.chapters.base import Exhibit
+from hundredfold.report.chapters.base import Exhibit, Listing
 from hundredfold.report.chapters.classes import errors_chapter
 from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.chapters.external import external_finding
+from hundredfold.report.chapters.record import record_chapter
 from hundredfold.report.figures import differences, learning_curves
 from hundredfold.report.material import Material, gather, headline_of
 from hundredfold.report.sheets import pair_sheet
@@ -260,6 +261,15 @@ def test_words_in_the_colour_of_a_line_can_be_read(colour: str) -> None:
     light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     assert 1.05 / (light + 0.05) >= 4.45
     assert rgb_to_hsv(to_rgb(legible(colour)))[0] == pytest.approx(rgb_to_hsv(to_rgb(colour))[0], abs=0.02)
+
+
+def test_paths_are_shortened_and_names_in_a_hub_are_not() -> None:
+    places = {"weights": "/home/me/start.pt", "group_key": "/home/me/key"}
+    given = {"encoder": "hf:org/net+/home/me/encoder", **places}
+    chapter = record_chapter(Material("run", {}, {"embed": given}))
+    told = {row[0]: row[1] for item in chapter.items if isinstance(item, Listing) for row in item.rows}
+    assert told["encoder"] == "hf:org/net+encoder"
+    assert (told["weights"], told["group_key"]) == ("start.pt", "key")
 
 
 def test_no_figure_of_the_errors_is_without_words(whole_run: RunDirectory) -> None:

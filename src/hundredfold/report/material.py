@@ -80,10 +80,11 @@ class Material:
     def test_pieces(self) -> pd.Series:
         """Id of a test image → the number of its piece: its group, or its near-copies; else it is its own.
 
-        Where test splits took turns, images of what the scan called the training side are among them.
+        Test images are those that were judged: where test splits took turns, images of what the scan called
+        the training side are among them.
         """
         test = ImageTable.of({"id": []}) if self.images is None else self.images.test
-        if self.outer and self.images is not None and self.predictions is not None:
+        if self.images is not None and self.predictions is not None:
             judged = self.predictions["id"].astype(str).unique()
             test = self.images.select(self.images.frame["id"].isin(judged))
         return pd.Series(pieces_of(test), index=test.ids)

@@ -34,7 +34,7 @@ def data_chapter(material: Material) -> Chapter | None:
         sentences.append("Every image could be read; none was left out.")
     if material.outer:
         sentences.append(
-            "The sides in the tables are those of the scan; the figures are of test splits that took turns."
+            "Test splits took turns: each labelled image was a test image once, whatever its side below."
         )
     if stain := (material.state.get("scan") or {}).get("stain"):
         sentences.append(

@@ -21,6 +21,7 @@ PATHS = frozenset(
         "weights", "splits", "keep_splits", "group_key", "copy_to",
     }
 )
+HUBS = ("hf:", "timm:")
 NOT_TOLD = frozenset({"resume", "alarms", "schema_version"})
 
 def record_chapter(material: Material) -> Chapter:
@@ -120,13 +121,19 @@ def _told(name: str, value: object) -> str:
     if name in PATHS and isinstance(value, list | tuple):
         return shown(", ".join(_told(name, part) for part in value), 300) or "–"
     if name in PATHS:
-        return shown(str(value).rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1], 60)
+        parts = str(value).split("+") if name.startswith("encoder") else [str(value)]
+        return shown("+".join(_last(part) for part in parts), 120)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        parts = (f"{part:g}" if isinstance(part, float) else str(part) for part in value)
-        return shown(", ".join(parts), 300) or "–"
+        words = (f"{part:g}" if isinstance(part, float) else str(part) for part in value)
+        return shown(", ".join(words), 300) or "–"
     return f"{value:g}" if isinstance(value, float) else shown(value, 300)
+
+
+def _last(path: str) -> str:
+    """The last part of a path; a name in a hub is none."""
+    return path if path.startswith(HUBS) else path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _duration(seconds: float | None) -> str:
