@@ -24,6 +24,7 @@ from hundredfold.learn import networks as room
 from hundredfold.learn.curve import LearningCurve, learning_curve
 from hundredfold.learn.networks import Networks, StoredImages
 from hundredfold.learn.training import Recipe
+from hundredfold.workflows.labelled import networks_of
 
 QUICK = Recipe(learning_rate=1e-3, epochs=3, patience=3, blind_epochs=2, least_steps=3, batch_size=16)
 SMALL: dict[str, Any] = {"budgets": (1, 6), "classifiers": ("svm", "network"), "repeats": 2, "bootstrap": 0}
@@ -61,6 +62,23 @@ def parts(run: Path) -> tuple[dict[str, Embeddings], ImageTable, Networks]:
 def found(parts: tuple[dict[str, Embeddings], ImageTable, Networks]) -> LearningCurve:
     embeddings, table, networks = parts
     return learning_curve(embeddings, table, CurveChoices.of(**SMALL), networks=networks)
+
+
+@pytest.mark.parametrize(("own", "supervised"), [(False, "initial"), (True, None)])
+def test_supervised_is_an_encoder_that_saw_none_of_these_images(
+    run: Path, parts: tuple[dict[str, Embeddings], ImageTable, Networks], *, own: bool, supervised: str | None
+) -> None:
+    """Start weights may be those of an earlier run: of others' images, or of these."""
+    embeddings, table, _ = parts
+    kept = Encoder.load(run / "initial")
+    seen = frozenset({table.frame["sha256"].iloc[0]} if own else {"a" * 64})
+    other = kept.altered(seen=seen)
+    made = replace(embeddings["initial"], encoder=other.facts, seen=seen)
+    other.save(run / "initial")
+    try:
+        assert networks_of(run, {"initial": made}, (1e-3,)).supervised == supervised
+    finally:
+        kept.save(run / "initial")
 
 
 def test_every_encoder_with_a_backbone_has_a_network_and_the_supervised_one_all_labels(

@@ -168,7 +168,6 @@ def networks_of(
     """
     from hundredfold.config import PretrainChoices
     from hundredfold.data.store import PixelStore
-    from hundredfold.data.table import ImageTable
     from hundredfold.encode.encoder import Encoder
     from hundredfold.learn.networks import Networks
 
@@ -186,7 +185,7 @@ def networks_of(
             remedy="Embed with a backbone as well, or leave network out of --classifiers.",
         )
     # What knows nothing of these images: the backbone before pre-training.
-    own = set(ImageTable.read(run.require("images.parquet", made_by="scan")).frame["sha256"].dropna())
+    own = set(scanned(path, next(iter(embeddings.values()))).frame["sha256"].dropna())
     supervised = next((name for name, found in encoders.items() if own.isdisjoint(found.seen)), None)
     modality = noted_settings(run).get("pretrain", {}).get("modality")
     return Networks(
