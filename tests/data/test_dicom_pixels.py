@@ -198,7 +198,7 @@ def test_a_window_is_a_name_or_two_numbers(text: str | None, window: tuple[float
     assert PixelChoices.of(window=text).ct_window == window
 
 
-@pytest.mark.parametrize("text", ["lungs", "40", "40,0", "a,b", "1,2,3", "nan,nan"])
+@pytest.mark.parametrize("text", ["lungs", "40", "40,0", "a,b", "1,2,3", "nan,nan", "nan,400", "40,inf"])
 def test_other_windows_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="window"):
         PixelChoices.of(window=text)

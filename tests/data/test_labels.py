@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from hundredfold.data.duplicates import CONTRADICTION
+from hundredfold.data.groups import groups_by_pattern
 from hundredfold.data.labels import LabelSet
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import InputError, LabelConflictError, TableError
@@ -114,6 +115,16 @@ def test_names_from_another_system_are_matched(tmp_path: Path) -> None:
     images = ImageTable.of({"id": [unicodedata.normalize("NFD", "größe/ä.png"), "b.png"]})
     labels = read(tmp_path, "image,label\ngröße\\ä.png,cat\n./b.png,dog\n", images)
     assert sorted(labels.frame["image"]) == sorted(images.ids)
+
+
+def test_a_word_is_one_however_its_accents_are_written(tmp_path: Path) -> None:
+    """They look the same: two classes, and a patient on both sides of the split."""
+    rows = [f"{name},{unicodedata.normalize(form, 'Größe,Müller,Zürich')}"
+            for name, form in (("a.png", "NFC"), ("z.png", "NFD"))]
+    frame = read(tmp_path, "\n".join(["image,label,group,site", *rows])).frame
+    assert frame[["label", "group", "site"]].nunique().tolist() == [1, 1, 1]
+    paths = [unicodedata.normalize(form, f"{form}/Müller/1.png") for form in ("NFC", "NFD")]
+    assert groups_by_pattern(ImageTable.of({"id": paths}), "/(.*)/").frame["group"].nunique() == 1
 
 
 def test_a_file_of_frames_is_matched_however_its_path_is_written(tmp_path: Path) -> None:

@@ -99,11 +99,12 @@ def test_groups_of_one_image_and_labels_that_say_that_there_is_none_are_asked_ab
     assert "held out had no side" not in said
     assert "Every group is one image: that is right only if no patient or slide gave two." in said
     assert "Is 'nan' a class? For an image without a label leave the cell empty." in said
-    rows.loc[:9, "group"] = "NA"
+    rows.loc[:9, "group"], rows.loc[10:11, "group"] = "NA", ["Smith 1", "smith1"]
     rows.assign(split=[*["test"] * 10, *[None] * 70]).to_csv(tmp_path / "labels.csv", index=False)
     run = scan(smear / "images", out=tmp_path / "next", **given)
     said = capsys.readouterr().err
     assert "Is 'NA' a patient or slide, of 10 images? Where it is not known leave the cell empty." in said
+    assert "  1 group is called as another one but for capitals or spaces." in said
     more = (ImageTable.read(run / "images.parquet").frame["split"] == "test").sum() - 10
     assert more > 0
     assert f"  {more} of the images held out had no side in the labels" in said

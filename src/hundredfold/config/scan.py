@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -156,6 +157,6 @@ def _window(text: str | None) -> tuple[float, float] | None:
         centre, width = (float(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"expected {', '.join(WINDOWS)} or CENTRE,WIDTH") from None
-    if not width > 1:
-        raise ValueError("expected a width above 1")
+    if not (width > 1 and math.isfinite(centre + width)):
+        raise ValueError("expected a width above 1, and numbers that are finite")
     return centre, width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -87,5 +88,5 @@ def groups_by_pattern(table: ImageTable, pattern: str) -> ImageTable:
     named = table.frame["group"].copy()
     for row, match in enumerate(found):
         if match is not None and (name := match.group(expression.groups)):
-            named.iloc[row] = name
+            named.iloc[row] = unicodedata.normalize("NFC", name)  # a path may write its accents otherwise
     return table.assign(group=named)

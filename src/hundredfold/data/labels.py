@@ -19,7 +19,7 @@ from hundredfold.data.table import SPLITS, ImageTable
 from hundredfold.errors import LabelConflictError, LeakError, TableError
 from hundredfold.url import Url
 
-__all__ = ["LABEL_COLUMNS", "LabelSet", "matched_rows"]
+__all__ = ["LABEL_COLUMNS", "LabelSet", "matched_rows", "tidied"]
 
 LABEL_COLUMNS = ("label", "group", "site", "split")
 #: Images of a label that may be a misspelt one, how many times as many the other has, and how alike they are.
@@ -162,8 +162,8 @@ def _tidied(rows: pd.DataFrame, where: Path | Url) -> pd.DataFrame:
         )
     tidy = pd.DataFrame({"image": rows["image"], "row": np.arange(2, len(rows) + 2)})
     for name in LABEL_COLUMNS:
-        cells = rows[name].str.strip() if name in rows else pd.Series(None, index=rows.index, dtype="str")
-        tidy[name] = cells.mask(cells == "")
+        cells = rows[name] if name in rows else pd.Series(None, index=rows.index, dtype="str")
+        tidy[name] = tidied(cells)
     tidy["split"] = tidy["split"].str.lower()
     wrong = tidy[tidy["split"].notna() & ~tidy["split"].isin(SPLITS)]
     if len(wrong):
@@ -173,6 +173,12 @@ def _tidied(rows: pd.DataFrame, where: Path | Url) -> pd.DataFrame:
             where=where, remedy="Inner validation sets are drawn from the training side: call them train.",
         )
     return tidy
+
+
+def tidied(cells: pd.Series) -> pd.Series:
+    """Cells of text in one way of writing: an accent is a letter's own, or the same word would be two."""
+    plain = cells.str.normalize("NFC").str.strip()
+    return plain.mask(plain == "")
 
 
 def matched_rows(rows: pd.DataFrame, ids: np.ndarray) -> tuple[pd.DataFrame, list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hundredfold.data.labels import LABEL_COLUMNS, matched_rows
+from hundredfold.data.labels import LABEL_COLUMNS, matched_rows, tidied
 from hundredfold.data.rows import read_rows
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import SettingsError, TableError
@@ -52,8 +52,8 @@ def read_subgroups(path: Path | Url, images: ImageTable, columns: Sequence[str])
 
 def _values(found: pd.DataFrame, name: str, path: Path | Url) -> pd.Series:
     """Image → value of one column."""
-    told = found[["image", "row"]].assign(value=found[name].str.strip()).dropna()
-    told = told[told["value"] != ""].drop_duplicates(["image", "value"])
+    told = found[["image", "row"]].assign(value=tidied(found[name])).dropna()
+    told = told.drop_duplicates(["image", "value"])
     torn = told[told.duplicated("image", keep=False)]
     if len(torn):
         first = torn[torn["image"] == torn["image"].iloc[0]]

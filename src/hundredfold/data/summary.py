@@ -84,7 +84,7 @@ def sentences(
     lines = [f"Images: {len(table):,} found in {source}{_passed_over(ignored or {})}."]
     lines += _left_out(table)
     lines += _labels(table, counted, list(unmatched), list(look_alikes))
-    lines += [*_remarks(table), _groups(counted), *_no_groups(table), _duplicates(counted)]
+    lines += [*_remarks(table), _groups(counted), *_doubtful_groups(table), _duplicates(counted)]
     return [*lines, *_near_copies(counted, sought=near_copies), *_split(table, counted)]
 
 
@@ -179,10 +179,18 @@ def _groups(counted: Mapping[str, Any]) -> str:
     )
 
 
-def _no_groups(table: ImageTable) -> list[str]:
-    """Groups that are called as programs call what is missing: all their images would be of one patient."""
+def _doubtful_groups(table: ImageTable) -> list[str]:
+    """Groups called as programs call what is missing, and those that may be one; a patient's is not named."""
     sizes = table.usable.frame["group"].value_counts(sort=False)
-    return [
+    names = sizes.index.to_series().astype(str)
+    plain = names.str.casefold().str.replace(r"\s+", "", regex=True)
+    lines = []
+    if alike := int(plain.duplicated().sum()):
+        lines.append(
+            f"  {alike:,} group{'s are' if alike > 1 else ' is'} called as another one but for capitals or "
+            "spaces. Of the same patient or slide? Write it one way, or it may stand on both sides."
+        )
+    return lines + [
         f"  Is {str(name)!r} a patient or slide, of {count:,} images? Where it is not known leave the cell "
         "empty."
         for name, count in sizes.items() if count > 1 and str(name).casefold() in NO_LABEL
