@@ -154,7 +154,7 @@ def markdown(found: list[Result]) -> str:
         cells = []
         for result in found:
             rows = [row for row in result["table"] if (row["program"], row["precision"]) == key]
-            cells += [f"{row['seconds_a_step']:.2f} s ({row['times_ours']:.1f}x)" for row in rows] or ["–"]
+            cells += [f"{row['seconds_a_step']:.2f} s ({row['times_ours']:.2f}x)" for row in rows] or ["–"]
         program = key[0] if key[1] == "default" else f"{key[0]}, set to {key[1]}"
         lines.append(f"| {program} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -187,7 +187,7 @@ class PretrainChoices(Settings):
     )
     workers: int | None = Field(
         None, ge=0, le=256,
-        description="Processes that draw views [default: 0 on a CPU, else the cores less one].",
+        description="Processes that draw views [default: 0 on a CPU, else the cores less one, at most 16].",
     )
     monitor_every: int = Field(50, ge=1, description="Steps between two looks at spread and entropies.")
     log_every: int | None = Field(

@@ -31,6 +31,9 @@ from hundredfold.ssl.trainer import Trainer
 
 __all__ = ["Planned", "essential", "make_plan", "noted_plan"]
 
+#: Each draws views of two batches ahead, so sixty-three of them would hold over ten gigabytes.
+MOST_WORKERS = 16
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -148,7 +151,7 @@ def _workers(settings: PretrainChoices) -> int:
     """Processes that draw views; they change nothing but the pace, so a resume decides anew."""
     if settings.workers is not None:
         return settings.workers
-    return 0 if device_type() == "cpu" else max(1, _cores() - 1)
+    return 0 if device_type() == "cpu" else min(max(1, _cores() - 1), MOST_WORKERS)
 
 
 def _cores() -> int:
