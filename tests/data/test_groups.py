@@ -32,6 +32,14 @@ def test_what_does_not_match_keeps_its_group() -> None:
     assert found.isna().tolist() == [False, False, True]
 
 
+def test_the_number_of_a_frame_is_no_patient() -> None:
+    images = ImageTable.of({
+        "id": ["p7/IM12#0", "p7/IM12#1", "p8/IM13", "p8/plate#5"], "path": ["12", "12", "13", "p8/plate#5"],
+    })
+    found = groups_by_pattern(images, r"(\d+)$").frame["group"]
+    assert found.tolist() == ["12", "12", "13", "5"]
+
+
 @pytest.mark.parametrize(("pattern", "told"), [
     ("(", "regular expression"), (r"(p)(\d)", "one pair of brackets"), ("patient", "in none of the 1 paths"),
 ])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hundredfold.config import GroupChoices
+from hundredfold.data.file import frame_of
 from hundredfold.data.naming import Naming
 from hundredfold.data.source import Found, find
 from hundredfold.data.table import ImageTable
@@ -66,9 +67,10 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 def groups_by_pattern(table: ImageTable, pattern: str) -> ImageTable:
-    r"""Take each image's group from its id: what stands in the pattern's brackets, or all that matches.
+    r"""Take each image's group from its path: what stands in the pattern's brackets, or all that matches.
 
-    Images that the pattern does not match keep the group that they have.
+    The number of a frame is no part of it. Images that the pattern does not match keep the group that they
+    have.
 
     Raises:
         SettingsError: it is no pattern, or no image matches.
@@ -79,7 +81,11 @@ def groups_by_pattern(table: ImageTable, pattern: str) -> ImageTable:
         ['1', '1', nan]
     """
     expression = compiled(pattern)
-    found = [expression.search(str(name)) for name in table.ids]
+    places = table.frame["path"].astype(str)
+    found = [
+        expression.search(name if frame_of(name, place) is None else name.rpartition("#")[0])
+        for name, place in zip(table.frame["id"].astype(str), places, strict=True)
+    ]
     if found and not any(found):
         raise SettingsError(
             f"the pattern {pattern!r} is in none of the {len(found):,} paths", where=table.ids[0],
