@@ -146,7 +146,7 @@ def _pretrain(backbone: Backbone, settings: PretrainSettings, run: RunDirectory)
         symmetry=encoder_symmetry(settings),
     )
     seen = initial.seen
-    if encoder_folders(run):  # the file of the start weights may hold others by now
+    if encoder_folders(run) and (run / "initial").is_dir():  # the start weights' file may hold others by now
         seen = seen_before(str(run / "initial"))
     elif is_first():
         initial.save(run / "initial")

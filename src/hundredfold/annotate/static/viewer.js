@@ -33,21 +33,26 @@ export class Viewer {
   get height() { return this.canvas.clientHeight; }
 
   fit() {
-    this.whole = true;
-    if (this.bitmap) {
-      const { width, height } = this.bitmap;
-      this.scale = Math.min((this.width - 2 * EDGE) / width, (this.height - 2 * EDGE - this.below) / height);
-      this.x = (this.width - width * this.scale) / 2;
-      this.y = (this.height - this.below - height * this.scale) / 2;
-    }
+    this.place();
     this.draw();
+  }
+
+  /** The whole image, in the middle. */
+  place() {
+    this.whole = true;
+    if (!this.bitmap) return;
+    const { width, height } = this.bitmap;
+    this.scale = Math.min((this.width - 2 * EDGE) / width, (this.height - 2 * EDGE - this.below) / height);
+    this.x = (this.width - width * this.scale) / 2;
+    this.y = (this.height - this.below - height * this.scale) / 2;
   }
 
   resize() {
     const dense = devicePixelRatio || 1;
-    this.canvas.width = Math.round(this.width * dense);
+    this.canvas.width = Math.round(this.width * dense); // this empties the canvas, so it is painted in the same frame
     this.canvas.height = Math.round(this.height * dense);
-    if (this.whole !== false) this.fit(); else this.draw();
+    if (this.whole !== false) this.place();
+    this.paint();
   }
 
   /** Zoom by a factor; the point at (x, y) stays where it is. */
