@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from sklearn.linear_model import LogisticRegression
 
 from hundredfold.annotate.doubts import doubtful
@@ -50,6 +51,24 @@ def test_a_class_of_one_patient_is_not_doubted_for_want_of_others() -> None:
     labels[5] = "dog"
     found = [doubt.row for doubt in doubtful(LogisticRegression(), vectors, labels, groups)]
     assert found == [5]
+
+
+@pytest.mark.parametrize(("patients", "found"), [(3, [5]), (1, [])])
+def test_few_patients_are_no_fault(patients: int, found: list[int]) -> None:
+    """Fewer than there are folds: a fault there would leave the page without any proposal."""
+    rng = np.random.default_rng(2)
+    truth, groups = np.arange(60) % 2, np.array([f"patient {n % patients}" for n in range(60)], dtype=object)
+    vectors = (4 * np.eye(2)[truth] + 0.5 * rng.standard_normal((60, 2))).astype(np.float32)
+    labels = np.array(["cat", "dog"])[truth]
+    labels[5] = "cat"
+    assert [doubt.row for doubt in doubtful(LogisticRegression(), vectors, labels, groups)] == found
+
+
+def test_a_class_for_each_patient_is_no_fault() -> None:
+    labels = np.repeat(["cat", "dog", "cat"], 10)
+    vectors = np.random.default_rng(2).standard_normal((30, 2)).astype(np.float32)
+    for groups in (labels, np.repeat(["a", "b", "c"], 10)):  # all others of "dog" are of its own patient
+        assert doubtful(LogisticRegression(), vectors, labels, groups) == []
 
 
 def test_a_copy_does_not_vouch_for_the_label_of_its_original(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,26 +46,38 @@ def doubtful(
         Northcutt, Jiang, Chuang 2021, "Confident Learning", JAIR 70, 1373–1411 (arXiv 1911.00068).
     """
     from cleanlab.filter import find_label_issues
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
     names, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
-    folds = min(FOLDS, int(np.bincount(codes).min()))
-    own = pd.Series(np.arange(len(codes)).astype(str))
-    kin = own if groups is None else pd.Series(np.asarray(groups, dtype=object)).fillna("image " + own)
-    split = list(StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(vectors, codes, kin))
-    known = np.zeros(len(codes), dtype=bool)  # images whose class the others taught
-    for learned, judged in split:
-        known[judged] = np.isin(codes[judged], codes[learned])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Number of classes in training fold", RuntimeWarning)
-        found = cross_val_predict(pipeline, vectors, codes, cv=split, method="predict_proba")
-    places = np.flatnonzero(known)
+    found = _by_others(pipeline, vectors, codes, groups)
+    known = ~np.isnan(found[np.arange(len(codes)), codes])  # images whose class the others taught
+    places, found = np.flatnonzero(known), np.nan_to_num(found)
     issues = find_label_issues(
         codes[known], found[known], filter_by="confident_learning",
         return_indices_ranked_by="self_confidence", n_jobs=1,
-    ) if len(places) else []
+    ) if len(np.unique(codes[known])) > 1 else []
     best = found.argmax(axis=1)
     return [
         Doubt(int(row), str(names[best[row]]), float(found[row, best[row]]))
         for row in places[issues][:MOST] if best[row] != codes[row]
     ]
+
+
+def _by_others(
+    pipeline: Any, vectors: NDArray[np.float32], codes: NDArray[np.int64], groups: ArrayLike | None
+) -> NDArray[np.float64]:
+    """Probabilities [k,c] by classifiers that learned from other groups; NaN for a class these lack."""
+    from sklearn.base import clone
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    own = pd.Series(np.arange(len(codes)).astype(str))
+    kin = own if groups is None else pd.Series(np.asarray(groups, dtype=object)).fillna("image " + own)
+    found = np.full((len(codes), int(codes.max()) + 1), np.nan)
+    folds = min(FOLDS, int(np.bincount(codes).min()), kin.nunique())
+    if folds < 2:
+        return found
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(vectors, codes, kin)
+    for learned, judged in split:
+        if len(judged) and len(np.unique(codes[learned])) > 1:
+            machine = clone(pipeline).fit(vectors[learned], codes[learned])
+            found[np.ix_(judged, machine.classes_)] = machine.predict_proba(vectors[judged])
+    return found
