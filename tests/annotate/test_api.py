@@ -256,7 +256,7 @@ def test_progress_is_told_when_only_second_readers_stand(site: Any) -> None:
     store.undo("Anna")
     status, page, _ = site.call("GET", "/progress")
     assert status == 200
-    assert b"1 images were read blindly by more than one of 2 readers.</p>" in page
+    assert b"1 image was read blindly by more than one of 2 readers.</p>" in page
 
 
 def test_agreement_is_that_of_labels_before_they_were_looked_at_again(site: Any) -> None:

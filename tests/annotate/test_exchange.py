@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hundredfold.annotate.classes import ClassBook
 from hundredfold.annotate.events import Answer, Chain
 from hundredfold.annotate.exchange import Imported, export_labels, import_labels, take_in
+from hundredfold.annotate.progress import progress
 from hundredfold.annotate.store import Store
 from hundredfold.data.labels import LabelSet
 from hundredfold.data.table import ImageTable
@@ -180,6 +181,18 @@ def test_a_class_that_comes_back_takes_the_images_of_no_other() -> None:
         book.remove("Anna", book.add("Anna", "cat").id)
     assert book.names()["cat #2"] == "cat #2"
     assert len(book.names()) == 4
+
+
+def test_a_label_that_an_undoing_brings_back_is_counted_though_its_class_was_removed() -> None:
+    store, table = Store.memory(), ImageTable.of({"id": ["a.png", "b.png"]})
+    book = ClassBook(store)
+    cat, dog = (book.add("Anna", name).id for name in ("cat", "dog"))
+    store.answer("Anna", "first", [Answer("a.png", "label", cat)])
+    store.answer("Ben", "first", [Answer("a.png", "label", dog, store.version(Chain("a.png", "first", "")))])
+    book.remove("Anna", cat)
+    assert {one.name: one.count for one in progress(store, table).classes} == {"dog": 1}
+    store.undo("Ben")
+    assert {one.name: one.count for one in progress(store, table).classes} == {"dog": 0, "cat (removed)": 1}
 
 
 def test_answers_without_a_class_are_in_the_record_and_not_in_the_labels() -> None:

@@ -14,9 +14,11 @@ from pydantic import Field, ValidationError
 
 from hundredfold import config
 from hundredfold.config import (
+    CurveChoices,
     CurveSettings,
     DemoSettings,
     EmbedSettings,
+    EvaluateSettings,
     FitSettings,
     PredictSettings,
     PretrainSettings,
@@ -170,6 +172,15 @@ def test_epochs_and_minutes_exclude_each_other() -> None:
     assert (timed.epochs, timed.minutes) == (None, 30)
     with pytest.raises(SettingsError, match="epochs and minutes exclude each other"):
         PretrainSettings.of(**required, minutes=30, epochs=10)
+
+
+@pytest.mark.parametrize("model", [CurveChoices, EvaluateSettings])
+def test_a_handful_of_resamples_makes_no_interval(model: type[Settings]) -> None:
+    needed = {name: "x" for name, field in model.model_fields.items() if field.is_required()}
+    for few in (1, 5, 39):
+        with pytest.raises(SettingsError, match="at least 40 for 95 % intervals, or 0 for none; found"):
+            model.of(**needed, bootstrap=few)
+    assert [model.of(**needed, bootstrap=count).bootstrap for count in (0, 40)] == [0, 40]
 
 
 @pytest.mark.parametrize("scale", [(0.0, 0.5), (0.6, 0.5), (0.5, 1.5)])

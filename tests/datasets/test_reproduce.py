@@ -23,7 +23,7 @@ from hundredfold.encode.encoder import Encoder
 from hundredfold.errors import LeakError, RunExistsError, SettingsError, TooManyRejectsError
 
 QUICK: dict[str, Any] = {
-    "encoder": "thumbnail", "classifiers": ("svm", "knn"), "budgets": (1, 4), "repeats": 2, "bootstrap": 20,
+    "encoder": "thumbnail", "classifiers": ("svm", "knn"), "budgets": (1, 4), "repeats": 2, "bootstrap": 40,
     "max_bad": 1.0, "pixel_size": 32,
 }
 SMALL: dict[str, Any] = {

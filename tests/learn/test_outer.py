@@ -67,6 +67,28 @@ def test_the_figures_are_over_all_images_and_the_facts_say_how(world: World) -> 
     assert value.iloc[0] == pytest.approx(balanced_accuracy_score(truth, predicted))
 
 
+def labelled_in(table: ImageTable, given: CurveChoices, seed: int) -> np.ndarray:
+    """Training images of each class [splits, classes]."""
+    trials = sides_of(table, given, seed=seed).trials
+    return np.array([np.bincount(trial.train_codes) for trial in trials])
+
+
+def test_labels_are_counted_in_every_split(world: World) -> None:
+    """A class with fewer labels in any of the splits is capped, though it has enough in the first."""
+    alone = world[0].frame["id"].where(world[0].frame["id"] > "p004.png", "one patient")
+    table = world[0].assign(group=world[0].frame["group"].where(world[0].frame["label"] != "platelet", alone))
+    given = choices(budgets=(2, 8, 50), classifiers=("knn",), repeats=1, bootstrap=0)
+    seed, sizes = next(
+        (seed, sizes) for seed in range(20)
+        if (sizes := labelled_in(table, given, seed))[0].min() == 8 > sizes.min()
+    )
+    found = learning_curve({"sharp": world[1]["sharp"]}, table, given, seed=seed).frame
+    rows = found[found["metric"] == "balanced_accuracy"].set_index("n_per_class")
+    for budget in given.budgets:
+        assert rows.loc[budget, "n_labels"] == round(np.minimum(sizes, budget).sum(axis=1).mean())
+        assert rows.loc[budget, "capped"] == (sizes < budget).any()
+
+
 def test_an_encoder_that_saw_the_images_is_named(world: World) -> None:
     table, embeddings = world
     seen = frozenset(table.frame["sha256"][:9])

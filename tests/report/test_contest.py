@@ -69,7 +69,7 @@ def test_the_chosen_method_is_ahead_by_so_much_with_so_much_certainty() -> None:
         "Best by cross-validation on the training labels, without the test images: logistic regression on "
         "the pre-trained features (.86 there). On the test images it reaches ."
     )
-    assert "it is ahead of 2 of the 2 others, by at least .1" in words
+    assert "it is ahead of both others, by at least .1" in words
     assert "(the SVM on the pre-trained features; 95\u00a0%\u00a0interval of the difference ." in words
     assert "p-values are corrected for 2 comparisons (Holm), intervals are each for its difference" in words
 
@@ -96,8 +96,24 @@ def test_a_choice_that_is_behind_on_the_test_images_is_told_so() -> None:
     wrong = {**CHOICE, "classifier": "svm"}
     words = told(material_of(CLEAR, wrong))
     assert "it is ahead of 1 of the 2 others" in words
-    assert "behind 1, most behind .1" in words
+    assert "behind 1, by .1" in words
     assert "(logistic regression on the pre-trained features" in words
+
+
+@pytest.mark.parametrize(("best", "others", "said"), [
+    (0.9, (0.6,), "it is ahead of the other method, by ."),
+    (0.6, (0.9,), "it is behind the other method, by ."),
+    (0.8, (0.8,), "it cannot be told from the other method there: the difference may be chance"),
+    (0.9, (0.6, 0.6, 0.6), "it is ahead of all 3 others, by at least ."),
+    (0.6, (0.9, 0.9), "it is behind both others, most by ."),
+    (0.75, (0.6, 0.9, 0.9), "it is ahead of 1 of the 3 others, by ."),
+])
+def test_the_others_are_counted_as_a_person_would(best: float, others: tuple[float, ...], said: str) -> None:
+    skill = {("pretrained", "svm"): best} | {
+        ("initial", name): skill for name, skill in zip(("svm", "knn", "lda"), others, strict=False)
+    }
+    words = told(material_of(skill))
+    assert said in words
 
 
 def test_where_nothing_can_be_told_apart_it_is_said_plainly() -> None:
@@ -152,7 +168,10 @@ def test_the_test_set_chooses_nothing() -> None:
 
 def test_without_a_choice_the_headline_is_set_beside_the_others() -> None:
     words = told(material_of(CLEAR))
-    assert words.startswith("With 100 labels per class the SVM on the pre-trained features reaches .")
+    assert words.startswith(
+        "With 100 labels per class the SVM on the pre-trained features (taken by a fixed rule, not chosen by "
+        "results) reaches ."
+    )
     assert "cross-validation" not in words
 
 

@@ -26,6 +26,8 @@ from hundredfold.report.chapters.external import external_finding
 from hundredfold.report.chapters.record import record_chapter
 from hundredfold.report.figures import differences, learning_curves
 from hundredfold.report.material import Material, gather, headline_of
+from hundredfold.report.methods import cited, methods
+from hundredfold.report.paper.trace import Trace
 from hundredfold.report.sheets import pair_sheet
 from hundredfold.report.style import CYCLE, legible
 from hundredfold.report.tables import Headline, counts
@@ -206,6 +208,28 @@ def test_a_row_of_the_labels_without_an_image_is_no_image_left_out(whole_run: Ru
     found = counts(gathered.images, pd.concat([gathered.rejects, nameless])).set_index("item")["count"]
     assert found["images found"] == found["images used"] + found["images left out"]
     assert found["labels that name no image"] == 1
+
+
+def test_labels_that_are_not_learned_from_are_counted(whole_run: RunDirectory) -> None:
+    images = gather(whole_run).images
+    assert images is not None
+    pairs = pd.DataFrame({"first": images.train.ids[[3, 3, 5]], "second": images.test.ids[:3]})
+    found = counts(images, None, pairs).set_index("item")["count"]
+    assert found.filter(like="copies_across.csv").tolist() == [2]
+    assert found.filter(like="copies_across.csv").index[0].startswith("of these not learned from")
+    assert counts(images, None).set_index("item")["count"].filter(like="copies_across.csv").empty
+
+
+def test_works_are_cited_that_were_used(whole_run: RunDirectory) -> None:
+    """DINO is no work behind an encoder that was taken as it was."""
+    gathered = gather(whole_run)
+    bare = replace(gathered, state={**gathered.state, "pretrain": {}}, embeddings={})
+    for given, named in ((gathered, True), (bare, False)):
+        works = cited(methods(given, headline_of(given), Trace(whole_run.path)))
+        assert "~100 Labeled Training Samples" in works[0].words
+        assert any("Emerging Properties" in work.words for work in works) == named
+        assert any("Yeo" in work.words for work in works)
+        assert len(set(works)) == len(works)
 
 
 def test_names_of_near_copies_stay_names(whole_run: RunDirectory, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_labels_of_the_scan_that_could_not_be_taken_in_are_taken_in_once_they_ca
 
 def test_classes_of_a_table_are_made_all_or_none(run: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("image,label\ncell_00001.jpg,Cat\ncell_00002.jpg,cat\n")
-    with pytest.raises(SettingsError, match="a class 'Cat' already, and now 'cat'"):
+    with pytest.raises(SettingsError, match=r"found 'Cat' and 'cat' \(import of labels.csv\)"):
         hundredfold.annotate(run, labels=tmp_path / "labels.csv", export=tmp_path / "out.csv")
     store = Store.open(run / FILE)
     assert store.count == 0

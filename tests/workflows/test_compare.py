@@ -16,7 +16,7 @@ from hundredfold.errors import RunExistsError, RunMissingError, SplitError
 from hundredfold.learn.curve import COLUMNS
 from hundredfold.rundir import RunDirectory
 
-SMALL: dict[str, Any] = {"budgets": (1, 5), "classifiers": ("svm", "logistic"), "repeats": 2, "bootstrap": 30}
+SMALL: dict[str, Any] = {"budgets": (1, 5), "classifiers": ("svm", "logistic"), "repeats": 2, "bootstrap": 40}
 
 
 NAMES = ["thumbnail", "shortcut", "timm-test_resnet", "timm-test_resnet+thumbnail"]

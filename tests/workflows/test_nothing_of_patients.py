@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {
     "backbone": "test_resnet", "weights": "none", "epochs": 1, "batch_size": 8, "pixel_size": 32,
     "image_size": 32, "local_size": 16, "local_crops": 1, "prototypes": 16, "head_hidden": 16,
     "head_bottleneck": 8, "monitor_every": 2, "budgets": (1, 3), "classifiers": ("knn",), "repeats": 2,
-    "bootstrap": 10,
+    "bootstrap": 40,
 }
 
 

@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
     "backbone": "test_resnet", "weights": "none", "epochs": 2, "batch_size": 16,
     "image_size": 32, "local_size": 16, "local_crops": 1, "prototypes": 32,
     "head_hidden": 16, "head_bottleneck": 8, "monitor_every": 2,
-    "budgets": (1, 4), "classifiers": ("svm", "knn"), "repeats": 2, "bootstrap": 20,
+    "budgets": (1, 4), "classifiers": ("svm", "knn"), "repeats": 2, "bootstrap": 40,
 }
 STAGES = ["scan", "pretrain", "embed", "curve", "fit", "report"]
 

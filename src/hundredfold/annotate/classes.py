@@ -92,7 +92,10 @@ class ClassBook:
         for name in new:
             self._checked(name)
             if (other := folded.setdefault(name.casefold(), name)) != name:
-                raise _taken(other, name)
+                raise SettingsError(
+                    f"expected names that differ in more than case, found {other!r} and {name!r}",
+                    where=reader, remedy="Call both the same in the table, and scan or import it again.",
+                )
         made = known | {name: self.add(reader, name) for name in new}
         return {name: made[_name(name)].id for name in asked}
 

@@ -175,8 +175,13 @@ def _value(event: Event) -> str:
 def _classes(store: Store, decided: Mapping[str, Event], audit: set[str]) -> tuple[ClassCount, ...]:
     counts = Counter(event.label for event in decided.values())
     held = Counter(event.label for image, event in decided.items() if image in audit)
+    book = ClassBook(store)
+    names, given = book.names(), [known.id for known in book.all()]
+    # An undoing may have brought back a label of a class that was removed since.
+    back = [ident for ident in names if counts[ident] and ident not in given]
     return tuple(
-        ClassCount(known.name, counts[known.id], held[known.id]) for known in ClassBook(store).all()
+        ClassCount(f"{names[ident]}{' (removed)' if ident in back else ''}", counts[ident], held[ident])
+        for ident in [*given, *back]
     )
 
 

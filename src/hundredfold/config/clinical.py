@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from hundredfold.config.base import Settings
 
-__all__ = ["ClinicalChoices", "OperatingChoices", "ReportChoices", "SourceChoices"]
+__all__ = ["ClinicalChoices", "OperatingChoices", "ReportChoices", "Resampled", "SourceChoices"]
+
+#: Resamples of which 2.5 % are one: the ends of an interval of fewer would be made up.
+FEWEST = 40
+
+
+def _enough(count: int) -> int:
+    if 0 < count < FEWEST:
+        raise ValueError(f"expected at least {FEWEST} for 95 % intervals, or 0 for none")
+    return count
+
+
+#: How many resamples, where intervals are wanted.
+Resampled: TypeAlias = Annotated[int, AfterValidator(_enough)]
 
 
 class OperatingChoices(Settings):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from hundredfold.config.base import Place, ResumableSettings
-from hundredfold.config.clinical import ClinicalChoices
+from hundredfold.config.clinical import ClinicalChoices, Resampled
 from hundredfold.config.scan import LeakChoices
 
 __all__ = ["CurveChoices", "CurveSettings"]
@@ -44,7 +44,9 @@ class CurveChoices(ClinicalChoices, LeakChoices):
         "sets too small for one test set. An encoder pre-trained on these images has then seen them.",
     )
     repeats: int = Field(5, ge=1, description="Independent draws of the labels.")
-    bootstrap: int = Field(1000, ge=0, description="Resamples for the 95 % intervals; 0 for none.")
+    bootstrap: Resampled = Field(
+        1000, ge=0, description="Resamples for the 95 % intervals, at least 40; 0 for none."
+    )
     min_class_size: int = Field(
         0, ge=0, description="Leave out classes with fewer labelled training images."
     )

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hundredfold.config.base import Place, ResumableSettings
-from hundredfold.config.clinical import OperatingChoices, ReportChoices
+from hundredfold.config.clinical import OperatingChoices, ReportChoices, Resampled
 from hundredfold.config.scan import InputChoices
 
 __all__ = ["EvaluateSettings"]
@@ -27,7 +27,9 @@ class EvaluateSettings(InputChoices, OperatingChoices, ReportChoices, ResumableS
         "bring, comma-separated.",
     )
     repeats: int = Field(5, ge=1, description="Independent draws of these labels.")
-    bootstrap: int = Field(1000, ge=0, description="Resamples for the 95 % intervals; 0 for none.")
+    bootstrap: Resampled = Field(
+        1000, ge=0, description="Resamples for the 95 % intervals, at least 40; 0 for none."
+    )
     embed_batch: int = Field(64, ge=1, description="Images encoded at once.")
     allow_leak: bool = Field(
         False, description="Go on though the predictor learned from some of these images."

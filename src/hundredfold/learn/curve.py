@@ -22,9 +22,10 @@ from hundredfold.learn.choose import choose
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.clinical import Clinical
 from hundredfold.learn.held_out import HeldOut, held_out
-from hundredfold.learn.outer import Judged, sides_of
+from hundredfold.learn.outer import Judged, labels_drawn, sides_of
 from hundredfold.learn.scores import Said
 from hundredfold.learn.study import NETWORK, Cell, Study, Vectors
+from hundredfold.learn.trial import Trial
 from hundredfold.metrics import Measure, Resamples, measure
 from hundredfold.process import cores
 from hundredfold.progress import bar
@@ -51,7 +52,8 @@ class LearningCurve:
             over all classes; ``low`` and ``high`` are the 95 % interval of the mean over the repeats, so
             they are the same in all of its rows; ``capped`` says that a class (in a class's own row: this
             class) had fewer images than ``n_per_class``; ``n_read`` is how many images of the training side
-            a reader reads, in random order, until each class has ``n_per_class``.
+            a reader reads, in random order, until each class has ``n_per_class``. Where test splits take
+            turns, ``n_labels`` and ``n_groups`` are rounded means over them, ``n_read`` is that of the first.
         predictions: encoder, classifier, n_per_class, repeat, id, label, predicted.
         facts: what a reader must know of the evaluation; see :meth:`Trial.facts`.
         clinical: what a clinician reads, at one budget; ``None`` when read back.
@@ -151,7 +153,7 @@ def learning_curve(
         "supervised": None if networks is None else networks.supervised,
     }
     study = judged.study
-    said = {cell: judged.said(cell) for cell in study.cells if cell.budget == study.headline}
+    said = {cell: judged.said(cell) for cell in study.cells if cell.budget == judged.headline}
     clinical = Clinical.of(study, said, vectors, held, jobs=jobs, subgroups=subgroups)
     if held:
         facts["choice"] = choose(held, study.shallow)._asdict() | {"n_per_class": study.headline}
@@ -194,6 +196,10 @@ class Answered(Protocol):
     def study(self) -> Study:
         """Its cells."""
 
+    @property
+    def studies(self) -> Sequence[Study]:
+        """One a test split."""
+
     def said(self, cell: Cell) -> Said:
         """What one of them says in all repeats, in the order of the test images."""
 
@@ -212,7 +218,7 @@ def measured(judged: Answered, jobs: int) -> pd.DataFrame:
     with bar("Measuring", len(cells), "points") as progress:
         results = Parallel(n_jobs=min(jobs, len(cells)), prefer="threads", return_as="generator")(work)
         for cell, measures in zip(cells, results, strict=True):
-            rows += [row for one in measures for row in _rows(study, cell, one)]
+            rows += [row for one in measures for row in _rows(judged, cell, one)]
             progress.advance()
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["n_read"] = frame["n_per_class"].map(trial.reads(frame["n_per_class"]))
@@ -236,20 +242,32 @@ def _held_out(
     )
 
 
-def _rows(study: Study, cell: Cell, one: Measure) -> list[dict[str, Any]]:
-    number, sizes = one.class_number, np.bincount(study.trial.train_codes, minlength=len(study.trial.classes))
-    fewest = sizes[sizes > 0].min() if number is None else sizes[number]
+def _rows(judged: Answered, cell: Cell, one: Measure) -> list[dict[str, Any]]:
+    study, number = judged.study, one.class_number
+    fewest = min(_fewest(part.trial, number) for part in judged.studies)
     rows = []
     for repeat, value in enumerate(one.values):
-        drawn = study.draws[cell.budget, repeat]
         rows.append({
             "encoder": cell.encoder, "classifier": cell.classifier, "preset": study.choices.preset,
             "class": None if number is None else study.trial.classes[number],
-            "n_per_class": cell.budget, "n_labels": len(drawn), "n_groups": study.trial.groups_among(drawn),
+            "n_per_class": cell.budget, "n_labels": labels_drawn(judged.studies, cell.budget, repeat),
+            "n_groups": _groups_drawn(judged.studies, cell.budget, repeat),
             "repeat": repeat, "metric": one.metric, "value": value, "low": one.low, "high": one.high,
-            "n_test": one.n_test, "capped": bool(fewest < cell.budget),
+            "n_test": one.n_test, "capped": fewest < cell.budget,
         })
     return rows
+
+
+def _fewest(trial: Trial, number: int | None) -> int:
+    """Training images of a class; without a number those of the smallest class that has any."""
+    sizes = np.bincount(trial.train_codes, minlength=len(trial.classes))
+    return int(sizes[sizes > 0].min() if number is None else sizes[number])
+
+
+def _groups_drawn(studies: Sequence[Study], budget: int, repeat: int) -> int | None:
+    found = [study.trial.groups_among(study.draws[budget, repeat]) for study in studies]
+    known = [count for count in found if count is not None]
+    return round(float(np.mean(known))) if known else None
 
 
 def predictions_of(judged: Answered) -> pd.DataFrame:

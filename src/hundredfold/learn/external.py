@@ -33,6 +33,11 @@ class Fitted:
     study: Study
     answers: Mapping[Cell, Said]
 
+    @property
+    def studies(self) -> tuple[Study]:
+        """The one there is."""
+        return (self.study,)
+
     def said(self, cell: Cell) -> Said:
         """What one of them says."""
         return self.answers[cell]

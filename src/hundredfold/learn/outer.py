@@ -14,7 +14,7 @@ from hundredfold.config import CurveChoices
 from hundredfold.data.splits import pieces_of
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import SettingsError
-from hundredfold.learn.budgets import group_folds
+from hundredfold.learn.budgets import group_folds, headline_budget
 from hundredfold.learn.draws import Outcome
 from hundredfold.learn.scores import Said
 from hundredfold.learn.study import Cell, Study
@@ -23,7 +23,7 @@ from hundredfold.learn.trial import Trial
 if TYPE_CHECKING:
     from hundredfold.learn.networks import Networks
 
-__all__ = ["Judged", "Sides", "sides_of"]
+__all__ = ["Judged", "Sides", "labels_drawn", "sides_of"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,13 @@ class Judged:
         """Put the splits together."""
         return cls(replace(studies[0], trial=sides.whole), studies, solved)
 
+    @property
+    def headline(self) -> int:
+        """The budget that a report speaks of, which counts the labels in the table of the curve."""
+        return headline_budget({
+            budget: labels_drawn(self.studies, budget, 0) for budget in self.study.choices.budgets
+        })
+
     def said(self, cell: Cell) -> Said:
         """What one point of the curve says in all repeats, of the test images in their order."""
         order = self._order
@@ -140,3 +147,8 @@ class Judged:
         """The place of each test image among those of all splits, one after the other."""
         ids = np.concatenate([study.trial.test.ids for study in self.studies])
         return np.argsort(ids.astype(str), kind="stable")
+
+
+def labels_drawn(studies: Sequence[Study], budget: int, repeat: int) -> int:
+    """How many labels a classifier learned from; of several splits the rounded mean."""
+    return round(float(np.mean([len(study.draws[budget, repeat]) for study in studies])))

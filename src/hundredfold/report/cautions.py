@@ -62,7 +62,9 @@ ALL_THE_SAME = (
 )
 TURNS = (
     "Each labelled image was a test image once, judged by classifiers that learned from other groups. An "
-    "encoder pre-trained in this run has seen those on the scan's training side, without their labels."
+    "encoder pre-trained in this run has seen those on the scan's training side, without their labels. "
+    "Numbers of labels are means over the splits; ROC curves put together scores of several classifiers, "
+    "which need not be on one scale."
 )
 SHORTCUTS = (
     "That is over half the way from guessing to the accuracy above. Part of it may be the scanner, the stain "

@@ -67,7 +67,8 @@ def best_sentences(material: Material, table: pd.DataFrame) -> list[str]:
             f"On the test images it reaches {share(first['accuracy'])} with {budget}"
         )
     else:
-        told = f"With {budget} {name} reaches {share(first['accuracy'])} on the test images"
+        rule = "" if material.predictor else " (taken by a fixed rule, not chosen by results)"
+        told = f"With {budget} {name}{rule} reaches {share(first['accuracy'])} on the test images"
     if table["p_holm"].isna().all():
         few = f"the test images are of fewer than {MIN_GROUPS} groups"
         return [f"{told}; which method is best cannot be told, since {few}.", *_fitted(material)]
@@ -130,19 +131,30 @@ def _beside(table: pd.DataFrame) -> str:
     open_ = table[~sure]
     many = len(table)
     if len(open_) == many:
-        others = "the other method" if many == 1 else f"any of the {many} other methods"
-        return f"it cannot be told from {others} there: every difference may be chance ({_nearest(open_)})"
+        others, every = f"any of the {many} other methods", "every difference"
+        if many == 1:
+            others, every = "the other method", "the difference"
+        return f"it cannot be told from {others} there: {every} may be chance ({_nearest(open_)})"
     parts = []
     if len(ahead):
-        parts.append(f"it is ahead of {len(ahead)} of the {many} others, by {_lead(ahead)}")
+        parts.append(f"it is ahead of {_how_many(len(ahead), many)}, by {_lead(ahead)}")
     if len(behind):
         worst = behind.sort_values("difference").iloc[0]
-        parts.append(f"it is behind {len(behind)}, most behind {_gap(worst)}")
+        some = str(len(behind)) if len(ahead) else _how_many(len(behind), many)
+        parts.append(f"it is behind {some}, {'most ' if len(behind) > 1 else ''}by {_gap(worst)}")
     if len(open_):
         names = [_named(_other(row)) for _, row in open_.head(NAMED).iterrows()]
         more = f" and {len(open_) - NAMED} more" if len(open_) > NAMED else ""
         parts.append(f"it cannot be told from {', '.join(names)}{more}")
     return ", and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _how_many(count: int, many: int) -> str:
+    if many == 1:
+        return "the other method"
+    if count == many:
+        return "both others" if many == 2 else f"all {many} others"
+    return f"{count} of the {many} others"
 
 
 def _lead(ahead: pd.DataFrame) -> str:

@@ -17,7 +17,7 @@ from hundredfold.report.chapters.data import data_chapter
 from hundredfold.report.chapters.external import adaptation_chapter, external_finding, measures_chapter
 from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.chapters.published import published_chapter
-from hundredfold.report.chapters.record import citations, record_chapter
+from hundredfold.report.chapters.record import record_chapter
 from hundredfold.report.chapters.sets import sets_chapter
 from hundredfold.report.chapters.shortcuts import shortcuts_chapter
 from hundredfold.report.chapters.training import training_chapter
@@ -25,6 +25,7 @@ from hundredfold.report.chapters.why import why_chapter
 from hundredfold.report.contest import contest
 from hundredfold.report.finding import finding
 from hundredfold.report.material import Material, gather, headline_of
+from hundredfold.report.methods import cited
 from hundredfold.report.page import save_items, write_page
 from hundredfold.report.tables import Headline
 from hundredfold.report.texts import write_texts
@@ -68,7 +69,7 @@ def write_report(run: RunDirectory, prevalence: Mapping[str, float] | None = Non
         first=first,
         chapters=chapters,
         texts=texts,
-        citations=citations(material),
+        citations=cited(texts[0]),
     )
 
 

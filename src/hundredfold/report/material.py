@@ -48,6 +48,7 @@ class Material:
         calibrations: what made probabilities of each method's scores, draw by draw.
         prevalence: class → share, as the reader of the report stated it.
         near_copies: pairs of images, as ``scan`` wrote them.
+        copies_across: training images that show what an image held out shows, as the encoder sees it.
         adaptation, adaptation_compared: of ``evaluate``: the curve over labels of the new source, and its
             ways beside the predictor as it is.
         folder: the run's.
@@ -72,6 +73,7 @@ class Material:
     calibrations: Sequence[Mapping[str, Any]] = ()
     prevalence: Mapping[str, float] = field(default_factory=dict)
     near_copies: pd.DataFrame | None = None
+    copies_across: pd.DataFrame | None = None
     adaptation: pd.DataFrame | None = None
     adaptation_compared: pd.DataFrame | None = None
     folder: Path | None = None
@@ -162,6 +164,7 @@ def gather(
         prevalence=prevalence or {},
         folder=run.path,
         near_copies=_names(run / "near_copies.csv", "first", "second", "first_label", "second_label"),
+        copies_across=_names(run / "copies_across.csv", "first", "second"),
         adaptation=_curve(run / "adaptation" / "curve.parquet"),
         adaptation_compared=_names(run / "adaptation" / "comparison.csv", "encoder", "classifier"),
     )

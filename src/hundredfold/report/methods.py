@@ -20,15 +20,16 @@ from hundredfold.report.paper.images import images_paragraph, pixels_paragraph, 
 from hundredfold.report.paper.learning import features_paragraph, pretraining_paragraph
 from hundredfold.report.paper.telling import Telling
 from hundredfold.report.paper.trace import Trace
-from hundredfold.report.paper.works import Citations
+from hundredfold.report.paper.works import WORKS, Citations, Work
 from hundredfold.report.tables import Headline
 
-__all__ = ["methods"]
+__all__ = ["cited", "methods"]
 
 LEAD = (
     "A text for a paper, made from the settings and facts of the run. Check it, shorten it, and add what a "
     "run cannot know; that is listed at its end."
 )
+REFERENCES = "References"
 UNKNOWN = (
     ("where, when and how the images were acquired, from which patients, and who may use them (ethics, "
     "consent)"),
@@ -63,10 +64,17 @@ def methods(material: Material, at: Headline | None, trace: Trace) -> Document:
     works = [Item(*work) for work in cite.works]
     return Document("methods", "Methods", LEAD, [
         *sections,
-        *([Section("References", [Items(works, numbered=True)])] if works else []),
+        *([Section(REFERENCES, [Items(works, numbered=True)])] if works else []),
         Section("Author must supply", [Items([Item(f"{words}.") for words in UNKNOWN])]),
         *sources(trace),
     ])
+
+
+def cited(text: Document) -> list[Work]:
+    """The paper whose method this is, and the other works that the text names."""
+    blocks = [block for section in text.sections if section.title == REFERENCES for block in section.blocks]
+    items = [item for block in blocks if isinstance(block, Items) for item in block.items]
+    return list(dict.fromkeys([WORKS["nielsen"], *(Work(item.text, item.address) for item in items)]))
 
 
 def _external(t: Telling) -> dict[str, list[str]]:

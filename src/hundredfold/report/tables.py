@@ -41,6 +41,7 @@ __all__ = [
 METRIC = "balanced_accuracy"
 EXACT_COPIES = "images that are an exact copy of another"
 NEAR_COPIES = "images with a copy or near-copy"
+ASTRAY = "of these not learned from, as they show what an image held out shows (copies_across.csv)"
 
 
 @dataclass(frozen=True)
@@ -102,19 +103,23 @@ def points_of(table: pd.DataFrame) -> list[Point]:
     return [Point(*row) for row in rows_of(table)]
 
 
-def counts(images: ImageTable, rejects: pd.DataFrame | None) -> pd.DataFrame:
-    """What there is, as rows of ``item, count``."""
+def counts(
+    images: ImageTable, rejects: pd.DataFrame | None, across: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """What there is, as rows of ``item, count``; ``across``: pairs with a copy of an image held out."""
     usable = images.usable.frame
     grouped = usable["group"].notna()
     tested = grouped & (usable["split"] == images.judging)
     clusters = exact_duplicates(images)
     # The labels name them, and there is no such image.
     nameless = 0 if rejects is None else int((~rejects["image"].isin(images.ids)).sum())
+    astray = 0 if across is None else int(np.isin(images.train.ids, across["first"]).sum())
     rows = [
         ("images found", len(images)),
         ("images left out", len(images) - len(usable)),
         ("images used", len(usable)),
         ("labelled training images", len(images.train)),
+        *([(ASTRAY, astray)] if astray else []),
         (f"labelled {images.judging} images", len(images.test)),
         ("images without a label", int(usable["label"].isna().sum())),
         *([("labels that name no image", nameless)] if nameless else []),

@@ -53,7 +53,7 @@ def data_chapter(material: Material) -> Chapter | None:
 
 def _counts(material: Material) -> Listing:
     assert material.images is not None
-    table = counts(material.images, material.rejects)
+    table = counts(material.images, material.rejects, material.copies_across)
     return Listing(
         "counts",
         "What was found",

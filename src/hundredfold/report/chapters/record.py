@@ -1,4 +1,4 @@
-"""Chapter "Record": settings, stages, versions, and how to cite."""
+"""Chapter "Record": settings, stages and versions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import pandas as pd
 
 from hundredfold.report.chapters.base import Chapter, Listing
 from hundredfold.report.material import Material
-from hundredfold.report.paper.works import WORKS
 from hundredfold.report.words import shown
 
-__all__ = ["citations", "record_chapter"]
+__all__ = ["record_chapter"]
 
 #: settings that hold paths; the page shows their last part, since a page is passed on.
 PATHS = frozenset(
@@ -23,6 +22,7 @@ PATHS = frozenset(
 )
 HUBS = ("hf:", "timm:")
 NOT_TOLD = frozenset({"resume", "alarms", "schema_version"})
+
 
 def record_chapter(material: Material) -> Chapter:
     """What was done with which settings, by which software."""
@@ -35,14 +35,6 @@ def record_chapter(material: Material) -> Chapter:
     items.append(_versions(material.state))
     sentences = ["Paths are shortened to their last part; config.yaml and run.json hold everything."]
     return Chapter("record", "Settings and versions", sentences, items, flowing=True)
-
-
-def citations(material: Material) -> list[tuple[str, str]]:
-    """The works a text that uses this run should name, with their addresses."""
-    backbone = str(
-        material.pretraining.get("backbone") or material.settings.get("pretrain", {}).get("backbone")
-    )
-    return [WORKS["nielsen"], WORKS["dino"], *([WORKS["xcit"]] if backbone.startswith("xcit") else [])]
 
 
 def _stages(state: Mapping[str, Any]) -> Listing:
