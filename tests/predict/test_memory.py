@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,11 @@ from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.errors import ModelFileError
+from hundredfold.learn.calibrate import METHODS, Calibration, Method
+from hundredfold.learn.classifiers import judge, make_pipeline
 from hundredfold.predict import memory as module
 from hundredfold.predict.memory import Memory, hidden_group
+from hundredfold.predict.predictor import Predictor
 
 CLASSES = ("cat", "dog")
 #: From below: a broken image, one of the audit set, a copy of a test image, one without a label …
@@ -71,6 +76,36 @@ def test_many_images_without_a_label_are_sampled(monkeypatch: pytest.MonkeyPatch
     assert one.labelled.sum() == 20
     assert len(one) == 30
     assert one.ids.tolist() != other.ids.tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_of_before_are_brought_up_or_refused(method: Method, coloured: Any, tmp_path: Path) -> None:
+    """They were discriminants: logarithms of probabilities, but for a number an image."""
+    found = Predictor.load(coloured.predictor)
+    memory = found.memory
+    assert memory is not None
+    labels = np.array(found.classes)[memory.codes]
+    samples, features = memory.vectors.shape
+    pipeline = make_pipeline("lda", samples=samples, features=features, classes=3)
+    pipeline.fit(memory.vectors, labels)
+    now = judge(pipeline, memory.vectors)[1]
+    before = now + 50 * np.random.default_rng(0).standard_normal((samples, 1))
+    for name, scores in (("now", now), ("before", before)):
+        calibration = Calibration.fit(scores, memory.codes, method)
+        assert calibration is not None
+        kept = replace(memory, scores=scores.astype(np.float32))
+        facts = {**found.facts, "classifier": "lda", "calibration": calibration.facts}
+        replace(found, pipeline=pipeline, facts=facts, memory=kept).save(tmp_path / name)
+    if method == "temperature":
+        loaded = Predictor.load(tmp_path / "before").memory
+        assert loaded is not None
+        np.testing.assert_allclose(loaded.scores, now, atol=1e-4)
+    else:
+        with pytest.raises(ModelFileError, match="Fit the predictor again"):
+            Predictor.load(tmp_path / "before")
+    loaded = Predictor.load(tmp_path / "now").memory
+    assert loaded is not None
+    np.testing.assert_allclose(loaded.scores, now, atol=1e-5)
 
 
 def test_nothing_remembered_is_no_error_but_a_damaged_memory_is(tmp_path: Path) -> None:
