@@ -91,6 +91,20 @@ def test_numbers_of_two_issuers_or_kinds_never_meet() -> None:
     )
 
 
+def test_a_number_without_its_issuer_is_that_of_any(archive: Path) -> None:
+    """Two systems of one hospital: a patient in two groups may stand on both sides of the split."""
+    def of(**issuers: str) -> list[str | None]:
+        for name, issuer in issuers.items():
+            dataset = dcmread(archive / f"{name}.dcm")
+            dataset.PatientID, dataset.IssuerOfPatientID = "0001", issuer
+            dcmwrite(archive / f"{name}.dcm", dataset)
+        found = groups(archive, KEY)
+        return [found[f"{name}.dcm"] for name in issuers]
+
+    assert len({*of(a="north", b="south", c="north")}) == 2
+    assert len({*of(a="", b="south", c="north")}) == 1
+
+
 def test_the_key_is_of_a_file_of_the_environment_or_of_chance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,10 +112,13 @@ def test_the_key_is_of_a_file_of_the_environment_or_of_chance(
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     chance = Naming.of("patient", None)
     assert chance.key != Naming.of("patient", None).key
+    assert chance.fingerprint != Naming.of("patient", None).fingerprint
     assert "kept nowhere" in chance.told
     assert "secret" not in repr(Naming.of("patient", tmp_path / "key"))
     monkeypatch.setenv(KEY_VARIABLE, "a secret of some length")
     assert Naming.of("patient", None).key == Naming.of("patient", tmp_path / "key").key
+    prints = [Naming.of(kind, tmp_path / "key").fingerprint for kind in ("patient", "patient", "study")]
+    assert prints[0] == prints[1] != prints[2]
     for short in ("short", ""):
         (tmp_path / "key").write_text(short)
         with pytest.raises(SettingsError, match="16 bytes or more, found"):

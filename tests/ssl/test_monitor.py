@@ -139,6 +139,14 @@ def test_copies_of_an_image_cast_no_vote_on_it(pool: Pool, column: str) -> None:
     assert watch(create_backbone("resnet10t", weights="none"))["knn_balanced_accuracy"] < 0.8
 
 
+def test_patients_who_both_have_a_black_frame_vote_on_each_other(pool: Pool) -> None:
+    frame = pool.images.frame.copy()
+    frame["group"] = [f"patient {number % 4}" for number in range(len(frame))]
+    frame.loc[frame.index[:4], ["sha256", "note"]] = "black", "constant"
+    watch = Watch.of(Pool(type(pool.images)(frame), pool.pixels), size=32, count=len(frame))
+    assert len(set(watch.pieces)) == 4
+
+
 @pytest.mark.parametrize("steps", [1, 5, 8, 100, 985])
 def test_the_end_is_always_watched_and_no_more_than_eight_moments(steps: int) -> None:
     moments = [step for step in range(steps) if is_watched(step, steps)]

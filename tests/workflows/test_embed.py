@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pydicom.data import get_testdata_file
 
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.data.pixels import fill
@@ -61,6 +62,18 @@ def test_a_folder_becomes_vectors_and_no_pixels_are_left(images: Path, tmp_path:
     assert list(rejects["image"]) == ["cut.png"]
     assert list(rejects["reason"]) == ["truncated"]
     assert not list(tmp_path.glob("out/**/pixels*"))
+
+
+def test_patients_of_a_folder_of_dicom_files_are_groups(tmp_path: Path) -> None:
+    """A curve over these vectors would else draw its test images from patients it learns from."""
+    (tmp_path / "images").mkdir()
+    for name in ("CT_small.dcm", "MR_small.dcm"):
+        shutil.copy(str(get_testdata_file(name, download=False)), tmp_path / "images")
+    shutil.copy(tmp_path / "images" / "CT_small.dcm", tmp_path / "images" / "again.dcm")
+    out = embed(tmp_path / "images", encoder="thumbnail", out=tmp_path / "out")
+    groups = Embeddings.read(out / "embeddings" / "thumbnail").images.frame["group"]
+    assert groups.nunique() == 2
+    assert groups.notna().all()
 
 
 def test_a_run_brings_its_own_pixels_and_its_encoder(run: RunDirectory, tmp_path: Path) -> None:

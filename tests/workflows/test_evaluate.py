@@ -15,8 +15,13 @@ from sklearn.metrics import recall_score
 
 import hundredfold
 from hundredfold.cli import main
+from hundredfold.config import GroupChoices
+from hundredfold.data.groups import find_grouped
 from hundredfold.data.smear import draw_smear
+from hundredfold.data.table import ImageTable
 from hundredfold.errors import LeakError, RunExistsError, SettingsError, SplitError, TooManyRejectsError
+from hundredfold.predict.patients import known_groups
+from hundredfold.predict.predictor import Predictor
 
 FEW = {"budgets": (1, 5), "repeats": 2, "bootstrap": 50}
 
@@ -240,7 +245,10 @@ def test_too_many_broken_images_stop_it(here: Path, there: Path, tmp_path: Path)
 def as_dicom(smear: Path, folder: Path, count: int) -> Path:
     """Some images as DICOM files of the patients that their labels name, and a report beside them."""
     folder.mkdir()
-    for row in pd.read_csv(smear / "labels.csv").head(count).itertuples():
+    rows = pd.read_csv(smear / "labels.csv").head(count)
+    named = rows.assign(image=rows["image"].str.replace(".jpg", ".dcm"))
+    named[["image", "label"]].to_csv(folder.with_suffix(".csv"), index=False)
+    for row in rows.itertuples():
         pixels = cv2.cvtColor(cv2.imread(str(smear / "images" / row.image)), cv2.COLOR_BGR2RGB)
         dataset = dcmread(str(get_testdata_file("SC_rgb_small_odd.dcm", download=False)))
         dataset.PatientID, dataset.PixelData, dataset.PlanarConfiguration = row.group, pixels.tobytes(), 0
@@ -256,15 +264,51 @@ def test_patients_of_dicom_files_are_the_groups_and_a_report_is_no_bad_image(
     """Intervals are of patients; under names of chance nobody can tell whether they are new."""
     images = as_dicom(there, tmp_path / "images", 60)
     patients = pd.read_csv(there / "labels.csv").head(60)
-    patients["image"] = patients["image"].str.replace(".jpg", ".dcm")
-    patients[["image", "label"]].to_csv(tmp_path / "labels.csv", index=False)
-    given = {"labels": tmp_path / "labels.csv", "predictor": here / "run", "max_bad": 0.0, **FEW}
+    given = {"labels": tmp_path / "images.csv", "predictor": here / "run", "max_bad": 0.0, **FEW}
     run = hundredfold.evaluate(images, out=tmp_path / "run", **given)
-    frame = pd.read_parquet(run / "images.parquet").set_index("id").loc[patients["image"]]
+    names = patients["image"].str.replace(".jpg", ".dcm")
+    frame = pd.read_parquet(run / "images.parquet").set_index("id").loc[names]
     assert (pd.factorize(frame["group"])[0] == pd.factorize(patients["group"])[0]).all()
     assert run.state["curve"]["external"]["known_groups"] is None
     assert "cannot be told" in capsys.readouterr().err
     assert "groups (whether it learned from these cannot be told)" in (run / "report.html").read_text("utf-8")
+
+
+def blank(path: Path) -> None:
+    dataset = dcmread(path)
+    dataset.PixelData = bytes(len(dataset.PixelData))
+    dcmwrite(path, dataset)
+
+
+def test_patients_are_called_new_only_under_the_key_of_the_training_and_black_frames_are_no_leak(
+    here: Path, there: Path, tmp_path: Path
+) -> None:
+    """With another key, of chance or not, the same patients would have other names."""
+    for folder, smear in (("old", here / "smear"), ("new", there)):
+        blank(min(as_dicom(smear, tmp_path / folder, 80).glob("cell*.dcm")))
+    run = tmp_path / "run"
+    for name in ("key", "other"):
+        (tmp_path / name).write_text(name * 20)
+    labels = tmp_path / "old.csv"
+    pd.read_csv(labels).assign(split=["train", *[None] * 79]).to_csv(labels, index=False)
+    hundredfold.scan(tmp_path / "old", labels=labels, out=run, group_key=tmp_path / "key", test_size=0.1)
+    hundredfold.embed(run, encoder="thumbnail", out=run)
+    hundredfold.fit(run, labels=labels, out=run, classifier="lda", calibration="none")
+    judged = hundredfold.evaluate(
+        tmp_path / "new", labels=tmp_path / "new.csv", predictor=run, out=tmp_path / "out", budgets=(1,),
+        group_key=tmp_path / "other", bootstrap=0,
+    )
+    assert judged.state["curve"]["external"]["known_groups"] is None
+    assert judged.state["curve"]["leak"] is None
+    found = find_grouped(tmp_path / "new", GroupChoices.of(group_key=tmp_path / "key"))
+    predictor = Predictor.load(run / "predictor")
+    assert predictor.memory is not None
+    train = ImageTable.read(run / "images.parquet").train
+    assert train.frame["note"].eq("constant").sum() == 1
+    for table, images in ((found.table, 0), (train, len(train))):
+        known = known_groups(predictor, predictor.memory, table, found.naming)
+        assert known is not None
+        assert known["images"] == images
 
 
 def test_few_patients_are_no_adaptation_but_a_sentence(

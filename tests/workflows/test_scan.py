@@ -336,6 +336,31 @@ def test_a_second_scan_is_refused_and_a_resumed_one_returns_at_once(
     assert (tmp_path / "run" / "images.parquet").stat().st_mtime_ns == before
 
 
+def test_near_copies_of_pixels_that_are_made_anew_are_sought_anew_after_a_kill(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kill comes while the store of a changed image is thrown away."""
+    folder, out = shutil.copytree(drawn / "images", tmp_path / "images"), tmp_path / "run"
+    first, second, *_ = sorted(folder.iterdir())
+    shutil.copy(first, second)
+    scan(folder, out=out)
+    assert first.name in set(pd.read_csv(out / "near_copies.csv")["first"])
+    shutil.copy(drawn / "images" / second.name, second)
+    (out / "run.json").write_text((out / "run.json").read_text().replace('"done"', '"failed"'))
+
+    def killed(path: Path, **_: object) -> None:
+        for name in ("pixels.json", "pixels.npy"):
+            (Path(path) / name).unlink(missing_ok=True)
+        if Path(path).exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        scan(folder, out=out, resume=True)
+    scan(folder, out=out, resume=True)
+    assert first.name not in set(pd.read_csv(out / "near_copies.csv")["first"])
+
+
 def test_an_output_that_is_no_run_is_left_alone(drawn: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").touch()
     with pytest.raises(RunExistsError, match="nothing was changed"):

@@ -44,20 +44,23 @@ def header(
         once: whether it is deleted.
 
     Returns:
-        ``frames``; ``group``, which may be ``None``; ``named``, whether ``name`` holds the patient's name or
-        number. A damaged file has one frame and no group: its decoder will say what is wrong with it.
+        ``frames``; ``group``, which may be ``None``; ``number``, the group that it would be without the
+        patient's issuer; ``named``, whether ``name`` holds the patient's name or number. A damaged file has
+        one frame and no group: its decoder will say what is wrong with it.
     """
     try:
         whole = part is None and not once
         found = _read(path) if whole else _parsed(content(path, known=known, part=part, once=once))
         frames = max(1, int(found.get("NumberOfFrames") or 1))
+        patient, issuer, study = (_text(found, tag) for tag in IDS)
+        by: dict[str, Any] = {"group_by": group_by, "key": bytes.fromhex(key)}
         facts = {
             "frames": frames if frames <= MAX_FRAMES else 1,
-            "group": group_of(*(_text(found, tag) for tag in IDS), group_by=group_by, key=bytes.fromhex(key)),
+            "group": group_of(patient, issuer, study, **by), "number": group_of(patient, "", study, **by),
             "named": _names(found, name),
         }
     except Exception:  # noqa: BLE001 - bytes from anywhere make pydicom raise anything
-        facts = {"frames": 1, "group": None, "named": False}
+        facts = {"frames": 1, "group": None, "number": None, "named": False}
     return facts, None
 
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import pandas as pd
+
 from hundredfold.errors import SettingsError
 
-__all__ = ["KEY_VARIABLE", "Naming"]
+__all__ = ["KEY_VARIABLE", "Naming", "are_hashed"]
 
 KEY_VARIABLE = "HUNDREDFOLD_GROUP_KEY"
 SHORTEST_KEY = 16
+#: A name as :func:`hundredfold.data.header.group_of` gives it.
+HASHED = "(patient|study)-[0-9a-f]{20}"
 BY_CHANCE = (
     "a key of chance that is kept nowhere (another run names the same groups otherwise; see --group-key)"
 )
@@ -48,9 +52,20 @@ class Naming:
         return cls(group_by, secrets.token_bytes(64), BY_CHANCE)
 
     @property
-    def is_by_chance(self) -> bool:
-        """Whether the key is one of chance: then a patient has another name in every run."""
-        return self.told == BY_CHANCE
+    def fingerprint(self) -> str:
+        """Tells keys apart, and not what they are: where it is the same, a patient has the same name."""
+        kind = self.group_by.encode()
+        return hashlib.blake2b(kind, digest_size=8, key=self.key, person=b"hundredfold").hexdigest()
+
+
+def are_hashed(groups: pd.Series) -> bool:
+    """Whether some of the groups are named by a hash, as those of DICOM files are.
+
+    Examples:
+        >>> are_hashed(pd.Series(["p1", None])), are_hashed(pd.Series(["p1", "study-" + 20 * "0"]))
+        (False, True)
+    """
+    return bool(groups.astype("str").str.fullmatch(HASHED, na=False).any())
 
 
 def _content(file: Path) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hundredfold.data.bucket import Bucket
 from hundredfold.data.candidates import ARCHIVES, HELPER_NAMES, NESTED, kind_of_name, suffix_of
@@ -31,7 +32,7 @@ __all__ = ["Found", "find", "find_images"]
 NO_GROUPS = Naming()
 #: What is expected of a user.
 IMAGES = "a folder of images, a zip or tar archive, or a CSV or Parquet table that lists them"
-NO_HEADER: Mapping[str, Any] = {"frames": 1, "group": None, "named": False}
+NO_HEADER: Mapping[str, Any] = {"frames": 1, "group": None, "number": None, "named": False}
 
 
 @dataclass(frozen=True)
@@ -228,10 +229,12 @@ def _with_frames(files: pd.DataFrame, naming: Naming, supply: Supply = LOCAL) ->
         row for row, (path, problem) in enumerate(zip(files["path"], files["problem"], strict=True))
         if pd.isna(problem) and _may_be_dicom(path, supply)
     ]
-    counts, groups, named = np.ones(len(files), dtype=int), np.full(len(files), None, dtype=object), 0
+    counts, named = np.ones(len(files), dtype=int), 0
+    groups, numbers = (np.full(len(files), None, dtype=object) for _ in range(2))
     for row, facts in zip(suspects, _headers(files.iloc[suspects], naming, supply), strict=True):
-        counts[row], groups[row] = facts["frames"], facts["group"]
+        counts[row], groups[row], numbers[row] = facts["frames"], facts["group"], facts["number"]
         named += facts["named"]
+    groups = _linked(groups, numbers)
     frames = files.assign(group=groups)
     if (counts > 1).any():
         frames = frames.loc[files.index.repeat(counts)]
@@ -242,6 +245,12 @@ def _with_frames(files: pd.DataFrame, naming: Naming, supply: Supply = LOCAL) ->
         frames = frames.sort_values("id")
     grouped = int((groups != None).sum())  # noqa: E711 - elementwise
     return Found(ImageTable.of(frames), named=named, grouped=grouped, supply=supply, naming=naming)
+
+
+def _linked(groups: NDArray[np.object_], numbers: NDArray[np.object_]) -> NDArray[np.object_]:
+    """A number that stands in some file without its issuer may be any issuer's: all who have it are one."""
+    without = {*groups} & {*numbers}
+    return np.where([number in without for number in numbers], numbers, groups)
 
 
 def _headers(files: pd.DataFrame, naming: Naming, supply: Supply) -> Iterator[Mapping[str, Any]]:

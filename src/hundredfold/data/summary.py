@@ -204,7 +204,7 @@ def _duplicates(counted: Mapping[str, Any]) -> str:
     lost = f" {torn:,} of them had more than one label and count as unlabelled." if torn else ""
     return (
         f"Duplicates: {counted['duplicates']:,} images have exact copies "
-        f"({counted['duplicate_clusters']:,} different ones); copies stay on one side.{lost}"
+        f"({counted['duplicate_clusters']:,} different ones); all but blank ones stay on one side.{lost}"
     )
 
 

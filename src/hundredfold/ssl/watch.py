@@ -62,7 +62,7 @@ class Watch:
         usable[pool.labelled()] = True
         shuffled = np.random.default_rng(0).permutation(len(pool))
         chosen = np.sort(shuffled[np.argsort(~usable[shuffled], kind="stable")][:count])
-        frame = pool.take(chosen, "id", "label", "group", "sha256", "cluster")
+        frame = pool.take(chosen, "id", "label", "group", "sha256", "cluster", "note")
         labels = frame["label"].astype(object).where(usable[chosen], None).to_numpy(dtype=object)
         return cls(pool.pixels, pool.rows[chosen], labels, pieces_of(ImageTable.of(frame)), size)
 

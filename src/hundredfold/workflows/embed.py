@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hundredfold.config import EmbedChoices, EmbedSettings, verb
+from hundredfold.config import EmbedChoices, EmbedSettings, GroupChoices, verb
 from hundredfold.errors import InputError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
@@ -29,7 +29,7 @@ def embed(settings: EmbedSettings) -> RunDirectory:
     Writes ``OUT/embeddings/NAME``, where NAME is ``pretrained`` for the encoder of a run, ``step-N`` for that
     of a run still in training, and else follows from ENCODER. A run brings its own pixels; those of a
     folder or table of images are decoded for the purpose, deep ones by the range that the encoder was
-    trained with, and ``OUT/rejects.csv`` names what cannot be used.
+    trained with, ``OUT/rejects.csv`` names what cannot be used, and patients of DICOM files are groups.
 
     Raises:
         RunExistsError: OUT holds embeddings of that name and ``resume`` is not set.
@@ -101,12 +101,15 @@ def _from_run(run: RunDirectory) -> tuple[ImageTable, PixelStore]:
 
 def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder: EncoderLike) -> None:
     """Decode the images as the encoder expects them, embed them, and throw the pixels away."""
+    from hundredfold.data.groups import find_grouped, told_by_dicom
     from hundredfold.data.pixels import fill
     from hundredfold.data.rows import write_rows
-    from hundredfold.data.source import find
 
     pixels = run / "embeddings" / name / "pixels"
-    found = find(settings.images)
+    found = find_grouped(settings.images, GroupChoices())
+    for line in told_by_dicom(found):
+        say(line)
+    run.record(group_key=found.naming.fingerprint if found.grouped else None)
     table, store = fill(
         found.table, pixels, size=None, fit=encoder.fit, value_range=encoder.value_range,
         window=encoder.window, stain=encoder.stain, supply=found.supply,

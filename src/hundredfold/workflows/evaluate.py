@@ -148,7 +148,7 @@ def _evaluate(
         **found.facts, "leak": leak, "transductive": trial.transductive({name: embeddings}),
         "external": {
             **_facts(predictor, table, trial), "unusual": _unusual(rows, trial),
-            "known_groups": _known_groups(memory, trial, source),
+            "known_groups": _known_groups(predictor, memory, trial, source),
         },
     })
     say("Balanced accuracy on the new images:")
@@ -206,10 +206,12 @@ def _leak(
     settings: EvaluateSettings, memory: Memory, embeddings: Embeddings, trial: Trial
 ) -> str | None:
     """How many of the images the predictor learned from, in words."""
+    from hundredfold.data.duplicates import shown
     from hundredfold.encode.neighbours import nearest
 
     distances, _ = nearest(embeddings.of(trial.test), memory.vectors[memory.labelled], 1)
-    if not (count := int((distances[:, 0] <= SAME).sum())):
+    known = (distances[:, 0] <= SAME) & shown(trial.test.frame).notna().to_numpy(dtype=bool)
+    if not (count := int(known.sum())):
         return None
     leak = f"the predictor learned from {count:,} of the {len(trial.test):,} images"
     if not settings.allow_leak:
@@ -220,26 +222,18 @@ def _leak(
     return leak
 
 
-def _known_groups(memory: Memory, trial: Trial, found: Found) -> dict[str, int] | None:
-    """How many images are of groups that bear names of groups it learned from, and how many such groups.
+def _known_groups(predictor: Predictor, memory: Memory, trial: Trial, found: Found) -> dict[str, int] | None:
+    """What names tell of patients whom it learned from, said as well."""
+    from hundredfold.predict.patients import known_groups
 
-    They may be the same patients, or others who are called alike; names alone cannot tell. ``None`` where
-    patients of DICOM files have names of chance, which tell nothing at all.
-    """
-    from hundredfold.predict.memory import hidden_group
-
-    learned = {group for group in memory.groups[memory.labelled] if group is not None}
-    named = trial.test.frame["group"]
-    shared = named[[hidden_group(one) in learned for one in named]]
-    if len(shared):
-        say(f"{len(shared):,} of the {len(named):,} images are of groups that bear names of groups the "
-            "predictor learned from: if these are the same patients, the figures are too good.")
-    hashed = found.grouped and found.naming.is_by_chance and named.isin(found.table.frame["group"]).any()
-    if shared.empty and hashed:
-        say("Whether the predictor learned from these patients cannot be told: their numbers are hashed with "
-            "a key of chance. Name that of the training scan with --group-key.")
-        return None
-    return {"images": len(shared), "groups": int(shared.nunique())}
+    known = known_groups(predictor, memory, trial.test, found.naming)
+    if known is None:
+        say("Whether the predictor learned from these patients cannot be told: those of DICOM files have "
+            "other names than when it learned. Give --group-key the key of the training scan, if it had one.")
+    elif known["images"]:
+        say(f"{known['images']:,} of the {len(trial.test):,} images are of groups that bear names of groups "
+            "the predictor learned from: if these are the same patients, the figures are too good.")
+    return known
 
 
 def _codes(answers: Answers, predictor: Predictor) -> NDArray[np.int32]:

@@ -143,7 +143,19 @@ def _fit(settings: FitSettings) -> Predictor:
         choice=choice, calibration=calibration, held_out=scores,
         sets=_sets(settings, trial, scores, calibration), store=pixels_of(settings.embeddings),
     )
+    made = replace(made, facts={**made.facts, "group_key": _group_key(settings, trial)})
     return replace(made, thumbnails=_thumbnails(settings, trial)) if settings.thumbnails else made
+
+
+def _group_key(settings: FitSettings, trial: Trial) -> str | None:
+    """Tells the key that patients of DICOM files are named with; ``None`` where the labels name all."""
+    from hundredfold.data.naming import are_hashed
+    from hundredfold.workflows.labelled import run_of
+
+    if not are_hashed(trial.train.frame["group"]):
+        return None
+    run = run_of(settings.embeddings)
+    return "unknown" if run is None else str(run.state.get("group_key", "unknown"))
 
 
 def _thumbnails(settings: FitSettings, trial: Trial) -> Thumbnails:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hundredfold.config import ScanSettings, check_unchanged, verb
 from hundredfold.errors import LeakError, RunExistsError, SettingsError
+from hundredfold.files import remove_folder
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -76,6 +76,7 @@ def scan(settings: ScanSettings) -> RunDirectory:
         done = _split(filled.assign(cluster=clusters), settings, complain=True)
         reference = _settle(store, done, settings)
         _write(run, done, store, settings, reference, given=int(table.frame["split"].notna().sum()))
+        run.record(group_key=found.naming.fingerprint if found.grouped else None)
         _write_near_copies(run, done, pairs)
         lines = _lines(done, settings, found, labels, pairs)
         _tell(run, [*told_by_dicom(found), *lines, *_beside_given(table, done), *_stain_lines(reference)])
@@ -176,7 +177,7 @@ def _fill(
     except RunExistsError:
         if settings.pixels is not None:
             raise
-        shutil.rmtree(folder)
+        remove_folder(folder)  # whole: near-copies that are noted in it are of its pixels
         return filled()
 
 
