@@ -271,6 +271,36 @@ def test_alpha_of_a_tiff_that_counts_from_white_is_laid_on_white() -> None:
     assert decode(data, "a.tif").pixels[:, 0].tolist() == [245] * 8 + [255] * 8
 
 
+def test_white_of_twelve_bits_is_their_largest_value() -> None:
+    """With 65,535 for white all that is opaque would be nearly white, and all ink nearly paper."""
+    layers = np.full((16, 16, 4), 4095, np.uint16)
+    layers[..., :3] = 1000
+    layers[8:, :, 3] = 0
+    given = {"photometric": "rgb", "extrasamples": ["unassalpha"], "planarconfig": "contig"}
+    rows = decode(twelve(tiff(layers, **given)), "rgba.tif").pixels[:, 0]
+    assert rows.tolist() == [[1000] * 3] * 8 + [[4095] * 3] * 8
+    inks = np.zeros((16, 16, 4), np.uint16)
+    inks[..., 0], inks[..., 3] = 4095, 2047
+    told = decode(twelve(tiff(inks, photometric="separated", planarconfig="contig")), "cmyk.tif").pixels
+    assert told[0, 0].tolist() == [0, 2048, 2048]
+
+
+def twelve(data: bytes) -> bytes:
+    """A TIFF of 16 bits a sample that says it has 12, in packed rows."""
+    file = tifffile.TiffFile(io.BytesIO(data))
+    samples = file.pages[0].asarray().astype(np.uint16)
+    rows = samples.reshape(len(samples), -1)
+    bits = (rows[..., None] >> np.arange(11, -1, -1)) & 1
+    packed = np.packbits(bits.reshape(len(rows), -1).astype(np.uint8), axis=1).tobytes()
+    whole = bytearray(data)
+    page = file.pages[0]
+    whole[page.dataoffsets[0] : page.dataoffsets[0] + len(packed)] = packed
+    tag = page.tags[258]
+    struct.pack_into(f"{file.byteorder}{tag.count}H", whole, tag.valueoffset, *[12] * tag.count)
+    struct.pack_into(f"{file.byteorder}I", whole, page.tags[279].offset + 8, len(packed))
+    return bytes(whole)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
 def test_one_bit_is_black_and_white(kind: str) -> None:
     bits = picture()[..., 0] > 90

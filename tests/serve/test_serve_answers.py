@@ -108,6 +108,10 @@ def test_nothing_of_a_file_comes_back_or_is_logged(site: Any, client: httpx.Clie
     b"--x\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a\"\r\n\r\nabc",  # no end
     b"--y\r\n\r\n--y--", b"\0" * 100, b"--x\r\nContent-Disposition: form-data\r\n\r\nabc\r\n--x--\r\n", b"",
     b"--x\r\n" + b"A" * 50_000 + b": b\r\n\r\n\r\n--x--\r\n",
+    b"".join((  # the first of two images has no name of a file
+        b"--x\r\nContent-Disposition: form-data; name=\"image\"\r\n\r\nGIF89a\r\n--x\r\n",
+        b"Content-Disposition: form-data; name=\"image\"; filename=\"a\"\r\n\r\nabc\r\n--x--\r\n",
+    )),
 ])
 def test_malformed_forms_are_refused(client: httpx.Client, body: bytes) -> None:
     kind = {"content-type": "multipart/form-data; boundary=x"}

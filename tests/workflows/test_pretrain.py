@@ -121,10 +121,11 @@ def test_a_run_is_trained_in_place(smear: Path, tmp_path: Path) -> None:
         ({"modality": "microskopy"}, SettingsError),
         ({"weights": "nowhere.safetensors"}, WeightsError),
         ({"stages": 8}, SettingsError),
+        ({"backbone": "dla46_c", "gradient_checkpointing": True}, SettingsError),
     ],
 )
 def test_a_wrong_name_is_said_before_the_images_are_read(
-    smear: Path, tmp_path: Path, changes: dict[str, str], error: type[Exception]
+    smear: Path, tmp_path: Path, changes: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         pretrain(smear, tmp_path / "run", **changes)
@@ -198,5 +199,6 @@ def test_labels_that_would_hold_nothing_out_are_refused(
     held = hundredfold.scan(smear / "images", labels=smear / "labels.csv", out=tmp_path / "held")
     with pytest.raises(SettingsError, match=r"fit squash was asked for, .* scanned with pad"):
         pretrain(smear, held.path, images=held.path, fit="squash")
+    pretrain(smear, held.path, images=held.path, pixel_size=32)  # as they are, though nobody asked
     monkeypatch.chdir(smear)  # another name of the same file
-    pretrain(smear, held.path, images=held.path, labels=Path("labels.csv"))
+    pretrain(smear, held.path, images=held.path, labels=Path("labels.csv"), resume=True)

@@ -99,25 +99,26 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
     return pixels
 
 
-def over_white(pixels: Pixels, alpha: Pixels, *, premultiplied: bool = False) -> Pixels:
+def over_white(
+    pixels: Pixels, alpha: Pixels, *, premultiplied: bool = False, white: int | None = None
+) -> Pixels:
     """Lay pixels [h,w] or [h,w,3] on white, the background a page shows them on, by ``alpha`` [h,w].
 
-    Both are of one unsigned type, in which its maximum is white and opaque.
+    Both are of one unsigned type; ``white`` is white and opaque, by itself the maximum of the type.
 
     Examples:
         >>> over_white(np.zeros((1, 2), np.uint8), np.array([[255, 0]], np.uint8))
         array([[  0, 255]], dtype=uint8)
     """
-    white = float(np.iinfo(pixels.dtype).max)
+    white = white or int(np.iinfo(pixels.dtype).max)
     share = (alpha.astype(np.float32) / white).reshape(alpha.shape + (1,) * (pixels.ndim - 2))
     front = pixels if premultiplied else pixels * share
     laid: Pixels = np.clip(np.rint(front + (1 - share) * white), 0, white)
     return laid.astype(pixels.dtype)
 
 
-def cmyk_to_rgb(pixels: Pixels) -> Pixels:
-    """Ink shares [h,w,4] of an unsigned type → RGB [h,w,3] of the same type, without a colour profile."""
-    white = float(np.iinfo(pixels.dtype).max)
+def cmyk_to_rgb(pixels: Pixels, white: int) -> Pixels:
+    """Ink shares [h,w,4] up to ``white`` → RGB [h,w,3] of the same type, without a colour profile."""
     paper = white - pixels.astype(np.float32)
     colours: Pixels = np.rint(paper[..., :3] * paper[..., 3:] / white).astype(pixels.dtype)
     return colours

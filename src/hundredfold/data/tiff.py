@@ -99,21 +99,26 @@ def _colours(page: Any, samples: Pixels) -> Pixels:
         case PHOTOMETRIC.MINISBLACK:
             return _with_alpha(page, pixels, 1)
         case PHOTOMETRIC.MINISWHITE if pixels.dtype.kind == "u":
-            return _with_alpha(page, _from_black(pixels, max(page.bitspersample, 8)), 1)
+            return _with_alpha(page, _from_black(pixels, _white(page)), 1)
         case PHOTOMETRIC.RGB:
             return _with_alpha(page, pixels, 3)
         case PHOTOMETRIC.YCBCR if pixels.dtype == np.uint8 and pixels.ndim == 3:
             return _rgb_of_ycbcr(page, pixels)
         case PHOTOMETRIC.SEPARATED if pixels.ndim == 3 and pixels.dtype.kind == "u":
-            return cmyk_to_rgb(pixels[..., :4])
+            return cmyk_to_rgb(pixels[..., :4], _white(page))
     raise ImageError("unsupported", f"a TIFF of {_name(page.photometric)} {pixels.dtype} is not read")
 
 
-def _from_black(pixels: Pixels, bits: int) -> Pixels:
+def _white(page: Any) -> int:
+    """The largest value of a sample: 4,095 where twelve bits of two bytes are used."""
+    return int(2 ** max(page.bitspersample, 8)) - 1
+
+
+def _from_black(pixels: Pixels, white: int) -> Pixels:
     """Grey [h,w] or [h,w,c], its first sample counted from black in place of white; alpha stays."""
     pixels = pixels.copy()
     grey = pixels if pixels.ndim == 2 else pixels[..., 0]
-    np.subtract(np.array(2**bits - 1, pixels.dtype), grey, out=grey)
+    np.subtract(np.array(white, pixels.dtype), grey, out=grey)
     return pixels
 
 
@@ -134,7 +139,8 @@ def _with_alpha(page: Any, pixels: Pixels, colours: int) -> Pixels:
         return pixels
     picture = pixels[..., 0] if colours == 1 else pixels[..., :3]
     if extras and extras[0] in ALPHA and pixels.dtype.kind == "u":
-        return over_white(picture, pixels[..., colours], premultiplied=extras[0] == EXTRASAMPLE.ASSOCALPHA)
+        premultiplied = extras[0] == EXTRASAMPLE.ASSOCALPHA
+        return over_white(picture, pixels[..., colours], premultiplied=premultiplied, white=_white(page))
     if extras and colours == 1:
         raise ImageError("unsupported", f"the TIFF has {channels} channels; expected grey or RGB")
     return picture

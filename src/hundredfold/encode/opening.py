@@ -185,7 +185,9 @@ def _from_timm(name: str, *, weights: str, download: bool) -> EncoderLike:
     if (folder := _origin(weights)) is None:
         encoder = Encoder(backbone, value_range=None, fit="pad", seen=frozenset(), **plain)
     else:
-        encoder = Encoder.load(folder).altered(backbone=backbone, symmetry="none", stages=0, **plain)
+        encoder = Encoder.load(folder).altered(
+            backbone=backbone, symmetry="none", stages=0, precision="float32", **plain
+        )
     return encoder.to(_device())
 
 

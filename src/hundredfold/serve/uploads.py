@@ -27,7 +27,8 @@ async def images_of(request: Request, most: int) -> list[bytes]:
     """The images: the files of a form in their order, or the whole body.
 
     Raises:
-        RefusedError: it is no form that can be read (400), or holds none or too many images (400, 413).
+        RefusedError: it is no form that can be read, or holds what is no file (400), or it holds none or too
+            many images (400, 413).
     """
     body = await request.body()
     if not request.headers.get("content-type", "").lower().startswith(FORM):
@@ -53,6 +54,9 @@ async def _files(request: Request, body: bytes, most: int) -> list[bytes]:
         what = f"A request may hold {most:,} images." if many else "The form cannot be read: it is malformed."
         raise RefusedError(413 if many else 400, what) from None
     try:
-        return [await part.read() for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        found = [part for _, part in form.multi_items()]
+        if not all(isinstance(part, UploadFile) for part in found):  # without it answers would shift
+            raise RefusedError(400, "A part of the form is no file: give each image the name of a file.")
+        return [await part.read() for part in found if isinstance(part, UploadFile)]
     finally:
         await form.close()

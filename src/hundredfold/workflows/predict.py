@@ -77,6 +77,8 @@ def predict(settings: PredictSettings) -> Path | Url:
     work = _asked(settings, predictor)
     if made is not None:
         check_same(made, work.claim, where=settings.out)
+        if isinstance(settings.out, Path):
+            Parts(settings.out).remove()  # a kill behind the last step leaves them
         say(f"{settings.out} is there already, of these images, predictor and settings; nothing was "
             "predicted now.")
         return settings.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -65,6 +66,7 @@ def start_backbone(settings: PretrainSettings) -> Backbone:
     from hundredfold.backbones.backbone import create_backbone
     from hundredfold.backbones.stages import dimension_with_stages
     from hundredfold.ssl.logbook import check_loggers
+    from hundredfold.ssl.recompute import recompute_activations
     from hundredfold.views.modalities import MODALITIES
 
     MODALITIES[settings.modality].check_stain(settings.stain)
@@ -75,6 +77,8 @@ def start_backbone(settings: PretrainSettings) -> Backbone:
     )
     if settings.stages:
         dimension_with_stages(backbone.model, settings.stages)
+    if settings.gradient_checkpointing:
+        recompute_activations(copy.deepcopy(backbone))  # the copy alone, to see whether it can
     return backbone
 
 
@@ -101,6 +105,7 @@ def _check_as_scanned(settings: PretrainSettings, run: RunDirectory) -> None:
     from hundredfold.workflows.labelled import noted_settings
 
     noted = noted_settings(run).get("scan", {})
+    noted = {**noted, "pixel_size": (run.state.get("scan") or noted).get("pixel_size")}
     # Of the stain the pixels themselves tell.
     names = ({"labels", *PixelChoices.model_fields} - {"stain"}) & noted.keys()
     asked = settings.model_dump(mode="json", include=names, exclude_defaults=True)
