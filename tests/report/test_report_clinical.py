@@ -381,9 +381,13 @@ def test_referral_leaves_the_clearest_images_and_says_how_often_they_are_right(
 ) -> None:
     material = gather(clinical_run)
     at = headline(material.curve)
-    fitted = {**(material.predictor or {}), "labels": {"kind 0": 70, "kind 1": 50}}
+    fitted = {
+        **(material.predictor or {}), "labels": {"kind 0": 70, "kind 1": 50},
+        "unusual": {"images": 80, "share": 0.0625},
+    }
     of_more = sets_chapter(replace(material, predictor=fitted), at)
     assert any("the predictor learned from 120 labels" in sentence for sentence in of_more.sentences)
+    assert any("calls .06 of the 80 test images unusual" in sentence for sentence in of_more.sentences)
     found = sets_chapter(material, at)
     curve = item(found, "referral").table
     line, dots = curve[curve["kind"] == "line"], curve[curve["kind"] == "sets"]

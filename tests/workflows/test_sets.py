@@ -69,6 +69,18 @@ def test_a_set_holds_the_label_and_what_comes_close_the_most_probable_first(
     assert f"{several} of them have more than one class in their set" in capsys.readouterr().err
 
 
+def test_the_share_of_unusual_test_images_is_that_of_what_predict_says(
+    run: Path, smear: Path, tmp_path: Path
+) -> None:
+    splits = pd.read_csv(run / "splits.csv")
+    read = set(pd.read_csv(run / "labels.csv")["image"])
+    held = [name for name in splits.loc[splits["split"] == "audit", "image"] if name in read]
+    rows = predicted(run, smear, tmp_path).set_index("image").loc[held]
+    told = Predictor.load(run).facts["unusual"]
+    assert told == {"images": len(held), "share": round(rows["unusual"].eq("yes").mean(), 4)}
+    assert told["share"] > 0
+
+
 def test_a_prevalence_makes_other_sets_and_they_are_weighted(run: Path, smear: Path, tmp_path: Path) -> None:
     predictor = Predictor.load(run)
     rare = predictor.classes[0]

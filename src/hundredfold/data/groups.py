@@ -80,10 +80,10 @@ def groups_by_pattern(table: ImageTable, pattern: str) -> ImageTable:
         >>> groups_by_pattern(table, r"smear_(\d+)").frame["group"].tolist()
         ['1', '1', nan]
     """
-    expression = compiled(pattern)
+    expression = compiled(_composed(pattern))
     places = table.frame["path"].astype(str)
     found = [
-        expression.search(name if frame_of(name, place) is None else name.rpartition("#")[0])
+        expression.search(_composed(name if frame_of(name, place) is None else name.rpartition("#")[0]))
         for name, place in zip(table.frame["id"].astype(str), places, strict=True)
     ]
     if found and not any(found):
@@ -94,5 +94,10 @@ def groups_by_pattern(table: ImageTable, pattern: str) -> ImageTable:
     named = table.frame["group"].copy()
     for row, match in enumerate(found):
         if match is not None and (name := match.group(expression.groups)):
-            named.iloc[row] = unicodedata.normalize("NFC", name)  # a path may write its accents otherwise
+            named.iloc[row] = name
     return table.assign(group=named)
+
+
+def _composed(text: str) -> str:
+    """An accent is a letter's own: a path may write it otherwise than the pattern, or than another path."""
+    return unicodedata.normalize("NFC", text)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import FitSettings, verb
 from hundredfold.errors import RunExistsError, RunMissingError
@@ -143,8 +143,20 @@ def _fit(settings: FitSettings) -> Predictor:
         choice=choice, calibration=calibration, held_out=scores,
         sets=_sets(settings, trial, scores, calibration), store=pixels_of(settings.embeddings),
     )
-    made = replace(made, facts={**made.facts, "group_key": _group_key(settings, trial)})
+    told = {"group_key": _group_key(settings, trial), "unusual": _unusual(made, chosen, table.test)}
+    made = replace(made, facts={**made.facts, **told})
     return replace(made, thumbnails=_thumbnails(settings, trial)) if settings.thumbnails else made
+
+
+def _unusual(made: Predictor, embeddings: Embeddings, test: ImageTable) -> dict[str, Any] | None:
+    """What share of the test images it finds unlike those that it learned from; nothing is chosen by that."""
+    from hundredfold.predict.novelty import ALARM
+
+    if made.novelty is None or not len(test):
+        return None
+    novelty = made.judge(embeddings.of(test)).novelty
+    assert novelty is not None  # there is what tells it
+    return {"images": len(test), "share": round(float((novelty >= ALARM).mean()), 4)}
 
 
 def _group_key(settings: FitSettings, trial: Trial) -> str | None:
@@ -155,7 +167,7 @@ def _group_key(settings: FitSettings, trial: Trial) -> str | None:
     if not are_hashed(trial.train.frame["group"]):
         return None
     run = run_of(settings.embeddings)
-    return "unknown" if run is None else str(run.state.get("group_key", "unknown"))
+    return "unknown" if run is None else str(run.state.get("group_key") or "unknown")
 
 
 def _thumbnails(settings: FitSettings, trial: Trial) -> Thumbnails:

@@ -42,7 +42,7 @@ def sets_chapter(material: Material, at: Headline) -> Chapter | None:
         _meaning(coverage), *_whose(material, at),
         _measured(table.iloc[0], coverage, bootstrapped=found.found.bootstrapped),
         _referred(curve, coverage),
-        f"{LIMITS} {WHOM[kind]}", *_few(table), _mix(material),
+        f"{LIMITS} {WHOM[kind]}", *_few(table), *_unusual(material), _mix(material),
     ]
     items: list[Exhibit | Listing] = [_figure(curve), _listing(table, coverage)]
     return Chapter("sets", "When a person should look", sentences, items)
@@ -114,6 +114,18 @@ def _referred(curve: pd.DataFrame, coverage: float) -> str:
 def _few(table: pd.DataFrame) -> list[str]:
     lacking = table[table["class"].notna() & table["own"].isna()]["class"].tolist()
     return [f"Not enough labels for a promise of their own: {listed(lacking)}."] if lacking else []
+
+
+def _unusual(material: Material) -> list[str]:
+    """How often the predictor raises its alarm though the images are like those it learned from."""
+    found = (material.predictor or {}).get("unusual")
+    if not found:
+        return []
+    told = (
+        f"The predictor calls {share(found['share'])} of the {found['images']:,} test images unusual, unlike "
+        "those it learned from; of new images like these about .05 are to be expected."
+    )
+    return [told]
 
 
 def _mix(material: Material) -> str:
