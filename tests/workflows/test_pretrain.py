@@ -195,6 +195,8 @@ def test_labels_that_would_hold_nothing_out_are_refused(
     run = hundredfold.scan(smear / "images", out=tmp_path / "run")
     with pytest.raises(SettingsError, match=r"labels .*labels\.csv was asked for, .* scanned with none"):
         pretrain(smear, run.path, images=run.path)
+    with pytest.raises(SettingsError, match="scanned with none"):
+        pretrain(smear, run.path, resume=True)  # the folder, which is not scanned again
     assert "pretrain" not in run.state["stages"]
     held = hundredfold.scan(smear / "images", labels=smear / "labels.csv", out=tmp_path / "held")
     with pytest.raises(SettingsError, match=r"fit squash was asked for, .* scanned with pad"):

@@ -91,9 +91,11 @@ def _scanned(settings: PretrainSettings) -> RunDirectory:
                 f"IMAGES is a run, and OUT is another folder ({settings.out})", where=settings.images,
                 remedy=f"Write into the run itself: --out {settings.images}.",
             )
-        _check_as_scanned(settings, run := RunDirectory.open(settings.images))
-        return run
-    return scan(settings.part(ScanSettings))
+        run = RunDirectory.open(settings.images)
+    else:
+        run = scan(settings.part(ScanSettings))  # which keeps a finished one as it is
+    _check_as_scanned(settings, run)
+    return run
 
 
 def _check_as_scanned(settings: PretrainSettings, run: RunDirectory) -> None:
