@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.colors import rgb_to_hsv, to_rgb
 
 from hundredfold.data.summary import facts
@@ -139,6 +140,18 @@ def test_methods_claim_no_more_than_was_done(
     methods, _ = told(**noted)
     assert said in methods
     assert unsaid not in methods
+
+
+def test_one_draw_of_labels_is_no_mean(whole_run: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory.open(Path(shutil.copytree(whole_run.path, tmp_path / "run")))
+    for repeats, said in ((1, "all), once; the smaller"), (3, "all), 3 times; the smaller")):
+        settings = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
+        settings["curve"] = {**settings.get("curve", {}), "budgets": [1, 100], "repeats": repeats}
+        (run / "config.yaml").write_text(yaml.safe_dump(settings))
+        material = gather(run)
+        text = methods(material, headline_of(material), Trace(run.path)).markdown()
+        assert said in text
+        assert ("means over the draws" in text) == (repeats > 1)
 
 
 def test_the_card_claims_no_more_than_was_done(told: Callable[..., tuple[str, str]]) -> None:

@@ -87,7 +87,7 @@ class Material:
         """
         test = ImageTable.of({"id": []}) if self.images is None else self.images.test
         if self.images is not None and self.predictions is not None:
-            judged = self.predictions["id"].astype(str).unique()
+            judged = self.predictions["id"].unique().astype(str)  # few, where the answers are millions
             test = self.images.select(self.images.frame["id"].isin(judged))
         return pd.Series(pieces_of(test), index=test.ids)
 
@@ -215,7 +215,7 @@ def as_evaluated(
         labelled = LabelSet.read(place(given), images).apply(images)
     except InputError:
         return images
-    tested = labelled.frame["id"].isin(predictions["id"].astype(str).unique())
+    tested = labelled.frame["id"].isin(predictions["id"].unique().astype(str))
     split = labelled.frame["split"]
     split = split.where(~tested | (split == "audit"), "test").fillna("train")
     return labelled.assign(split=split)

@@ -167,6 +167,7 @@ def networks_of(
         ModelFileError: an encoder is not to be found any more.
     """
     from hundredfold.config import PretrainChoices
+    from hundredfold.data.duplicates import shown
     from hundredfold.data.store import PixelStore
     from hundredfold.encode.encoder import Encoder
     from hundredfold.learn.networks import Networks
@@ -185,7 +186,7 @@ def networks_of(
             remedy="Embed with a backbone as well, or leave network out of --classifiers.",
         )
     # What knows nothing of these images: the backbone before pre-training.
-    own = set(scanned(path, next(iter(embeddings.values()))).frame["sha256"].dropna())
+    own = set(shown(scanned(path, next(iter(embeddings.values()))).frame).dropna())
     supervised = next((name for name, found in encoders.items() if own.isdisjoint(found.seen)), None)
     modality = noted_settings(run).get("pretrain", {}).get("modality")
     return Networks(

@@ -42,7 +42,9 @@ def classes_chapter(material: Material, at: Headline) -> Chapter | None:
     where = f"{method_label(at.classifier)}, {encoder_label(at.encoder)}, {labels}"
     matrix = _confusion(confusion(material.predictions, at), where)
     draws = recall_draws(material.predictions, at)
-    strips = _recall(recall, draws, material.evaluation.get("train_images_by_class"), where)
+    # Of several splits the sizes that were noted are those of one.
+    sizes = None if material.outer else material.evaluation.get("train_images_by_class")
+    strips = _recall(recall, draws, sizes, where)
     return Chapter("classes", "The classes", (), [strips, _recall_listing(recall), matrix])
 
 

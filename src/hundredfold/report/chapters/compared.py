@@ -46,7 +46,7 @@ def compared_chapter(material: Material, compared: pd.DataFrame | None) -> Chapt
     if len(table) > 1 and table["p_holm"].notna().any():
         sentences.append(
             "Intervals are not corrected: each is right for its difference alone, so one of many may leave "
-            "out 0 by chance. Whether a difference is told from chance says the p-value."
+            "out 0 by chance. The p-value says whether a difference is told from chance."
         )
     if not table["paired"].all():
         sentences.append("Methods marked † had other draws of labels, which makes the difference less sure.")

@@ -77,10 +77,11 @@ def _draws(t: Telling) -> list[str]:
     drawn = "Labelled images were drawn at random from the training side"
     if budgets := t.setting("curve", "budgets"):
         numbers = [t.set("labels per class", "curve", "budgets", place) for place in range(len(budgets))]
+        repeats = t.set("draws of labels", "curve", "repeats")
+        times = "once" if repeats == "1" else f"{repeats} times"
         drawn += (
-            f", {', '.join(numbers)} of each class (of a class with fewer, all), "
-            f"{t.set('draws of labels', 'curve', 'repeats')} times; the smaller draws are part of the larger "
-            "ones, and"
+            f", {', '.join(numbers)} of each class (of a class with fewer, all), {times}; the smaller draws "
+            "are part of the larger ones, and"
         )
     here = t.trace.number("labels per class of the figures", Place("curve.parquet", "n_per_class", rows={
         "encoder": t.at.encoder, "classifier": t.at.classifier, "n_per_class": t.at.n_per_class,
@@ -89,11 +90,13 @@ def _draws(t: Telling) -> list[str]:
     same = "every method got the same images" if _same_draws(t) else "not all methods got the same images"
     return [f"{drawn}{'' if budgets else ';'} {same}.", (
         f"The figures given are those of {method_words(t.at.classifier)} on {features_words(t.at.encoder)} "
-        "at "
-        f"{here} labels per class, means over the draws. Which method and which number these are follows "
-        "from "
+        f"at {here} labels per class{_averaged(t)}. Which method and which number these are follows from "
         "training labels and a fixed rule, never from a test image."
     )]
+
+
+def _averaged(t: Telling) -> str:
+    return "" if t.setting("curve", "repeats") == 1 else ", means over the draws"
 
 
 def _same_draws(t: Telling) -> bool:
