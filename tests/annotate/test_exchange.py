@@ -122,7 +122,9 @@ def test_an_export_of_label_studio_is_read_wherever_its_files_lie(tmp_path: Path
 
 def test_the_short_export_is_read(tmp_path: Path) -> None:
     store = Store.memory()
-    tasks = [{"id": 1, "image": "day 1/b.png", "choice": "cat", "annotator": 4, "lead_time": 1.5}]
+    tasks = [{"id": 1, "image": "day 1/b.png", "choice": "cat", "annotator": 4, "lead_time": 1.5}, {
+        "id": 2, "image": "day 1/a.png", "choice": None,  # passed over by the annotator
+    }]
     import_labels(store, IMAGES, write(tmp_path / "min.json", tasks))
     assert store.labels() == {"day 1/b.png": "cat"}
 

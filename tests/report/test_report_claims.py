@@ -131,6 +131,10 @@ def test_intervals_that_were_not_taken_are_not_explained(whole_run: RunDirectory
     ({"scan": {"labelled": 0}}, "The labels came after the images had been scanned", "before any training"),
     ({"scan": {"sides_given": 48}}, "The side of 48 images was given with the labels.", "drawn at random be"),
     ({"scan": {"groups": 0, "grouped": 0}}, "from 4 groups", "No patients, slides or examinations"),
+    (
+        {"outer_splits": 3, "classes_without_training_images": ["round"]},
+        "Without training images, hence never recognised: round.", "The training side held",
+    ),
     ({"leak": "3 groups are on both sides"}, "therefore too good", "kept on one side of the split"),
     ({}, "the classifier: a support vector machine", "Methods were compared in pairs"),  # of four groups
 ])

@@ -116,10 +116,10 @@ def _found(place: str, ends: Mapping[str, str | None]) -> str | None:
 
 def _choices(task: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
     """(reader, class) of each annotation of a task."""
-    if "annotations" not in task and "choice" in task:  # JSON-MIN
-        if not isinstance(task["choice"], str):
-            raise _several(task["choice"], where)
-        yield _reader(task.get("annotator")), task["choice"].strip()
+    if "annotations" not in task and (choice := task.get("choice")):  # JSON-MIN
+        if not isinstance(choice, str):
+            raise _several(choice, where)
+        yield _reader(task.get("annotator")), choice.strip()
         return
     for annotation in task.get("annotations") or ():
         if annotation.get("was_cancelled"):

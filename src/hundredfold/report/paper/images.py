@@ -93,12 +93,11 @@ def split_paragraph(t: Telling) -> str:
     if not t.outer:
         return " ".join([_how(t), *_sizes(t)])
     number = t.fact("test splits", "curve", "outer_splits")
-    return (
+    return " ".join([(
         f"Each of {t.fact('test images', 'curve', 'test_images', take='sum')} labelled images was a test "
-        "image "
-        f"once, in one of {number} splits that took turns; no group was on both sides of one, so every "
+        f"image once, in one of {number} splits that took turns; no group was on both sides of one, so every "
         "classifier was judged on images of groups that it had not learned from."
-    )
+    ), *_classes(t)])
 
 
 def _how(t: Telling) -> str:
@@ -139,16 +138,7 @@ def _sizes(t: Telling) -> list[str]:
     if curve.get("audit_images_spared"):
         spared = t.fact("labelled audit images that took no part", "curve", "audit_images_spared")
         told.append(f"{spared} labelled images of an audit set took no part.")
-    if curve.get("classes_left_out"):
-        names = and_([shown(name) for name in curve["classes_left_out"]])
-        least = t.set("training images that a class must have", "curve", "min_class_size")
-        told.append(f"Classes with fewer than {least} labelled training images were left out: {names}.")
-    if curve.get("classes_without_test_images"):
-        names = and_([shown(name) for name in curve["classes_without_test_images"]])
-        told.append(f"Without test images, hence in no figure: {names}.")
-    if curve.get("classes_without_training_images"):
-        names = and_([shown(name) for name in curve["classes_without_training_images"]])
-        told.append(f"Without training images, hence never recognised: {names}.")
+    told += _classes(t)
     if curve.get("leak"):
         told.append(
             f"Test images or their groups were also on the training side ({shown(curve['leak'], 300)}); the "
@@ -160,6 +150,22 @@ def _sizes(t: Telling) -> list[str]:
             f"By the given split {number} held-out images had a near-copy on the training side; the figures "
             "are therefore too good."
         )
+    return told
+
+
+def _classes(t: Telling) -> list[str]:
+    """Classes that are in no figure, or that nothing could recognise."""
+    told, curve = [], t.material.evaluation
+    if curve.get("classes_left_out"):
+        names = and_([shown(name) for name in curve["classes_left_out"]])
+        least = t.set("training images that a class must have", "curve", "min_class_size")
+        told.append(f"Classes with fewer than {least} labelled training images were left out: {names}.")
+    if curve.get("classes_without_test_images"):
+        names = and_([shown(name) for name in curve["classes_without_test_images"]])
+        told.append(f"Without test images, hence in no figure: {names}.")
+    if curve.get("classes_without_training_images"):
+        names = and_([shown(name) for name in curve["classes_without_training_images"]])
+        told.append(f"Without training images, hence never recognised: {names}.")
     return told
 
 
