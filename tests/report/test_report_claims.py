@@ -28,7 +28,10 @@ from hundredfold.report.chapters.record import record_chapter
 from hundredfold.report.figures import differences, learning_curves
 from hundredfold.report.material import Material, gather, headline_of
 from hundredfold.report.methods import cited, methods
+from hundredfold.report.paper.evaluation import classifiers_paragraph
+from hundredfold.report.paper.telling import Telling
 from hundredfold.report.paper.trace import Trace
+from hundredfold.report.paper.works import Citations
 from hundredfold.report.sheets import pair_sheet
 from hundredfold.report.style import CYCLE, legible
 from hundredfold.report.tables import Headline, counts
@@ -156,6 +159,25 @@ def test_one_draw_of_labels_is_no_mean(whole_run: RunDirectory, tmp_path: Path) 
         text = methods(material, headline_of(material), Trace(run.path)).markdown()
         assert said in text
         assert ("means over the draws" in text) == (repeats > 1)
+
+
+def test_a_method_that_labels_of_test_images_chose_is_said_to_be(whole_run: RunDirectory) -> None:
+    """Where test splits take turns, the predictor was chosen on images that are test images, too."""
+    gathered, turns = gather(whole_run), turning(whole_run).state
+    chosen = {"embeddings": "pretrained", "classifier": "svm", "labels": {}, "classes": []}
+    alone = {"pretrained/svm": 0.9}
+    several = {**alone, "pretrained/knn": 0.8}
+    for state, accuracy, warned in (
+        (turns, several, True), (turns, alone, False), (gathered.state, several, False),
+    ):
+        given = replace(gathered, state=state, predictor={**chosen, "cross_validation": accuracy})
+        at = headline_of(given)
+        assert at is not None
+        titles = [one.title for one in cautions(given, at)]
+        assert ("The method was chosen with labels of these test images." in titles) == warned
+        told = classifiers_paragraph(Telling(given, at, Trace(whole_run.path), Citations()))
+        assert ("most of which were test images" in told) == warned
+        assert ("never from a test image" in told) != warned
 
 
 def test_the_card_claims_no_more_than_was_done(told: Callable[..., tuple[str, str]]) -> None:

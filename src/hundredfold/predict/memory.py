@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,9 +23,10 @@ from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.neighbours import Neighbours
 from hundredfold.errors import ModelFileError
 from hundredfold.files import atomic_write
+from hundredfold.learn.posterior import log_posterior
 from hundredfold.predict.looks import LOOKS, looks_of
 
-__all__ = ["Memory", "hidden_group", "whole_pieces"]
+__all__ = ["Memory", "brought_up", "hidden_group", "whole_pieces"]
 
 VECTORS_FILE = "memory.safetensors"
 ROWS_FILE = "memory.csv"
@@ -34,6 +35,8 @@ UNLABELLED = 5000
 #: Images whose looks are measured, to describe how new ones differ.
 LOOKED_AT = 5000
 DIGITS = 16
+#: Classifiers whose scores of three classes and more are logarithms of probabilities.
+LOGARITHMS = ("lda", "last_layer")
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,29 @@ def whole_pieces(pieces: NDArray[np.int64], most: int, *, seed: int) -> NDArray[
     order = np.random.default_rng(seed).permutation(len(names))
     fitting = order[np.cumsum(sizes[order]) <= most]
     return np.flatnonzero(np.isin(pieces, names[fitting if len(fitting) else order[:1]]))
+
+
+def brought_up(memory: Memory, facts: Mapping[str, Any], folder: Path) -> Memory:
+    """With the scores that its classifier gives today; those of two classifiers were discriminants before.
+
+    Args:
+        memory: as it was read.
+        facts: of the predictor.
+        folder: of the predictor, for the message.
+
+    Raises:
+        ModelFileError: its curves or staircases were fitted to such, and would make other probabilities.
+    """
+    if facts.get("classifier") not in LOGARITHMS or len(facts.get("classes", ())) < 3:
+        return memory
+    now = log_posterior(memory.scores.astype(np.float64)).astype(np.float32)
+    method = (facts.get("calibration") or {}).get("method", "temperature")
+    if method != "temperature" and not np.allclose(now, memory.scores, atol=1e-3, equal_nan=True):
+        raise ModelFileError(
+            f"the probabilities ({method}) were fitted to scores that this version does not give",
+            where=folder, remedy="Fit the predictor again.",
+        )
+    return replace(memory, scores=now)
 
 
 def hidden_group(name: object) -> str | None:

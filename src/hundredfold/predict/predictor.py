@@ -25,7 +25,6 @@ from hundredfold.learn.calibrate import Calibration
 from hundredfold.learn.choose import Choice
 from hundredfold.learn.classifiers import judge, make_pipeline
 from hundredfold.learn.draws import fit_and_tell
-from hundredfold.learn.posterior import log_posterior
 from hundredfold.learn.trial import Trial
 from hundredfold.metrics import prevalences
 from hundredfold.predict.answers import Answers
@@ -40,7 +39,7 @@ from hundredfold.predict.folder import (
     open_folder,
     seal_folder,
 )
-from hundredfold.predict.memory import Memory
+from hundredfold.predict.memory import Memory, brought_up
 from hundredfold.predict.novelty import Novelty
 from hundredfold.predict.prevalence import Prevalence
 from hundredfold.predict.thumbnails import Thumbnails
@@ -48,9 +47,6 @@ from hundredfold.predict.trusting import skops_io
 from hundredfold.url import Url, fetched_folder, info_of, place
 
 __all__ = ["Predictor"]
-
-#: Classifiers whose scores of three classes and more are logarithms of probabilities.
-LOGARITHMS = ("lda", "last_layer")
 
 
 @dataclass(frozen=True)
@@ -309,7 +305,7 @@ class Predictor(FittedClassifier):
         facts = open_folder(folder)
         encoder = load_encoder(folder / ENCODER_FOLDER)
         pipeline = load_classifier(folder / CLASSIFIER_FILE, str(facts.get("classifier")))
-        memory = None if (kept := Memory.load(folder)) is None else _brought_up(kept, facts, folder)
+        memory = None if (kept := Memory.load(folder)) is None else brought_up(kept, facts, folder)
         found = cls(encoder, pipeline, facts, memory, Thumbnails.load(folder))
         found._check_whole(folder)
         return found
@@ -330,24 +326,6 @@ class Predictor(FittedClassifier):
             raise _parts_of_several(folder, type(error).__name__) from error
         if not all(fits):
             raise _parts_of_several(folder, f"part {fits.index(False) + 1} of {len(fits)}")
-
-
-def _brought_up(memory: Memory, facts: Mapping[str, Any], folder: Path) -> Memory:
-    """With the scores that its classifier gives today; those of two classifiers were discriminants before.
-
-    Raises:
-        ModelFileError: its curves or staircases were fitted to such, and would make other probabilities.
-    """
-    if facts.get("classifier") not in LOGARITHMS or len(facts.get("classes", ())) < 3:
-        return memory
-    now = log_posterior(memory.scores.astype(np.float64)).astype(np.float32)
-    method = (facts.get("calibration") or {}).get("method", "temperature")
-    if method != "temperature" and not np.allclose(now, memory.scores, atol=1e-3, equal_nan=True):
-        raise ModelFileError(
-            f"the probabilities ({method}) were fitted to scores that this version does not give",
-            where=folder, remedy="Fit the predictor again.",
-        )
-    return replace(memory, scores=now)
 
 
 def _parts_of_several(folder: Path, what: str) -> ModelFileError:

@@ -66,6 +66,10 @@ TURNS = (
     "Numbers of labels are means over the splits; ROC curves put together scores of several classifiers, "
     "which need not be on one scale."
 )
+CHOSEN = (
+    "Cross-validation on the scan's training side chose it for the run's predictor, and those images were "
+    "test images here, too: its accuracy may be a little too good."
+)
 SHORTCUTS = (
     "That is over half the way from guessing to the accuracy above. Part of it may be the scanner, the stain "
     "or the source in place of the disease: see the chapter on shortcuts, and test on images of another site."
@@ -95,6 +99,8 @@ def cautions(material: Material, at: Headline | None) -> list[Caution]:
     if splits := material.evaluation.get("outer_splits"):
         place = Place(FACTS, "/curve/outer_splits")
         found.append(Caution(f"{splits} test splits took turns.", TURNS, (("test splits", place),)))
+    if at is not None and material.chosen_on_test(at):
+        found.append(Caution("The method was chosen with labels of these test images.", CHOSEN))
     if untaught := _untaught(material):
         found.append(Caution("Classes without training images.", f"{listed(untaught)}: {UNTAUGHT}"))
     found += _shortcuts(material, at)

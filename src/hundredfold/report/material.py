@@ -110,6 +110,17 @@ class Material:
         """Whether several test splits took turns."""
         return bool(self.evaluation.get("outer_splits"))
 
+    def chosen_on_test(self, at: Headline) -> bool:
+        """Whether labels of test images chose the method that is spoken of.
+
+        It is the predictor's, which may be the best in cross-validation on the scan's training side; where
+        test splits took turns, those images are test images, too.
+        """
+        facts = self.predictor or {}
+        several = len(facts.get("cross_validation") or {}) > 1
+        own = (facts.get("embeddings"), facts.get("classifier")) == (at.encoder, at.classifier)
+        return self.outer and several and own
+
     @property
     def evaluation(self) -> Mapping[str, Any]:
         """What ``curve`` noted in ``run.json``."""

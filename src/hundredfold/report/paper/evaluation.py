@@ -27,6 +27,14 @@ DETAILS = {
     "prototype": "the nearest class mean by angle", "last_layer": "one linear layer trained by AdamW",
 }
 NETWORK = "network"
+BY_RULE = (
+    "Which method and which number these are follows from training labels and a fixed rule, never from a "
+    "test image."
+)
+CHOSEN = (
+    "The method is the one that cross-validation by group chose on labelled images most of which were test "
+    "images here, too, so these figures may be a little too good; the number follows a fixed rule."
+)
 CALIBRATIONS = {
     "temperature": ("one temperature", "temperature"),
     "platt": ("a logistic curve for each class", "multiclass"),
@@ -90,8 +98,7 @@ def _draws(t: Telling) -> list[str]:
     same = "every method got the same images" if _same_draws(t) else "not all methods got the same images"
     return [f"{drawn}{'' if budgets else ';'} {same}.", (
         f"The figures given are those of {method_words(t.at.classifier)} on {features_words(t.at.encoder)} "
-        f"at {here} labels per class{_averaged(t)}. Which method and which number these are follows from "
-        "training labels and a fixed rule, never from a test image."
+        f"at {here} labels per class{_averaged(t)}. {CHOSEN if t.material.chosen_on_test(t.at) else BY_RULE}"
     )]
 
 
