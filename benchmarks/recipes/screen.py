@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from recipes import DEFAULT, MODALITY, RECIPES
+from recipes import BASIS, DEFAULT, MODALITY, RECIPES
 from tables import LABELS, MEASURES, append, lines, show, winners
 
 import hundredfold
@@ -143,7 +143,7 @@ def settings_of(bench: Bench, recipe: str, weights: str) -> dict[str, Any]:
     batch = fit_settings(PretrainChoices.of(), found).settings.batch_size
     return {
         "backbone": BACKBONE, "weights": weights, "modality": MODALITY.get(bench.name, "microscopy"),
-        "batch_size": batch, **RECIPES[recipe].changes,
+        "batch_size": batch, **BASIS, **RECIPES[recipe].changes,
     }
 
 

@@ -85,7 +85,7 @@ def test_a_second_call_is_refused_and_names_both_exits(smear: Path, tmp_path: Pa
 def test_what_the_data_decided_is_noted_with_reasons_and_not_decided_again(
     smear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    left_open = {"batch_size": None, "prototypes": None, "image_size": None, "local_crops": None}
+    left_open = {"batch_size": None, "prototypes": None, "image_size": None, "local_size": None}
     run = pretrain(smear, tmp_path / "run", **left_open)
     state = run.state["pretrain"]
     assert state["settings"]["prototypes"] is None

@@ -92,8 +92,8 @@ class PretrainChoices(Settings):
     local_size: int | None = Field(
         None, ge=8, le=1024, description="Side of a local crop in px [default: half of image_size]."
     )
-    local_crops: int | None = Field(
-        None, ge=0, le=16, description="Local crops an image; 0 for none [default: 4, none below 24 px]."
+    local_crops: int = Field(
+        0, ge=0, le=16, description="Local crops an image; none by default, as measured (docs/recipes.md)."
     )
     global_scale: tuple[float, float] = Field(
         (0.4, 1.0), description="Share of the image's area in a global crop, from and to."
@@ -225,7 +225,6 @@ class FittedChoices(PretrainChoices):
 
     image_size: int = Field(description="As in the choices.")
     local_size: int = Field(description="As in the choices.")
-    local_crops: int = Field(description="As in the choices.")
     batch_size: int = Field(description="As in the choices.")
     prototypes: int = Field(description="As in the choices.")
 

@@ -20,10 +20,6 @@ T = TypeVar("T")
 #: A value and a short reason.
 Rule: TypeAlias = tuple[T, str]
 
-LOCAL_CROPS = 4
-#: Side in px below which a local crop is a blot: one cell of the last map of most backbones.
-SMALLEST_LOCAL = 24
-
 SMALLEST_BATCH = 16
 #: 64 was measured on two cores, where more would leave few steps an hour; 256 is the papers', on GPUs.
 LARGEST_CPU_BATCH, LARGEST_GPU_BATCH = 64, 256
@@ -91,8 +87,12 @@ class Fitted:
         return cls(_fixed(choices, values), {name: str(entry["reason"]) for name, entry in note.items()})
 
     def lines(self) -> list[str]:
-        """One line a default: name, value, reason."""
-        return [f"{name} {getattr(self.settings, name):,g}: {why}" for name, why in self.reasons.items()]
+        """One line a default that has a part in the training: name, value, reason."""
+        idle = () if self.settings.local_crops else ("local_size",)
+        return [
+            f"{name} {getattr(self.settings, name):,g}: {why}"
+            for name, why in self.reasons.items() if name not in idle
+        ]
 
 
 def fit_settings(choices: PretrainChoices, found: Circumstances) -> Fitted:
@@ -103,8 +103,6 @@ def fit_settings(choices: PretrainChoices, found: Circumstances) -> Fitted:
         >>> for line in fit_settings(PretrainChoices.of(), found).lines():
         ...     print(line)
         image_size 112: the stored images' 112 px, at most 112 px on a CPU
-        local_size 56: half of image_size
-        local_crops 4: as measured on blood cells
         batch_size 64: an epoch of 6,188 images has 16 steps or more, and 64 is the most on a CPU
         prototypes 1,024: one for 4 of 6,188 images, and at most 8 for each of Sinkhorn's 128 targets
         epochs 100: 9,600 steps
@@ -112,8 +110,8 @@ def fit_settings(choices: PretrainChoices, found: Circumstances) -> Fitted:
     decided = _Decisions(choices)
     size = decided("image_size", _image_size(found))
     local = decided("local_size", (size // 2, "half of image_size"))
-    crops = decided("local_crops", _local_crops(local))
-    batch = decided("batch_size", None if choices.batch_size else _batch_size(found, size, local, crops))
+    rule = None if choices.batch_size else _batch_size(found, size, local, choices.local_crops)
+    batch = decided("batch_size", rule)
     decided("prototypes", _prototypes(found.images, batch, choices.centring))
     if choices.minutes is None:
         decided("epochs", _epochs(found.images, min(batch, found.images)))
@@ -193,12 +191,6 @@ def _image_size(found: Circumstances) -> Rule[int]:
     limit = default_image_size(10**6, found.device)
     side = default_image_size(found.stored_size, found.device)
     return side, f"the stored images' {found.stored_size} px, at most {limit} px on a {kind}"
-
-
-def _local_crops(local_size: int) -> Rule[int]:
-    if local_size < SMALLEST_LOCAL:
-        return 0, f"crops of {local_size} px would show too little"
-    return LOCAL_CROPS, "as measured on blood cells"
 
 
 def _batch_size(found: Circumstances, size: int, local: int, crops: int) -> Rule[int]:

@@ -145,13 +145,13 @@ def _facts(planned: Planned, settings: PretrainChoices, trainer: Trainer) -> dic
 
 def _tell(planned: Planned, facts: Mapping[str, Any], warned: Sequence[str]) -> None:
     """Say what is about to be done, on what, and what to beware of."""
-    plan, modality = planned.plan, planned.fitted.settings.modality
+    plan, modality, crops = planned.plan, planned.fitted.settings.modality, facts["local_crops"]
     usual = modality == PretrainChoices.model_fields["modality"].default
     hint = "; --modality names another kind" if usual else ""
+    sides = _sides(plan.image_size, plan.local_size, crops)
     say(
         f"Pre-training {facts['backbone']} on {facts['images']:,} images: {plan.steps:,} steps "
-        f"of {plan.batch_size} ({facts['epochs']:g} epochs), {plan.image_size}/{plan.local_size} px"
-        f"{_low(plan)}, {plan.arrangement}.\nViews for {modality} images{hint}."
+        f"of {plan.batch_size} ({facts['epochs']:g} epochs), {sides}{_low(plan, crops)}, {plan.arrangement}.\nViews for {modality} images{hint}."
     )
     if reasons := planned.fitted.lines():
         say("\n  ".join(["By the data:", *reasons]))
@@ -159,11 +159,15 @@ def _tell(planned: Planned, facts: Mapping[str, Any], warned: Sequence[str]) -> 
         say(f"Warning: {sentence}.")
 
 
-def _low(plan: Plan) -> str:
+def _sides(image: int, local: int, crops: int) -> str:
+    return f"{image}/{local} px" if crops else f"{image} px"
+
+
+def _low(plan: Plan, crops: int) -> str:
     if not plan.low_steps:
         return ""
-    low = f"{low_size(plan.image_size)}/{low_size(plan.local_size, LOCAL_STEP)}"
-    return f" (the first {plan.low_steps:,} steps {low} px)"
+    low = _sides(low_size(plan.image_size), low_size(plan.local_size, LOCAL_STEP), crops)
+    return f" (the first {plan.low_steps:,} steps {low})"
 
 
 def _trainer(

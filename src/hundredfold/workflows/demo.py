@@ -21,8 +21,6 @@ SETTINGS: Mapping[str, Any] = {
     "epochs": 20,
     "batch_size": 64,
     "image_size": 48,
-    "local_size": 24,
-    "local_crops": 2,
     "prototypes": 256,
     "head_hidden": 512,
     "budgets": (1, 5, 10, 25, 50),

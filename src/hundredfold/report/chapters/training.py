@@ -137,7 +137,8 @@ def _views(material: Material) -> Exhibit | None:
         "Left the image, then the random views that pre-training draws of it. A view should show nothing "
         "that could not be a real image of the same kind, and must not change the diagnosis. "
         f"Setting: {shown(facts['modality'])}.",
-        f"A sheet of {len(chosen)} images, each with two large and {views.local_crops} small random views.",
+        f"A sheet of {len(chosen)} images, each with two large random views"
+        + (f" and {views.local_crops} small ones." if views.local_crops else "."),
         view_sheet(views_of(chosen, material.store, views)),
         pd.DataFrame({"id": chosen}),
         photographic=True,
