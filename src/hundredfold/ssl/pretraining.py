@@ -151,7 +151,8 @@ def _tell(planned: Planned, facts: Mapping[str, Any], warned: Sequence[str]) -> 
     sides = _sides(plan.image_size, plan.local_size, crops)
     say(
         f"Pre-training {facts['backbone']} on {facts['images']:,} images: {plan.steps:,} steps "
-        f"of {plan.batch_size} ({facts['epochs']:g} epochs), {sides}{_low(plan, crops)}, {plan.arrangement}.\nViews for {modality} images{hint}."
+        f"of {plan.batch_size} ({facts['epochs']:g} epochs), {sides}{_low(plan, crops)}, "
+        f"{plan.arrangement}.\nViews for {modality} images{hint}."
     )
     if reasons := planned.fitted.lines():
         say("\n  ".join(["By the data:", *reasons]))
