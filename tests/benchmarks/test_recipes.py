@@ -37,9 +37,9 @@ def trials(**values: dict[tuple[str, int], float]) -> pd.DataFrame:
 def test_every_recipe_changes_settings_that_exist(bench: dict[str, ModuleType]) -> None:
     recipes = bench["recipes"]
     assert len(recipes.RECIPES) >= 20
-    plain = PretrainChoices.of()
+    plain = PretrainChoices.of(**recipes.BASIS)
     for name, recipe in recipes.RECIPES.items():
-        changed = PretrainChoices.of(**recipe.changes)
+        changed = PretrainChoices.of(**{**recipes.BASIS, **recipe.changes})
         assert (changed == plain) == (name == recipes.DEFAULT), name
     assert set(recipes.MODALITY.values()) <= set(MODALITIES)
 

@@ -38,8 +38,8 @@ class Site:
                 self.address = f"http://127.0.0.1:{self.port}"
                 break
         assert self.address, "".join(self.lines)
-        self._reader = threading.Thread(target=lambda: self.lines.extend(process.stderr), daemon=True)
-        self._reader.start()
+        self.reader = threading.Thread(target=lambda: self.lines.extend(process.stderr), daemon=True)
+        self.reader.start()
 
     def client(self, **headers: str) -> httpx.Client:
         return httpx.Client(base_url=self.address, headers=headers, timeout=30, trust_env=False)
@@ -52,7 +52,7 @@ class Site:
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         code = self.process.wait(20)
-        self._reader.join(5)
+        self.reader.join(5)
         return code
 
     def image(self, kind: str, seed: int = 0, form: str = "PNG") -> bytes:
@@ -72,7 +72,12 @@ def served(coloured: Any, predictor: Path, *more: str, **env: str) -> Iterator[S
     command = [sys.executable, "-m", "hundredfold", "serve", str(predictor), "--port", "0", *more]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **env}) as process:
         try:
-            yield Site(process, coloured)
+            site = Site(process, coloured)
+            try:
+                yield site
+            finally:
+                process.kill()
+                site.reader.join(20)  # it reads to the end of what is closed next
         finally:
             process.kill()
 
