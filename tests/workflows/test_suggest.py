@@ -20,6 +20,7 @@ from hundredfold.data.smear import draw_smear
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.errors import RunExistsError, RunMissingError, SettingsError, TableError
+from hundredfold.rundir import RunDirectory
 from hundredfold.workflows.suggest import _pool, suggest
 
 CLOUDS = {"basophil": 50, "eosinophil": 20, "platelet": 8}
@@ -116,13 +117,18 @@ def test_a_run_is_suggested_from_and_no_held_out_image_is_a_warning(
     assert "no fair sample" in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_was_read_without_a_class_is_not_suggested_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def offered_by(tmp_path: Path) -> tuple[RunDirectory, pd.Series]:
+    """A run with an audit set, and all that is suggested of it, in order."""
     smear = draw_smear(tmp_path / "smear", images=60, size=24, seed=0)
     run = hundredfold.scan(smear / "images", audit=10, out=tmp_path / "run")
     hundredfold.embed(run.path, encoder="thumbnail", out=run.path)
-    offered = pd.read_csv(hundredfold.suggest(run.path, budget=100, out=tmp_path / "before.csv"))["image"]
+    return run, pd.read_csv(hundredfold.suggest(run.path, budget=100, out=tmp_path / "before.csv"))["image"]
+
+
+def test_what_was_read_without_a_class_is_not_suggested_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, offered = offered_by(tmp_path)
     junk, riddle = set(offered[:3]), set(offered[3:5])
     with closing(Store.open(run / FILE)) as store:
         store.answer("Anna", "first", [Answer(image, "unusable") for image in junk])
@@ -136,10 +142,7 @@ def test_what_was_read_without_a_class_is_not_suggested_again(
 def test_labels_of_the_page_count_where_no_others_are_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    smear = draw_smear(tmp_path / "smear", images=60, size=24, seed=0)
-    run = hundredfold.scan(smear / "images", audit=10, out=tmp_path / "run")
-    hundredfold.embed(run.path, encoder="thumbnail", out=run.path)
-    offered = pd.read_csv(hundredfold.suggest(run.path, budget=100, out=tmp_path / "before.csv"))["image"]
+    run, offered = offered_by(tmp_path)
     with closing(Store.open(run / FILE)) as store:
         book = ClassBook(store)
         names = [book.add("Anna", name).id for name in ("round", "long, or \"odd\"")]

@@ -18,7 +18,7 @@ from hundredfold.predict.predictor import Predictor
 from hundredfold.rundir import software
 from hundredfold.url import Url, info_of, read_bytes
 
-__all__ = ["beside", "check_same", "claimed", "read_made", "told"]
+__all__ = ["beside", "check_maker", "check_same", "claimed", "read_made", "told"]
 
 P = TypeVar("P", Path, Url, Path | Url)
 
@@ -64,6 +64,25 @@ def check_same(found: Mapping[str, Any], claim: Mapping[str, Any], *, where: Pat
         raise SettingsError(
             f"the table begun here is of another {' and another '.join(other)}", where=where,
             remedy="Give what it was begun with, delete it, or choose another --out; nothing was changed.",
+        )
+
+
+def check_maker(maker: object, predictor: Predictor, *, what: str, where: Path) -> None:
+    """Make sure that what is to be kept was made by this predictor.
+
+    Args:
+        maker: the hash of the predictor that made it.
+        predictor: that of now.
+        what: was made, as the start of a sentence.
+        where: it lies.
+
+    Raises:
+        SettingsError: it was another one.
+    """
+    if maker != predictor.hash:
+        raise SettingsError(
+            f"{what} another predictor, {str(maker)[:12]}, not {predictor.hash[:12]}", where=where,
+            remedy="Choose another --out; nothing was changed.",
         )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from hundredfold.config import CheckSettings, verb
-from hundredfold.errors import InputError, RunExistsError, SettingsError
+from hundredfold.errors import InputError, RunExistsError
 from hundredfold.progress import bar, say
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def check(settings: CheckSettings) -> Path:
     from hundredfold.data.groups import find_grouped, told_by_dicom
     from hundredfold.data.rows import existing
     from hundredfold.predict.batch import Known, compared
+    from hundredfold.predict.made import check_maker
     from hundredfold.predict.predictor import Predictor
     from hundredfold.report.checked import Checked
     from hundredfold.report.drifted import write_check
@@ -52,10 +53,12 @@ def check(settings: CheckSettings) -> Path:
     there = _is_there(settings)
     predictor = Predictor.load(existing(settings.predictor, "a predictor folder, or a run that holds one"))
     if there:
-        _check_same(settings.out / "check.json", predictor)
+        path = settings.out / "check.json"
+        maker = json.loads(path.read_text(encoding="utf-8")).get("predictor")
+        check_maker(maker, predictor, what="the check here was made with", where=path)
         say(f"{settings.out} has a check with this predictor already, kept as it is, whatever images it was "
             "of; nothing was compared now. Choose another --out for a new one.")
-        return settings.out / "check.json"
+        return path
     known = Known(predictor, seed=settings.seed)
     found = find_grouped(settings.images, settings)
     for line in told_by_dicom(found):
@@ -88,20 +91,6 @@ def _is_there(settings: CheckSettings) -> bool:
             remedy="Choose another --out, or keep it with --resume; nothing was changed.",
         )
     return there and (out / "check.json").is_file()
-
-
-def _check_same(path: Path, predictor: Predictor) -> None:
-    """Make sure that the check that is kept was made with this predictor.
-
-    Raises:
-        SettingsError: it was another one.
-    """
-    found = json.loads(path.read_text(encoding="utf-8")).get("predictor")
-    if found != predictor.hash:
-        raise SettingsError(
-            f"the check here was made with another predictor, {str(found)[:12]}, not {predictor.hash[:12]}",
-            where=path, remedy="Choose another --out; nothing was changed.",
-        )
 
 
 def _pixels(

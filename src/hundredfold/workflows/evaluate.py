@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import CurveChoices, EvaluateSettings, verb
-from hundredfold.errors import InputError, LeakError, ModelFileError, SettingsError, SplitError
+from hundredfold.errors import InputError, LeakError, ModelFileError, SplitError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -82,13 +82,11 @@ def _kept(settings: EvaluateSettings, run: RunDirectory, predictor: Predictor) -
     Raises:
         SettingsError: it is of another one.
     """
+    from hundredfold.predict.made import check_maker
     from hundredfold.report.html import write_report
 
-    if (found := run.state["curve"]["external"]["predictor"]) != predictor.hash:
-        raise SettingsError(
-            f"the evaluation here is of another predictor, {found[:12]}, not {predictor.hash[:12]}",
-            where=run.path, remedy="Choose another --out; nothing was changed.",
-        )
+    maker = run.state["curve"]["external"]["predictor"]
+    check_maker(maker, predictor, what="the evaluation here is of", where=run.path)
     say(f"{run.path} has its evaluation of this predictor already, kept as it is, whatever images and labels "
         "it was of. Choose another --out for a new one.")
     _tell(run)
