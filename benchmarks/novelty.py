@@ -4,11 +4,15 @@
 
     hundredfold scan DATA/NAME/images --labels DATA/NAME/labels.csv --out RUNS/NAME      (for each set)
     python benchmarks/novelty.py RUNS/NAME … --weights lite0.safetensors --photographs DIR \
-        --out benchmarks/results/novelty.json
+        [--encoder NAME=FOLDER …] --out benchmarks/results/novelty.json
 
 The predictors are those of ``predictors.py``: 100 labels a class, the rest of the training side without
 labels. Test images are looked at once, as new ones; what is measured by leaving groups out is measured on
 the training side alone. ``DIR`` holds photographs of everyday things, of which random squares are taken.
+
+An encoder that was pre-trained has seen the images that are remembered, and not the new ones. How many false
+alarms that costs is asked of encoders whose pre-training left whole groups of the training side out, such as
+those that ``recipes/screen.py confirm`` keeps: what they saw is remembered, what they did not is new.
 """
 
 from __future__ import annotations
@@ -30,22 +34,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from corruptions import CORRUPTIONS, GRADES, corrupted
 from predictors import BATCH, Case, case_of, looked
 
+from hundredfold.encode.opening import load_encoder
 from hundredfold.predict.answers import Answers
 from hundredfold.predict.memory import Memory
 from hundredfold.predict.novelty import ALARM, Novelty
 
 SPLITS, MEMORIES = 30, (100, 300, 1000, 10_000)
 OTHERS, CORRUPTED = 300, 200
+#: Images of the training side that are looked at with an encoder that was pre-trained: known ones, and new.
+SEEN, NEW = 2_000, 1_000
 Row = dict[str, Any]
 
 
 def memory_of(case: Case, rows: NDArray[np.int64]) -> Memory:
     """Some images of the training side, as a predictor would remember them."""
-    side = pd.Index(case.images.ids).get_indexer(pd.Index(case.embeddings.ids))
-    count = len(rows)
+    ids = case.embeddings.ids[rows]
+    return memory_with(ids, case.pieces_of(ids), case.embeddings.vectors[rows])
+
+
+def memory_with(
+    ids: NDArray[np.object_], pieces: NDArray[np.int64], vectors: NDArray[np.float32]
+) -> Memory:
+    """Images without labels, as a predictor would remember them."""
+    count = len(ids)
     return Memory(
-        case.embeddings.ids[rows], np.full(count, -1, dtype=np.int64), np.full(count, None, dtype=object),
-        case.pieces[side][rows], case.embeddings.vectors[rows], np.full((count, 2), np.nan, np.float32),
+        ids, np.full(count, -1, dtype=np.int64), np.full(count, None, dtype=object),
+        pieces, vectors, np.full((count, 2), np.nan, np.float32),
     )
 
 
@@ -124,22 +138,59 @@ def other_modalities(case: Case, others: Sequence[Case], folder: Path) -> list[R
         return predictor.novelty.distance(looked(pixels, predictor.encoder.encode), predictor.memory)
 
     own = distances(case.pixels(case.unseen(OTHERS).ids))
+    rows = []
+    for name, pixels in foreign_images(size, others, folder).items():
+        found = distances(pixels)
+        rows.append({
+            "set": case.name, "against": name, "images": len(found), "auroc": told_apart(own, found),
+            "alarms": (predictor.novelty.share(found) >= ALARM).mean(),
+            "alarms_own": (predictor.novelty.share(own) >= ALARM).mean(),
+        })
+    return rows
+
+
+def foreign_images(size: int, others: Sequence[Case], folder: Path) -> dict[str, NDArray[np.uint8]]:
+    """Photographs, and unseen images of the other sets, all of one size."""
     foreign = {"photographs": photographs(folder, size, OTHERS)}
     for other in others:
         pixels = other.pixels(other.unseen(OTHERS).ids)
         foreign[other.name] = np.stack([cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA)
                                         for one in pixels])
-    rows = []
-    for name, pixels in foreign.items():
-        found = distances(pixels)
-        truth = np.repeat([0, 1], [len(own), len(found)])
-        rows.append({
-            "set": case.name, "against": name, "images": len(found),
-            "auroc": roc_auc_score(truth, np.concatenate([own, found])),
-            "alarms": (predictor.novelty.share(found) >= ALARM).mean(),
-            "alarms_own": (predictor.novelty.share(own) >= ALARM).mean(),
-        })
-    return rows
+    return foreign
+
+
+def told_apart(own: NDArray[np.float64], foreign: NDArray[np.float64]) -> float:
+    """AUROC of foreign images against own ones."""
+    truth = np.repeat([0, 1], [len(own), len(foreign)])
+    return float(roc_auc_score(truth, np.concatenate([own, foreign])))
+
+
+def pretrained(case: Case, others: Sequence[Case], folder: Path, encoder_folder: Path) -> list[Row]:
+    """With an encoder that saw part of the training side: alarms on the rest, the test side, other kinds."""
+    encoder, side, random = load_encoder(encoder_folder), case.images.train, np.random.default_rng(0)
+    seen = side.frame["sha256"].isin(encoder.seen).to_numpy(dtype=bool)
+    assert set(case.pieces_of(side.ids[seen])).isdisjoint(case.pieces_of(side.ids[~seen]))
+    assert encoder.seen.isdisjoint(case.unseen(OTHERS).frame["sha256"])
+    known = random.permutation(side.ids[seen])[:SEEN]
+    vectors = looked(case.pixels(known), encoder.encode)
+    memory = memory_with(known, case.pieces_of(known), vectors)
+    found = Novelty.fit(memory)
+    assert found is not None
+    asked = {
+        "new groups of the training side": case.pixels(random.permutation(side.ids[~seen])[:NEW]),
+        "test side": case.pixels(case.unseen(OTHERS).ids),
+        **foreign_images(case.store.size, others, folder),
+    }
+    distances = {
+        name: found.distance(looked(pixels, encoder.encode), memory) for name, pixels in asked.items()
+    }
+    own = distances["new groups of the training side"]
+    return [
+        {
+            "set": case.name, "encoder": encoder_folder.name, "remembered": len(known), "asked": name,
+            "images": len(far), "alarms": (found.share(far) >= ALARM).mean(), "auroc": told_apart(own, far),
+        } for name, far in distances.items()
+    ]
 
 
 def answered(case: Case, pixels: NDArray[np.uint8]) -> list[Answers]:
@@ -200,11 +251,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--photographs", type=Path, required=True)
     parser.add_argument("--vectors", type=Path, help="vectors of label_efficiency/vectors.py, a folder a set")
+    parser.add_argument("--encoder", nargs="*", default=[], metavar="NAME=FOLDER",
+                        help="of the set NAME, pre-trained on part of its training side")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     cases = [case_of(folder, given.weights, given.vectors) for folder in given.runs]
     found: dict[str, list[Row]] = {
-        "false_alarms": [], "other_modalities": [], "new_classes": [], "bad_images": []
+        "false_alarms": [], "other_modalities": [], "new_classes": [], "bad_images": [], "pretrained": []
     }
     for case in cases:
         others = [other for other in cases if other is not case]
@@ -212,6 +265,9 @@ def main() -> None:
         found["other_modalities"] += rounded(other_modalities(case, others, given.photographs))
         found["new_classes"] += rounded(new_classes(case))
         found["bad_images"] += rounded(bad_images(case))
+        for name, encoder in (one.split("=", 1) for one in given.encoder):
+            if name == case.name:
+                found["pretrained"] += rounded(pretrained(case, others, given.photographs, Path(encoder)))
         report({name: [row for row in rows if row["set"] == case.name] for name, rows in found.items()})
     if given.out:
         facts = {"photographs": sorted(path.name for path in given.photographs.iterdir())}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from label_efficiency.vectors import read_vectors, start_encoder
 from numpy.typing import NDArray
 
@@ -47,6 +48,10 @@ class Case:
     def pixels(self, ids: NDArray[np.object_]) -> NDArray[np.uint8]:
         """Images uint8 [n,s,s,3]."""
         return self.store[self.store.rows(ids)]
+
+    def pieces_of(self, ids: NDArray[np.object_]) -> NDArray[np.int64]:
+        """The piece (patient, or near-copies) that each image belongs to."""
+        return self.pieces[pd.Index(self.images.ids).get_indexer(pd.Index(ids))]
 
     def unseen(self, count: int) -> ImageTable:
         """Random images of the test side, which nothing was fitted to."""
