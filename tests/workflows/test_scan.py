@@ -312,6 +312,21 @@ def test_such_a_table_keeps_its_labels_beside_an_earlier_split_and_images_it_lac
     assert "10 of the 80 images of the earlier split are not among these" in capsys.readouterr().err
 
 
+def test_patients_of_an_earlier_split_have_the_names_that_their_new_images_have(tmp_path: Path) -> None:
+    """Their numbers are hashed anew: names of two keys could be compared with nothing."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("CT_small.dcm", "MR_small.dcm"):
+        shutil.copy(str(get_testdata_file(name, download=False)), folder)
+    before = ImageTable.read((first := scan(folder, out=tmp_path / "a")) / "images.parquet").frame
+    shutil.copy(folder / "CT_small.dcm", folder / "another.dcm")
+    run = scan(folder, out=tmp_path / "b", keep_splits=first.path)
+    after = ImageTable.read(run / "images.parquet").frame.set_index("id")[["group", "split"]]
+    assert set(after["group"]).isdisjoint(before["group"])
+    assert after.loc["another.dcm"].equals(after.loc["CT_small.dcm"])
+    assert after.loc[before["id"], "split"].tolist() == before["split"].tolist()
+
+
 def test_pixels_may_lie_elsewhere(drawn: Path, tmp_path: Path) -> None:
     run = scan(drawn / "images", out=tmp_path / "run", pixels=tmp_path / "fast" / "px", pixel_size=16)
     assert Path(run.state["pixels"]) == tmp_path / "fast" / "px"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from hundredfold.errors import SettingsError
 
-__all__ = ["KEY_VARIABLE", "Naming", "are_hashed"]
+__all__ = ["KEY_VARIABLE", "Naming", "are_hashed", "hashed"]
 
 KEY_VARIABLE = "HUNDREDFOLD_GROUP_KEY"
 SHORTEST_KEY = 16
@@ -58,14 +58,19 @@ class Naming:
         return hashlib.blake2b(kind, digest_size=8, key=self.key, person=b"hundredfold").hexdigest()
 
 
-def are_hashed(groups: pd.Series) -> bool:
-    """Whether some of the groups are named by a hash, as those of DICOM files are.
+def hashed(groups: pd.Series) -> pd.Series:
+    """Which of the groups are named by a hash, as those of DICOM files are.
 
     Examples:
-        >>> are_hashed(pd.Series(["p1", None])), are_hashed(pd.Series(["p1", "study-" + 20 * "0"]))
-        (False, True)
+        >>> hashed(pd.Series(["p1", None, "study-" + 20 * "0"])).tolist()
+        [False, False, True]
     """
-    return bool(groups.astype("str").str.fullmatch(HASHED, na=False).any())
+    return groups.astype("str").str.fullmatch(HASHED, na=False).astype(bool)
+
+
+def are_hashed(groups: pd.Series) -> bool:
+    """Whether some of the groups are."""
+    return bool(hashed(groups).any())
 
 
 def _content(file: Path) -> bytes:

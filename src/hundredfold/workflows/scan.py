@@ -118,6 +118,7 @@ def _labelled(table: ImageTable, settings: ScanSettings) -> tuple[ImageTable, La
 def _as_before(table: ImageTable, splits: Path) -> ImageTable:
     """The images with the sides and groups of an earlier scan."""
     from hundredfold.data.labels import LabelSet
+    from hundredfold.data.naming import hashed
     from hundredfold.data.rows import read_rows
 
     path = splits / "splits.csv" if RunDirectory.is_run(splits) else splits
@@ -128,7 +129,10 @@ def _as_before(table: ImageTable, splits: Path) -> ImageTable:
             f"Warning: {gone:,} of the {len(rows):,} images of the earlier split are not among these, such "
             f"as {earlier.unmatched[0]!r}. If they only have other names now, they are split anew."
         )
-    return earlier.apply(table).assign(label=table.frame["label"])  # it says nothing of labels
+    kept, own = earlier.apply(table).frame, table.frame
+    # The same patients by the key of then; the key of now names those of the new images, too.
+    groups = kept["group"].mask(hashed(kept["group"]) & hashed(own["group"]), own["group"])
+    return table.assign(split=kept["split"], group=groups, site=kept["site"])  # it says nothing of labels
 
 
 def _split(table: ImageTable, settings: ScanSettings, *, complain: bool = False) -> ImageTable:
