@@ -32,8 +32,9 @@ class Recipe:
 
     @property
     def paced_as(self) -> str:
-        """The recipe whose seconds a step it has: its own, or the default's if it changes nothing there."""
-        return DEFAULT if self.changes.keys() <= FREE else self.name
+        """The recipe whose seconds a step it has: the first that changes the same of what costs time."""
+        costly = {name: value for name, value in self.changes.items() if name not in FREE}
+        return next((name for name, one in RECIPES.items() if one.changes == costly), self.name)
 
 
 def _all() -> tuple[Recipe, ...]:
@@ -60,6 +61,7 @@ def _all() -> tuple[Recipe, ...]:
         Recipe("scale_paper", "Nielsen et al. 2023", {"global_scale": (0.5, 1.0), "local_scale": (0.1, 0.5)}),
         Recipe("freeze_0.05", "a new head pulls good weights astray", {"freeze_backbone": 0.05}),
         Recipe("freeze_0.1", "a new head pulls good weights astray", {"freeze_backbone": 0.1}),
+        Recipe("no_local_freeze_0.05", "both of what gained", {"local_crops": 0, "freeze_backbone": 0.05}),
         Recipe("layers_0.75", "early layers are general", {"layer_decay": 0.75}),
         Recipe("layers_0.9", "early layers are general", {"layer_decay": 0.9}),
         Recipe("decay_constant", "DINO ends at .4, after far more steps", {"weight_decay_end": 0.04}),
