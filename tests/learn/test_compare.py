@@ -13,6 +13,8 @@ from sklearn.metrics import balanced_accuracy_score
 
 from hundredfold.errors import TableError
 from hundredfold.learn.compare import COLUMNS, RESAMPLES, against, compare, holm, p_value
+from hundredfold.learn.curve import LearningCurve
+from hundredfold.learn.together import Measured, together
 from hundredfold.metrics import MIN_GROUPS, Resamples, resampled_accuracy
 
 CLASSES, IMAGES, REPEATS = 3, 90, 3
@@ -151,3 +153,34 @@ def test_the_p_value_and_the_interval_say_the_same(shift: float, seed: int) -> N
     found = np.random.default_rng(seed).normal(shift, 0.1, RESAMPLES)
     low = np.percentile(found, 2.5)
     assert (p_value(found) < 0.052) if low > 0 else (p_value(found) > 0.045)
+
+
+def measured(name: str, draws: str | None, supervised: str | None = None, **held: float) -> Measured:
+    """A run whose encoders came so far on held-out labels; no two answer alike."""
+    answers = predictions(seed=len(name), **dict.fromkeys(held, 0.7))
+    frame = pd.DataFrame({"encoder": list(held)})
+    accuracy = {f"{encoder}/svm": value for encoder, value in held.items()}
+    best = max(held, key=held.__getitem__)
+    choice = {"encoder": best, "classifier": "svm", "accuracy": accuracy, "n_per_class": 10}
+    return Measured(name, LearningCurve(frame, answers), draws, {}, choice, supervised)
+
+
+def test_of_runs_with_the_same_labels_cross_validation_chooses_among_all() -> None:
+    runs = [
+        measured("one", "d", "initial", pretrained=0.6, initial=0.5),
+        measured("second", "d", "initial", pretrained=0.8, initial=0.55),
+    ]
+    facts = together(runs)[0].facts
+    assert facts["choice"] == {
+        "encoder": "second/pretrained", "classifier": "svm", "n_per_class": 10, "accuracy": {
+            "one/pretrained/svm": 0.6, "one/initial/svm": 0.5,
+            "second/pretrained/svm": 0.8, "second/initial/svm": 0.55,
+        },
+    }
+    assert facts["supervised"] == "one/initial"
+
+
+@pytest.mark.parametrize(("first", "second"), [("d", "e"), (None, None)])
+def test_of_other_labels_nothing_is_chosen(first: str | None, second: str | None) -> None:
+    runs = [measured("one", first, a=0.6), measured("second", second, b=0.8)]
+    assert together(runs)[0].facts["choice"] is None

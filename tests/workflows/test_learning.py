@@ -257,6 +257,15 @@ def test_fit_auto_writes_what_it_found(run: Path, smear: Path) -> None:
     assert predictor.facts["embeddings"] == "thumbnail"
 
 
+def test_fit_auto_chooses_among_what_the_runs_curve_judged(run: Path, smear: Path, tmp_path: Path) -> None:
+    few = ("prototype", "lda")
+    hundredfold.curve(
+        run, labels=labels_of(smear), out=run, budgets=(5,), classifiers=few, repeats=1, bootstrap=0
+    )
+    predictor = fit(run, labels=labels_of(smear), out=tmp_path / "predictor")
+    assert set(predictor.facts["cross_validation"]) == {f"thumbnail/{name}" for name in few}
+
+
 def test_fit_needs_the_encoder_that_made_the_vectors(run: Path, smear: Path, tmp_path: Path) -> None:
     path = run / "embeddings" / "thumbnail" / "embeddings.json"
     facts = json.loads(path.read_text(encoding="utf-8"))

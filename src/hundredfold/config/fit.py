@@ -24,9 +24,9 @@ class FitChoices(Settings):
     )
     classifier: str = Field(
         "auto",
-        description="Name of the classifier, or auto: the best of svm, knn, logistic and lda by "
-        "cross-validation by group on the training labels. The encoder is chosen so in any case, where there "
-        "are several.",
+        description="Name of the classifier, or auto: the best by cross-validation by group on the training "
+        "labels, of those on frozen vectors that the run's curve has judged; before a curve of svm, knn, "
+        "logistic and lda. The encoder is chosen so in any case, where there are several.",
     )
     thumbnails: bool = Field(
         False,

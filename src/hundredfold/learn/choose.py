@@ -12,7 +12,7 @@ from hundredfold.metrics import balanced_accuracy
 
 __all__ = ["CANDIDATES", "Choice", "choose"]
 
-#: What ``fit`` chooses among: classifiers on frozen vectors that take seconds.
+#: What ``fit`` chooses among before a curve: classifiers on frozen vectors that take seconds.
 CANDIDATES = ("svm", "knn", "logistic", "lda")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 
 from hundredfold.errors import SplitError
+from hundredfold.learn.choose import Choice
 from hundredfold.learn.curve import LearningCurve
 
 __all__ = ["Measured", "together"]
@@ -27,12 +28,16 @@ class Measured:
         draws: a name of its draws of labels, equal for runs that gave their classifiers the same labels;
             ``None`` where a run does not tell.
         transductive: encoder → how many test images it was trained on, where any.
+        choice: what cross-validation on its draws came to; see :class:`~hundredfold.learn.choose.Choice`.
+        supervised: the encoder whose network, trained on all labels, is the line to reach.
     """
 
     name: str
     curve: LearningCurve
     draws: str | None
     transductive: Mapping[str, int] = field(default_factory=dict)
+    choice: Mapping[str, Any] = field(default_factory=dict)
+    supervised: str | None = None
 
     @property
     def encoders(self) -> list[str]:
@@ -61,8 +66,9 @@ def together(runs: Sequence[Measured]) -> tuple[LearningCurve, dict[str, str]]:
     Encoders of the same name that are not equal are named ``RUN/ENCODER``.
 
     Returns:
-        the curve, whose only fact is ``transductive``, and encoder → the name of its draws: equal where
-        labels were equal.
+        the curve, with the facts ``transductive``, ``choice`` and ``supervised`` under the encoders' new
+        names, and encoder → the name of its draws: equal where labels were equal. There is a choice only
+        where all were given the same labels, of which then the same were held out.
 
     Raises:
         SplitError: two runs were judged on other test images, or with other labels of them; some are named.
@@ -73,7 +79,8 @@ def together(runs: Sequence[Measured]) -> tuple[LearningCurve, dict[str, str]]:
     joined: list[Measured] = []
     draws: dict[str, str] = {}
     seen: dict[str, int] = {}
-    for place, (run, names) in enumerate(zip(runs, _names(runs), strict=True)):
+    named = list(zip(runs, _names(runs), strict=True))
+    for place, (run, names) in enumerate(named):
         if names:
             joined.append(run.renamed(names))
             unknown = f"not known ({place})"  # never equal to another run's
@@ -84,7 +91,28 @@ def together(runs: Sequence[Measured]) -> tuple[LearningCurve, dict[str, str]]:
         [run.curve.predictions.astype(dict.fromkeys(TEXT, str)) for run in joined], ignore_index=True
     )
     predictions = predictions.astype(dict.fromkeys(TEXT, "category"))
-    return LearningCurve(frame, predictions, {"transductive": seen}), draws
+    supervised = next((name for run, names in named if (name := names.get(run.supervised or ""))), None)
+    facts = {"transductive": seen, "choice": _choice(named), "supervised": supervised}
+    return LearningCurve(frame, predictions, facts), draws
+
+
+def _choice(named: Sequence[tuple[Measured, Mapping[str, str]]]) -> dict[str, Any] | None:
+    """The best of all by cross-validation on the training labels; the first of equal ones."""
+    parts = [(run, names) for run, names in named if names]
+    held = {(run.draws, run.choice.get("n_per_class")) for run, _ in parts}
+    if len(held) > 1 or any(None in one for one in held):
+        return None
+    accuracy: dict[tuple[str, str], float] = {}
+    for run, names in parts:
+        for method, value in run.choice["accuracy"].items():
+            encoder, _, classifier = method.rpartition("/")
+            if encoder in names:
+                accuracy[names[encoder], classifier] = value
+    if not accuracy:
+        return None
+    best = max(accuracy, key=accuracy.__getitem__)
+    told = {"/".join(method): value for method, value in accuracy.items()}
+    return Choice(*best, told)._asdict() | {"n_per_class": parts[0][0].choice["n_per_class"]}
 
 
 def _check_same_test(first: Measured, other: Measured) -> None:

@@ -11,7 +11,7 @@ from hundredfold.report.chapters.shortcuts import reached_by_shortcuts
 from hundredfold.report.material import Material
 from hundredfold.report.paper.trace import FACTS, Place
 from hundredfold.report.tables import METRIC, Headline, at_point, listed
-from hundredfold.report.words import share, shown
+from hundredfold.report.words import features_words, method_words, share, shown
 
 __all__ = ["Caution", "cautions"]
 
@@ -70,6 +70,10 @@ CHOSEN = (
     "Cross-validation on the scan's training side chose it for the run's predictor, and those images were "
     "test images here, too: its accuracy may be a little too good."
 )
+UNJUDGED = (
+    "It is {}, which the curve did not judge; every accuracy here is of other classifiers. Give it to "
+    "hundredfold curve --classifiers, or choose one of these with hundredfold fit --classifier."
+)
 SHORTCUTS = (
     "That is over half the way from guessing to the accuracy above. Part of it may be the scanner, the stain "
     "or the source in place of the disease: see the chapter on shortcuts, and test on images of another site."
@@ -101,6 +105,7 @@ def cautions(material: Material, at: Headline | None) -> list[Caution]:
         found.append(Caution(f"{splits} test splits took turns.", TURNS, (("test splits", place),)))
     if at is not None and material.chosen_on_test(at):
         found.append(Caution("The method was chosen with labels of these test images.", CHOSEN))
+    found += _unjudged(material)
     if untaught := _untaught(material):
         found.append(Caution("Classes without training images.", f"{listed(untaught)}: {UNTAUGHT}"))
     found += _shortcuts(material, at)
@@ -227,6 +232,16 @@ def _groups(material: Material) -> list[Caution]:
         title = f"Only {groups} {'group is' if groups == 1 else 'groups are'} in the test set."
         return [Caution(title, FEW, (("test groups", Place(FACTS, "/curve/test_groups")),))]
     return []
+
+
+def _unjudged(material: Material) -> list[Caution]:
+    """The run's predictor is of a method that no number on the test images is of."""
+    facts = material.predictor or {}
+    method = facts.get("embeddings"), facts.get("classifier")
+    if material.curve is None or None in method or material.was_judged(*method):
+        return []
+    told = f"{method_words(str(method[1]))} on {features_words(shown(method[0]))}"
+    return [Caution("No number here is of the run's predictor.", UNJUDGED.format(told))]
 
 
 def _untaught(material: Material) -> list[str]:

@@ -105,6 +105,12 @@ class Material:
     def _read(self) -> dict[Headline, pd.DataFrame]:
         return {}
 
+    def was_judged(self, encoder: str | None, classifier: str | None) -> bool:
+        """Whether the curve has points of a method."""
+        if self.curve is None:
+            return False
+        return bool(((self.curve["encoder"] == encoder) & (self.curve["classifier"] == classifier)).any())
+
     @property
     def outer(self) -> bool:
         """Whether several test splits took turns."""
@@ -182,15 +188,16 @@ def gather(
 
 
 def headline_of(material: Material) -> Headline | None:
-    """The point that the report speaks of, with the predictor's method, else the chosen one."""
+    """The point that the report speaks of: the predictor's method, else the chosen one, if it was judged."""
     if material.curve is None or material.curve.empty:
         return None
-    chosen = material.evaluation.get("choice") or {}
-    fitted = material.predictor or {}
-    return headline(
-        material.curve, fitted.get("classifier") or chosen.get("classifier"),
-        fitted.get("embeddings") or chosen.get("encoder"),
-    )
+    chosen, fitted = material.evaluation.get("choice") or {}, material.predictor or {}
+    methods = [
+        (fitted.get("embeddings"), fitted.get("classifier")),
+        (chosen.get("encoder"), chosen.get("classifier")),
+    ]
+    encoder, classifier = next((method for method in methods if material.was_judged(*method)), methods[0])
+    return headline(material.curve, classifier, encoder)
 
 
 def evaluated_images(run: RunDirectory) -> ImageTable | None:

@@ -30,9 +30,9 @@ def compare(settings: CompareSettings) -> RunDirectory:
     """Set the learning curves of several runs beside each other.
 
     The runs must have been judged on the same test images with the same labels. Where they gave their
-    classifiers the same labels too, methods are compared draw by draw, else the draws are resampled apart,
-    and the report says so. ``encoders`` are embedded and measured first, as the first run was, in
-    ``OUT/encoders``.
+    classifiers the same labels too, methods are compared draw by draw, and the report speaks of the one that
+    is best of all in cross-validation on these; else the draws are resampled apart, and the report says so.
+    ``encoders`` are embedded and measured first, as the first run was, in ``OUT/encoders``.
     Writes ``curve.csv``, ``curve.parquet``, ``predictions.parquet``, ``comparison.csv`` (differences with
     intervals, each for itself, and p-values corrected by Holm), ``figures/`` and ``report.html``.
 
@@ -57,7 +57,7 @@ def compare(settings: CompareSettings) -> RunDirectory:
         curve.write(run.path)
         images.write(run / "images.parquet")
         run.record(
-            curve=_facts(runs) | curve.facts, **curve.facts,
+            curve=_facts(runs) | curve.facts, transductive=curve.facts["transductive"],
             compare={"runs": [one.name for one in measured], "draws": draws, "encoders": list(draws)},
         )
     _report(run)
@@ -75,7 +75,7 @@ def _measured(run: RunDirectory) -> Measured:
     facts = run.state.get("curve") or {}
     return Measured(
         run.path.resolve().name, LearningCurve.read(run.path), facts.get("draws"),
-        facts.get("transductive") or {},
+        facts.get("transductive") or {}, facts.get("choice") or {}, facts.get("supervised"),
     )
 
 

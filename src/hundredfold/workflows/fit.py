@@ -119,13 +119,12 @@ def _kept(settings: FitSettings, run: RunDirectory | None, folder: Path) -> Pred
 
 
 def _fit(settings: FitSettings) -> Predictor:
-    from hundredfold.learn.choose import CANDIDATES
     from hundredfold.learn.classifiers import CLASSIFIERS
     from hundredfold.learn.trial import Trial
     from hundredfold.predict.predictor import Predictor
     from hundredfold.workflows.labelled import encoder_of, label, pixels_of, read_embeddings
 
-    names = CANDIDATES if settings.classifier == "auto" else (settings.classifier,)
+    names = _candidates(settings)
     for name in names:
         CLASSIFIERS[name]
     embeddings = read_embeddings(settings.embeddings)
@@ -146,6 +145,21 @@ def _fit(settings: FitSettings) -> Predictor:
     told = {"group_key": _group_key(settings, trial), "unusual": _unusual(made, chosen, table.test)}
     made = replace(made, facts={**made.facts, **told})
     return replace(made, thumbnails=_thumbnails(settings, trial)) if settings.thumbnails else made
+
+
+def _candidates(settings: FitSettings) -> tuple[str, ...]:
+    """What there is to choose from: what the run's curve judged, so that its numbers are of the predictor."""
+    from hundredfold.learn.choose import CANDIDATES
+    from hundredfold.learn.study import NETWORK
+    from hundredfold.workflows.labelled import noted_settings, run_of
+
+    if settings.classifier != "auto":
+        return (settings.classifier,)
+    run = run_of(settings.embeddings)
+    if run is None or not run.done("curve"):
+        return CANDIDATES
+    judged = noted_settings(run).get("curve", {}).get("classifiers", ())
+    return tuple(name for name in judged if name != NETWORK) or CANDIDATES
 
 
 def _unusual(made: Predictor, embeddings: Embeddings, test: ImageTable) -> dict[str, Any] | None:
