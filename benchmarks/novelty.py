@@ -11,8 +11,8 @@ labels. Test images are looked at once, as new ones; what is measured by leaving
 the training side alone. ``DIR`` holds photographs of everyday things, of which random squares are taken.
 
 An encoder that was pre-trained has seen the images that are remembered, and not the new ones. How many false
-alarms that costs is asked of encoders whose pre-training left whole groups of the training side out, such as
-those that ``recipes/screen.py confirm`` keeps: what they saw is remembered, what they did not is new.
+alarms that costs is asked of encoders whose pre-training left whole groups out, such as those that
+``recipes/screen.py confirm`` keeps: what they saw is remembered, what they did not is new.
 """
 
 from __future__ import annotations
@@ -166,29 +166,27 @@ def told_apart(own: NDArray[np.float64], foreign: NDArray[np.float64]) -> float:
 
 
 def pretrained(case: Case, others: Sequence[Case], folder: Path, encoder_folder: Path) -> list[Row]:
-    """With an encoder that saw part of the training side: alarms on the rest, the test side, other kinds."""
-    encoder, side, random = load_encoder(encoder_folder), case.images.train, np.random.default_rng(0)
-    seen = side.frame["sha256"].isin(encoder.seen).to_numpy(dtype=bool)
-    new = ~np.isin(case.pieces_of(side.ids), case.pieces_of(side.ids[seen]))  # nor a near-copy of one
-    assert encoder.seen.isdisjoint(case.unseen(OTHERS).frame["sha256"])
-    known = random.permutation(side.ids[seen])[:SEEN]
-    vectors = looked(case.pixels(known), encoder.encode)
-    memory = memory_with(known, case.pieces_of(known), vectors)
+    """With an encoder that saw some groups: alarms on those that it did not, and on other kinds of image."""
+    encoder, random = load_encoder(encoder_folder), np.random.default_rng(0)
+    ids, pieces = case.images.ids, case.pieces
+    seen = case.images.frame["sha256"].isin(encoder.seen).to_numpy(dtype=bool)
+    new = ~np.isin(pieces, pieces[seen])  # nor near-copies of what it saw
+    known = random.permutation(np.flatnonzero(seen))[:SEEN]
+    memory = memory_with(ids[known], pieces[known], looked(case.pixels(ids[known]), encoder.encode))
     found = Novelty.fit(memory)
     assert found is not None
     asked = {
-        "new groups of the training side": case.pixels(random.permutation(side.ids[new])[:NEW]),
-        "test side": case.pixels(case.unseen(OTHERS).ids),
+        "new groups": case.pixels(random.permutation(ids[new])[:NEW]),
         **foreign_images(case.store.size, others, folder),
     }
     distances = {
         name: found.distance(looked(pixels, encoder.encode), memory) for name, pixels in asked.items()
     }
-    own = distances["new groups of the training side"]
     return [
         {
             "set": case.name, "encoder": encoder_folder.name, "remembered": len(known), "asked": name,
-            "images": len(far), "alarms": (found.share(far) >= ALARM).mean(), "auroc": told_apart(own, far),
+            "images": len(far), "alarms": (found.share(far) >= ALARM).mean(),
+            "auroc": told_apart(distances["new groups"], far),
         } for name, far in distances.items()
     ]
 
@@ -252,7 +250,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, required=True)
     parser.add_argument("--vectors", type=Path, help="vectors of label_efficiency/vectors.py, a folder a set")
     parser.add_argument("--encoder", nargs="*", default=[], metavar="NAME=FOLDER",
-                        help="of the set NAME, pre-trained on part of its training side")
+                        help="of the set NAME, pre-trained on some of its groups")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     cases = [case_of(folder, given.weights, given.vectors) for folder in given.runs]
