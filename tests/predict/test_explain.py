@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,43 @@ def test_no_neighbour_is_of_the_image_s_own_patient(fitted: Path, smear: Path, t
     assert checked == 5 * len(found)
 
 
+def test_patients_are_told_by_the_paths_too_and_the_page_says_whether_they_are(
+    fitted: Path, smear: Path, tmp_path: Path
+) -> None:
+    labels = pd.read_csv(smear / "labels.csv").head(12)
+    for row in labels.itertuples():
+        (tmp_path / "new" / row.group).mkdir(parents=True, exist_ok=True)
+        shutil.copy(smear / "images" / row.image, tmp_path / "new" / row.group / row.image)
+    own = pd.read_csv(smear / "labels.csv").set_index("image")["group"]
+
+    def same(name: str, **more: Any) -> int:
+        out = predict(tmp_path / "new", predictor=fitted, out=tmp_path / name, explain=True, **more)
+        rows = pd.read_csv(out).to_dict("records")
+        found = [(row["image"].split("/")[0], json.loads(row["neighbours"])) for row in rows]
+        return sum(group == own[one["id"]] for group, near in found for one in near)
+
+    assert same("unknown.csv") > 0
+    assert same("known.csv", group_pattern="(slide_[0-9]+)") == 0
+    told = [(tmp_path / f"{name}.html").read_text("utf-8") for name in ("unknown", "known")]
+    assert "Whose the images are is not known" in told[0]
+    assert "Labelled images of an image&#39;s own patient are left out." in told[1]
+
+
+def test_a_page_of_scores_without_maps_says_so(
+    coloured: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = coloured.write(tmp_path / "images", 3)
+    predictor = Predictor.load(coloured.predictor)
+    replace(predictor, facts={**predictor.facts, "calibration": None}).save(tmp_path / "scores")
+    predict(images, predictor=tmp_path / "scores", out=tmp_path / "p.csv", explain=True)
+    page = " ".join((tmp_path / "p.html").read_text("utf-8").split())
+    assert "scores, which are no probabilities" in page
+    assert "There are no maps: this encoder has no map." in page
+    assert "A map shows" not in page
+    assert "The predictor knows no patients: the nearest may be of the same one." in page
+    assert "The numbers are scores and no probabilities" in capsys.readouterr().err
+
+
 def test_the_page_holds_everything_and_says_what_it_is_not(
     fitted: Path, smear: Path, tmp_path: Path
 ) -> None:
@@ -200,8 +238,6 @@ def test_without_explain_there_is_neither(fitted: Path, smear: Path, tmp_path: P
 
 
 def test_a_predictor_that_remembers_nothing_cannot_explain(fitted: Path) -> None:
-    from dataclasses import replace
-
     with pytest.raises(SettingsError, match="remembers no images"):
         Resemblance.of(replace(Predictor.load(fitted), memory=None))
 

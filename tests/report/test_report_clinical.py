@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,10 @@ from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.chapters.sets import _measured, sets_chapter
 from hundredfold.report.material import Material, gather
+from hundredfold.report.paper.doubt import doubt_blocks
+from hundredfold.report.paper.telling import Telling
+from hundredfold.report.paper.trace import Trace
+from hundredfold.report.paper.works import Citations
 from hundredfold.report.referral import coverage_of
 from hundredfold.report.tables import Headline, headline
 from hundredfold.report.words import share
@@ -416,6 +421,33 @@ def test_sets_are_for_the_prevalence_that_is_stated(clinical_run: RunDirectory) 
     shares = prevalences(np.array([60, 60, 60]), ["kind 0", "kind 1", "kind 2"], {"kind 0": 0.9})
     assert rows[1][rows[1].index.isna()].iloc[0]["covered"] == pytest.approx(each @ shares)
     assert any("for prevalences as stated: kind 0 .9" in one for one in sets_chapter(stated, at).sentences)
+
+
+def test_the_card_says_what_sets_promise_and_hold(clinical_run: RunDirectory, tmp_path: Path) -> None:
+    material = gather(clinical_run)
+    at = headline(material.curve)
+    table = item(sets_chapter(material, at), "coverage").table
+    (tmp_path / "figures").mkdir()
+    table.to_csv(tmp_path / "figures" / "coverage.csv", index=False)
+    names = [str(name) for name in table["class"].dropna()]
+    sets = Sets(0.9, "class-wise", (0.5, 0.5, 0.5), (25, 20, 9))
+    facts = {
+        "classes": names, "sets": sets.facts, "novelty": {"images": 90},
+        "unusual": {"images": 90, "share": 0.0667},
+    }
+    (tmp_path / "predictor.json").write_text(json.dumps(facts))
+    told = Telling(
+        replace(material, predictor=facts), at, Trace(tmp_path), Citations(), frozenset({"coverage.csv"})
+    )
+    promise, above, found, unusual = doubt_blocks(told)
+    assert promise.endswith(f"each class; not enough labels for such a promise: {names[2]}.")
+    assert "as if all classes were equally common" in above
+    assert [row[0] for row in found.rows] == ["all classes", *names]
+    for row, covered in zip(found.rows, table["covered"], strict=True):
+        assert row[1].startswith(share(covered))
+    assert "Of the 90 test images it calls .07 unusual" in unusual
+    places = {entry.place.file for entry in told.trace.entries}
+    assert places == {"predictor.json", "figures/coverage.csv"}
 
 
 def test_no_held_out_scores_no_sets(clinical_run: RunDirectory) -> None:

@@ -116,6 +116,11 @@ def test_the_verdict_on_a_handful_says_that_it_is_one(predictor: Path, tmp_path:
     told = json.loads(path.read_text())
     assert told["alarm"]
     assert "But they are few" in told["verdict"]
+    one = draw(tmp_path / "one", range(100, 101))
+    for path in sorted(one.iterdir())[1:]:
+        path.unlink()
+    path = hundredfold.check(one, predictor=predictor, out=tmp_path / "c", draws=99)
+    assert json.loads(path.read_text())["verdict"].startswith("One image cannot be compared as a batch")
     usual = draw(tmp_path / "usual", range(101, 103))
     path = hundredfold.check(usual, predictor=predictor, out=tmp_path / "b", draws=99)
     told = json.loads(path.read_text())

@@ -20,7 +20,7 @@ from hundredfold.data.groups import find_grouped
 from hundredfold.data.smear import draw_smear
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import LeakError, RunExistsError, SettingsError, SplitError, TooManyRejectsError
-from hundredfold.predict.patients import known_groups
+from hundredfold.predict.patients import found_for, known_groups
 from hundredfold.predict.predictor import Predictor
 
 FEW = {"budgets": (1, 5), "repeats": 2, "bootstrap": 50}
@@ -309,6 +309,12 @@ def test_patients_are_called_new_only_under_the_key_of_the_training_and_black_fr
         known = known_groups(predictor, predictor.memory, table, found.naming)
         assert known is not None
         assert known["images"] == images
+    same, other = (
+        found_for(predictor, tmp_path / "old", GroupChoices.of(group_key=tmp_path / name)).table.frame
+        for name in ("key", "other")
+    )
+    assert set(train.frame["group"]) <= set(same["group"])
+    assert other["group"].isna().all()
 
 
 def test_few_patients_are_no_adaptation_but_a_sentence(

@@ -126,6 +126,11 @@ def test_without_an_audit_set_there_is_no_estimate(run: Path, smear: Path, tmp_p
     labels[train].to_csv(tmp_path / "labels.csv", index=False)
     predictor = hundredfold.fit(run, labels=tmp_path / "labels.csv", classifier="lda", out=tmp_path / "other")
     assert predictor.audit is None
+    card = (tmp_path / "other" / "model_card.md").read_text(encoding="utf-8")  # there is no run around it
+    for words in ("has not been tested", "Nothing was measured yet", "hold the true class in 90\u00a0% of"):
+        assert words in card
+    for words in ("methods.md", "author.yaml", "nothing to warn of"):
+        assert words not in card.partition("## Checklist")[0]
     with pytest.raises(SettingsError, match="knows no labelled audit set"):
         predicted(tmp_path / "other", smear, tmp_path, "audit")
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from hundredfold.config.base import FarPlace, Place, ResumableSettings, Settings
 from hundredfold.config.clinical import SourceChoices
+from hundredfold.config.scan import GroupChoices
 
 __all__ = ["CopyChoices", "FitChoices", "FitSettings", "PredictSettings"]
 
@@ -68,8 +69,8 @@ class FitSettings(FitChoices, CopyChoices, ResumableSettings):
     labels: Place = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
 
 
-class PredictSettings(SourceChoices, ResumableSettings):
-    """The settings of ``predict``."""
+class PredictSettings(SourceChoices, GroupChoices, ResumableSettings):
+    """The settings of ``predict``; groups are for ``explain``, which names images of other patients only."""
 
     positional: ClassVar[tuple[str, ...]] = ("images",)
 

@@ -19,13 +19,18 @@ from hundredfold.url import Url
 __all__ = ["compiled", "find_grouped", "groups_by_pattern", "told_by_dicom"]
 
 
-def find_grouped(source: Path | Url, choices: GroupChoices) -> Found:
+def find_grouped(source: Path | Url, choices: GroupChoices, naming: Naming | None = None) -> Found:
     """The images of a source as :func:`~hundredfold.data.source.find` lists them, with their groups.
+
+    Args:
+        source: a folder, archive, table or URL.
+        choices: who is whose.
+        naming: of DICOM files, where it is not what is chosen.
 
     Raises:
         SettingsError: the key cannot be used, or the pattern is none or matches no image.
     """
-    found = find(source, Naming.of(choices.dicom_groups, choices.group_key))
+    found = find(source, naming or Naming.of(choices.dicom_groups, choices.group_key))
     if choices.group_pattern is None:
         return found
     return replace(found, table=groups_by_pattern(found.table, choices.group_pattern))

@@ -91,7 +91,7 @@ def chosen_rows(parts: Iterable[pd.DataFrame]) -> list[tuple[bool, dict[str, Any
 def write_page(
     path: Path, predictor: Predictor, known: Resemblance,
     rows: Sequence[tuple[bool, Mapping[str, Any]]], *, total: int,
-    images: Iterable[Passing], supply: Supply, shares: NDArray[np.float64] | None = None,
+    images: Iterable[Passing], supply: Supply, shares: NDArray[np.float64] | None = None, whose: str = "",
 ) -> None:
     """Write the page; it loads nothing from anywhere.
 
@@ -104,6 +104,7 @@ def write_page(
         images: all usable images, of which those to show are decoded once more.
         supply: where their bytes come from.
         shares: ``[c]`` of the classes that the answers are for; ``None`` where all counted alike.
+        whose: a sentence on whether neighbours are of other patients.
     """
     wanted = {str(row["image"]) for _, row in rows}
     pixels = dict(_squares(predictor, [one for one in images if one.name in wanted], supply))
@@ -115,14 +116,14 @@ def write_page(
     )
     write_text(path, environment.get_template("predictions.html").render(
         shown=shown, total=total, map=MAPS[kind], has_map=kind is not None, hash=predictor.hash,
-        encoder=predictor.encoder.name, prevalence=_prevalence(predictor, shares),
+        encoder=predictor.encoder.name, prevalence=_prevalence(predictor, shares), whose=whose,
     ).encode("utf-8", "replace").decode("utf-8"))
 
 
 def _prevalence(predictor: Predictor, shares: NDArray[np.float64] | None) -> str:
-    """For whom the probabilities are, in a sentence; empty where there are none."""
+    """For whom the probabilities are, in a sentence; or that there are none."""
     if predictor.calibration is None:
-        return ""
+        return "The predictor gives scores, which are no probabilities, and no sets."
     if shares is None:
         return "Probabilities and sets are such as if all classes were equally common."
     told = ", ".join(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from hundredfold.config import GroupChoices
+from hundredfold.data.groups import find_grouped
 from hundredfold.data.naming import Naming, are_hashed
+from hundredfold.data.source import Found
 from hundredfold.data.table import ImageTable
+from hundredfold.predict.explain import Resemblance
 from hundredfold.predict.memory import Memory, hidden_group
 from hundredfold.predict.predictor import Predictor
+from hundredfold.url import Url
 
-__all__ = ["known_groups"]
+__all__ = ["found_for", "known_groups", "whose_are"]
 
 
 def known_groups(
@@ -31,3 +38,35 @@ def known_groups(
     if learned and len(named) and shared.empty and key != predictor.facts.get("group_key"):
         return None
     return {"images": len(shared), "groups": int(shared.nunique())}
+
+
+def found_for(predictor: Predictor, source: Path | Url, choices: GroupChoices) -> Found:
+    """The images of a source, with groups under the names that the predictor has for the same patients.
+
+    Patients of DICOM files are told only with the key that it learned with: under another one nobody is known
+    again, and with a key of chance no two calls would find the same.
+    """
+    naming = Naming.of(choices.dicom_groups, choices.group_key)
+    same = naming.fingerprint == predictor.facts.get("group_key")
+    return find_grouped(source, choices, naming if same else Naming())
+
+
+def whose_are(images: ImageTable, known: Resemblance) -> str:
+    """A sentence: whether the neighbours of new images are of other patients.
+
+    Args:
+        images: the new ones.
+        known: the labelled ones.
+    """
+    groups = images.usable.frame["group"]
+    missing = int(groups.isna().sum())
+    if all(group is None for group in known.groups):
+        return "The predictor knows no patients: the nearest may be of the same one."
+    if missing == len(groups):
+        return (
+            "Whose the images are is not known: the nearest may be of the same patient, and at a similarity "
+            "of 1.000 the same picture. Name patients (--group-pattern, --group-key, or a table with a "
+            "column group)."
+        )
+    some = f" Of {missing:,} images it is not known whose they are." if missing else ""
+    return f"Labelled images of an image's own patient are left out.{some}"

@@ -6,12 +6,14 @@ The form follows Mitchell et al. 2019, "Model Cards for Model Reporting" (doi 10
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hundredfold.report.cautions import cautions
 from hundredfold.report.material import Material
 from hundredfold.report.paper.author import AUTHOR, MISSING, read_author
 from hundredfold.report.paper.checklists import CLAIM, TRIPOD, Asked, key_of
 from hundredfold.report.paper.document import Block, Document, Item, Items, Section, Table, sources
+from hundredfold.report.paper.doubt import doubt_blocks
 from hundredfold.report.paper.performance import (
     calibration_blocks,
     data_blocks,
@@ -34,6 +36,12 @@ LEAD = (
     f"“{MISSING}”: write it into {AUTHOR} in the run, a line a key (intended_use: words; CLAIM 7: words; "
     "TRIPOD+AI 3b: words), and make the report again."
 )
+ALONE = (
+    "What the model is and what it learned from. It was fitted outside of a run, so nothing here tells how "
+    "it was made or how good it is: curve, fit and report in one run directory do. Its author writes what is "
+    f"marked “{MISSING}” into this file, which is none of those with a hash; another file in this folder "
+    "would keep the predictor from being opened."
+)
 NOT_A_DEVICE = "For research. Not a medical device: no diagnosis may rest on it."
 #: key → what the author is asked
 ASKED = {
@@ -43,6 +51,11 @@ ASKED = {
 }
 NO_SUBGROUPS = "No subgroup was looked at apart (hundredfold curve --subgroups)."
 NO_FIGURES = "This model has not been tested: the verb curve does that, and report then fills in this card."
+UNTESTED = (
+    "This model has not been tested: fit it in a run that curve has measured, or judge it on other images "
+    "(hundredfold evaluate)."
+)
+NOTHING_MEASURED = "Nothing was measured yet, so nothing that was measured warns of anything."
 
 
 def card(
@@ -66,10 +79,11 @@ def card(
     author = read_author(trace.folder, known)
     parts: dict[str, Sequence[Block]] = {
         "Model": _model(t),
-        "Intended use": [_asked(author), NOT_A_DEVICE],
+        "Intended use": [_asked(author, alone=t.alone), NOT_A_DEVICE],
         "Data": data_blocks(t),
-        "Figures": figure_blocks(t) if at is not None and material.curve is not None else [NO_FIGURES],
+        "Figures": figure_blocks(t) if at is not None and material.curve is not None else [_untested(t)],
         "Calibration": calibration_blocks(t),
+        "Sets and unusual images": doubt_blocks(t),
         "Subgroups": subgroup_blocks(t) or [NO_SUBGROUPS],
         "Limits": _limits(t),
         f"Checklist CLAIM 2024 {cite('claim')}": [_checklist(t, "CLAIM", CLAIM, author)],
@@ -78,7 +92,7 @@ def card(
     }
     sections = [Section(title, blocks) for title, blocks in parts.items() if blocks]
     title = f"Model card: {shown(material.name, 80)}"
-    return Document("model_card", title, LEAD, [*sections, *sources(trace)])
+    return Document("model_card", title, ALONE if t.alone else LEAD, [*sections, *sources(trace)])
 
 
 def _model(t: Telling) -> list[Block]:
@@ -93,21 +107,39 @@ def _model(t: Telling) -> list[Block]:
         ["weights it began with", shown((encoder.get("parts") or [encoder])[0].get("source") or "–", 120)],
         ["classes", ", ".join(shown(name) for name in facts["classes"])],
         ["input", "an image, decoded and resized as for training; the predictor does it"],
-        ["output", "a class, and a probability or score for each class"],
+        ["output", _output(facts)],
         ["hundredfold", shown((facts.get("software") or software).get("hundredfold", "–"))],
         ["SHA-256 of encoder and its images", shown(encoder.get("hash", "–"), 64)],
         ["SHA-256 of the predictor", shown(facts.get("hash") or "–", 64)],
     ]
-    return [Table(["", ""], rows, words=2), "How it was made: methods.md."]
+    return [Table(["", ""], rows, words=2), *([] if t.alone else ["How it was made: methods.md."])]
 
 
-def _asked(author: Mapping[str, str]) -> Table:
+def _untested(t: Telling) -> str:
+    return UNTESTED if t.alone else NO_FIGURES
+
+
+def _output(facts: Mapping[str, Any]) -> str:
+    scores = "a score of each class, which is no probability"
+    parts = [
+        "a class", "a probability of each class" if facts.get("calibration") else scores,
+        *(["the set of classes that cannot be ruled out"] if facts.get("sets") else []),
+        *(["how unusual the image is"] if facts.get("novelty") else []),
+    ]
+    return "; ".join(parts)
+
+
+def _asked(author: Mapping[str, str], *, alone: bool) -> Table:
+    if alone:
+        return Table(["", ""], [[words, MISSING] for words in ASKED.values()], words=2)
     rows = [[words, author.get(key, MISSING), key] for key, words in ASKED.items()]
     return Table(["", "", f"key in {AUTHOR}"], rows, words=3)
 
 
 def _limits(t: Telling) -> list[Block]:
     found = cautions(t.material, t.at)
+    if not found and t.at is None:
+        return [NOTHING_MEASURED]
     if not found:
         return ["The run found nothing to warn of. That is no proof that there is nothing."]
     for caution in found:

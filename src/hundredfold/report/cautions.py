@@ -99,7 +99,8 @@ def cautions(material: Material, at: Headline | None) -> list[Caution]:
     found = [*_leaks(material), *_alarms(material), *_partial(material), *_writing(material)]
     tested = _test_images(material)
     if len(tested):
-        found += [*_groups(material), *_test_set(tested)]
+        sure = at is None or material.curve is None or _has_interval(material.curve, at)
+        found += [*_groups(material), *_test_set(tested, interval=sure)]
     if splits := material.evaluation.get("outer_splits"):
         place = Place(FACTS, "/curve/outer_splits")
         found.append(Caution(f"{splits} test splits took turns.", TURNS, (("test splits", place),)))
@@ -255,11 +256,12 @@ def _judging(material: Material) -> str:
     return "test" if material.images is None else material.images.judging
 
 
-def _test_set(numbers: pd.Series) -> list[Caution]:
+def _test_set(numbers: pd.Series, *, interval: bool) -> list[Caution]:
     found = []
     if numbers.sum() < FEW_TEST_IMAGES:
         place = Place(FACTS, "/curve/test_images", "sum")
-        title, told = f"Only {int(numbers.sum()):,} test images.", "The accuracy is rough; see its interval."
+        told = "The accuracy is rough; see its interval." if interval else "The accuracy is rough."
+        title = f"Only {int(numbers.sum()):,} test images."
         found.append(Caution(title, told, (("test images", place),)))
     if absent := sorted(numbers[numbers == 0].index):
         found.append(Caution("Classes without test images.", f"{listed(absent)}: {ABSENT}"))

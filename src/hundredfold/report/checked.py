@@ -46,6 +46,8 @@ UNSEEN = (
 FEW = 20
 #: p-value from which on a shift that was looked for is named, as there are several.
 NAMED = 0.005
+#: Share of the greatest distance from which on another direction may as well be the shift.
+NEARLY = 0.8
 
 
 @dataclass(frozen=True)
@@ -90,18 +92,26 @@ class Checked:
 
     @property
     def likest(self) -> str:
-        """In which direction of those looked for the new images lie farthest, in words; or empty."""
+        """In which directions of those looked for the new images lie farthest, in words; or empty.
+
+        A strong shift lies far in the directions of others, too: what is nearly as far is named beside it.
+        """
         found = self.batch.drift
         named = [] if found is None else [one for one in found.towards if found.parts[one] <= NAMED]
         if found is None or not named:
             return ""
-        name = max(named, key=lambda one: abs(found.towards[one]))
-        return SHIFTS[name].forwards if found.towards[name] > 0 else SHIFTS[name].backwards
+        named.sort(key=lambda one: -abs(found.towards[one]))
+        near = [one for one in named if abs(found.towards[one]) >= NEARLY * abs(found.towards[named[0]])]
+        return " or ".join(
+            SHIFTS[one].forwards if found.towards[one] > 0 else SHIFTS[one].backwards for one in near
+        )
 
     @property
     def verdict(self) -> str:
         """One plain sentence; where looks could not be compared, a second one says so."""
         found, count = self.batch.drift, f"{len(self.ids):,} images"
+        if len(self.ids) == 1:
+            return "One image cannot be compared as a batch: what predict says of it has its novelty."
         if found is None:
             return (
                 f"Whether these {count} are like those that the predictor learned from cannot be told: "

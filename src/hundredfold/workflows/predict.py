@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hundredfold.config import PredictSettings, verb
+from hundredfold.config import GroupChoices, PredictSettings, verb
 from hundredfold.errors import RunExistsError, SettingsError
 from hundredfold.progress import bar, say
 from hundredfold.url import Url, info_of, put
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["predict"]
 
 P = TypeVar("P", Path, Url, Path | Url)
-#: Settings on which no cell depends.
-ELSEWHERE = {"images", "predictor", "out", "resume"}
+#: Settings on which no cell depends, or which show in the groups of the images.
+ELSEWHERE = {"images", "predictor", "out", "resume", *GroupChoices.model_fields}
 
 
 @verb(PredictSettings)
@@ -43,7 +43,8 @@ def predict(settings: PredictSettings) -> Path | Url:
     the classifier's own. ``conformal_set`` holds the classes that cannot be ruled out at the predictor's
     coverage, with ``|`` between them; where there are several, a person should look. ``novelty`` is the share
     of known images that are less unusual; from .95 on ``unusual`` says ``yes``. With ``explain`` there is a
-    column ``neighbours`` and a page beside the table; neither is evidence (docs/explain.md).
+    column ``neighbours`` and a page beside the table; neither is evidence (docs/explain.md). Neighbours are
+    of other patients, where ``group_pattern``, ``group_key`` or a table says whose the images are.
 
     Images pass by: the memory that is taken does not grow with their number but for their names. Rows come in
     parts of a few hundred, in a folder beside the output; ``resume`` continues behind the last whole part,
@@ -91,7 +92,9 @@ def predict(settings: PredictSettings) -> Path | Url:
                     put(path, settings.out.parent / path.name)
     else:
         _predict(work, Parts(settings.out))
-    if predictor.calibration is not None and not settings.prevalence:
+    if predictor.calibration is None:
+        say("The numbers are scores and no probabilities (score:CLASS), and there are no sets.")
+    elif not settings.prevalence:
         what = "Probabilities" if predictor.sets is None else "Probabilities and sets"
         say(f"{what} are such as if all classes were equally common; --prevalence says how "
             "common they are where the images come from.")
@@ -152,12 +155,12 @@ class _Work:
 
 
 def _asked(settings: PredictSettings, predictor: Predictor) -> _Work:
-    from hundredfold.data.source import find
     from hundredfold.predict.made import claimed
+    from hundredfold.predict.patients import found_for
     from hundredfold.predict.rows import listed
 
     shares = None if settings.stated is None else predictor.shares(settings.stated)
-    found = find(settings.images)
+    found = found_for(predictor, settings.images, settings)
     images = listed(found.table, found.supply)
     claim = claimed(predictor, found.table, images, settings.model_dump(mode="json", exclude=ELSEWHERE))
     return _Work(settings, predictor, shares, found, images, claim)
@@ -193,13 +196,15 @@ def _predict(work: _Work, parts: Parts) -> None:
 def _explain(parts: Parts, work: _Work, known: Resemblance) -> None:
     """Write the page; the few images on it are decoded once more, so that none had to be kept."""
     from hundredfold.predict.page import chosen_rows, write_page
+    from hundredfold.predict.patients import whose_are
 
     rows, page = chosen_rows(parts), _page(parts.out)
+    whose = whose_are(work.found.table, known)
     write_page(
         page, work.predictor, known, rows, total=len(work.found.table), images=work.images,
-        supply=work.found.supply, shares=work.shares,
+        supply=work.found.supply, shares=work.shares, whose=whose,
     )
-    say(f"{len(rows):,} images with their nearest labelled ones and maps, in {page}: not evidence.")
+    say(f"{len(rows):,} images with their nearest labelled ones and maps, in {page}: not evidence. {whose}")
 
 
 def _tell(parts: Parts, out: Path | Url) -> None:

@@ -10,7 +10,10 @@ from hundredfold.report.paper.telling import Telling, pointer
 from hundredfold.report.paper.trace import Place, share
 from hundredfold.report.words import AUDIT_SET, features_words, method_words, shown
 
-__all__ = ["calibration_blocks", "data_blocks", "figure_blocks", "stated", "subgroup_blocks"]
+__all__ = [
+    "calibration_blocks", "data_blocks", "ended", "figure_blocks", "shares_words", "stated",
+    "subgroup_blocks",
+]
 
 OWN = "as in the curve"
 NAMES = {
@@ -127,23 +130,50 @@ def _figure(t: Telling, words: str, metric: str, label: str | None) -> list[str]
 
 
 def _operating(t: Telling) -> list[Block]:
-    if "operating.csv" not in t.fresh:
-        return []
-    file, values = "figures/operating.csv", ("sensitivity", "specificity", "ppv", "npv")
-    rows = []
-    for name in t.material.evaluation.get("classes", ()):
-        cells = [_ended(t, file, {"class": name}, value, f"{value}, {shown(name)}") for value in values]
-        if any(cell != "–" for cell in cells):
-            rows.append([shown(name), *cells])
-    told = (
+    whose = "that the report was made for" if t.material.prevalence else "of the test set"
+    blocks = _decided(t, "operating", (
         "Each class against all others, by the classifier's own decision; in brackets 95 % intervals. PPV "
-        "and "
-        "NPV are for the shares of the classes that the report states."
-    )
-    return [told, Table(["class", "sensitivity", "specificity", "PPV", "NPV"], rows)] if rows else []
+        f"and NPV are for the shares of the classes {whose}, which stand beside them."
+    ))
+    chosen = next((name for name in ("sensitivity", "specificity") if t.setting("curve", name)), None)
+    if blocks and chosen:
+        target = t.set(f"{chosen} aimed at", "curve", chosen, write=share)
+        blocks += _decided(t, "operating_chosen", (
+            f"The same at thresholds that were to reach a {chosen} of {target}, chosen on training labels "
+            "held out by group. The predictor does not apply them: its label is the classifier's own."
+        ))
+    return blocks
 
 
-def _ended(t: Telling, file: str, rows: Mapping[str, object], column: str, words: str) -> str:
+def _decided(t: Telling, name: str, told: str) -> list[Block]:
+    if f"{name}.csv" not in t.fresh:
+        return []
+    file, values, rows = f"figures/{name}.csv", ("sensitivity", "specificity", "ppv", "npv"), []
+    at = "" if name == "operating" else " at the threshold"
+    for label in t.material.evaluation.get("classes", ()):
+        own = {"class": label}
+        cells = [ended(t, file, own, value, f"{value}{at}, {shown(label)}") for value in values]
+        if any(cell != "–" for cell in cells):
+            place = Place(file, "prevalence", rows=own)
+            mix = t.trace.number(f"share{at}, {shown(label)}", place, _thousandth)
+            rows.append([shown(label), *cells[:2], mix, *cells[2:]])
+    head = ["class", "sensitivity", "specificity", "share of the images", "PPV", "NPV"]
+    return [told, Table(head, rows)] if rows else []
+
+
+def _thousandth(value: object) -> str:
+    """A share with three digits, as prevalences are small."""
+    return share(float(str(value)), 3)
+
+
+def shares_words(t: Telling) -> str:
+    """For which shares of the classes a figure on the test images is, that is not as in the test set."""
+    if t.material.prevalence:
+        return "for the shares of the table above, which the report was made for"
+    return "as if all classes were equally common"
+
+
+def ended(t: Telling, file: str, rows: Mapping[str, object], column: str, words: str) -> str:
     """A value with its interval in brackets, where there is one."""
     value = t.trace.number(words, Place(file, column, rows=rows), share)
     ends = [
@@ -169,11 +199,12 @@ def calibration_blocks(t: Telling) -> list[Block]:
     file = "figures/calibration.csv"
     rows = [
         [f"{way} calibration", *(
-            _ended(t, file, {"way": way}, column, f"{words} {way} calibration")
+            ended(t, file, {"way": way}, column, f"{words} {way} calibration")
             for column, words in (("error", "calibration error"), ("loss", "log loss"))
         )] for way in ("before", "after")
     ]
-    return [*told, "On the test images, of the classifiers that the figures above are of:", Table(
+    above = f"On the test images, of the classifiers that the figures above are of, {shares_words(t)}:"
+    return [*told, above, Table(
         ["probabilities", "calibration error", "log loss"], rows,
     )]
 

@@ -48,6 +48,11 @@ class Telling:
         return bool(self.material.evaluation.get("outer_splits"))
 
     @property
+    def alone(self) -> bool:
+        """Whether there is a predictor and no run."""
+        return not self.material.state
+
+    @property
     def predictor(self) -> str:
         """The file of the predictor's facts."""
         inside = "predictor/predictor.json"
