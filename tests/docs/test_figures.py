@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -38,6 +39,9 @@ def written(folder: Path) -> None:
     pd.DataFrame(curve, columns=list(COLUMNS)).to_parquet(folder / "curve.parquet")
     pd.concat(said).to_parquet(folder / "predictions.parquet")
     assert len(LearningCurve.read(folder).frame) == 32
+    sizes = dict(zip(classes.tolist(), (10, 100, 1000), strict=True))
+    facts = {"curve": {"train_images_by_class": sizes}}
+    (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +71,9 @@ def test_fonts_are_embedded_as_truetype(figures: Path, name: str) -> None:
     document = (figures / f"{name}.pdf").read_bytes()
     assert b"/FontFile2" in document
     assert b"/Type3" not in document
+
+
+def test_the_classes_stand_beside_how_often_they_are(figures: Path) -> None:
+    drawn = (figures / "classes.svg").read_text(encoding="utf-8")
+    assert "training" in drawn
+    assert "1,000" in drawn

@@ -25,6 +25,7 @@ from hundredfold.learn import draws, processes
 from hundredfold.learn.budgets import draw_labels
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.curve import COLUMNS, LearningCurve, learning_curve
+from hundredfold.learn.reads import expected_reads
 from hundredfold.learn.study import Cell, Study
 from hundredfold.learn.trial import Trial
 from hundredfold.metrics import WITHOUT_TINY
@@ -289,6 +290,13 @@ def test_small_classes_are_left_out_of_both_sides(world: World) -> None:
     found = learning_curve(world[1], world[0], choices(budgets=(1,), min_class_size=10))
     assert found.facts["classes_left_out"] == ["platelet"]
     assert "platelet" not in set(found.predictions["label"]) | set(found.predictions["predicted"])
+    # who reads at random reads them all the same, and finds the others as seldom as before
+    whole = learning_curve(world[1], world[0], choices(budgets=(1,)))
+    sizes = whole.facts["train_images_by_class"]
+    assert found.facts["train_images_left_out"] == sizes["platelet"] > 0
+    every = [*(size for name, size in sizes.items() if name != "platelet"), sizes["platelet"]]
+    reads = expected_reads(every, [1] * (len(sizes) - 1) + [0])
+    assert set(found.frame["n_read"]) == {round(reads)}
 
 
 def test_a_plug_in_classifier_takes_part(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

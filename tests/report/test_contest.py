@@ -206,6 +206,11 @@ def test_reads_of_a_rare_class(n: int, reads: str) -> None:
     words = outlook_sentences(both, replace(AT, n_per_class=5))[0]
     assert "cost about 200 reads; those of the rarest class alone (blast, 3" in words
     assert words.endswith("about 170.")
+    large = {**two, "monocyte": 8390}  # 1,000 of classes that were left out are read, too
+    without = {"train_images_by_class": large, "train_images_left_out": 1000}
+    assert outlook_sentences(replace(given, state={**given.state, "curve": without}), AT)[0] == (
+        outlook_sentences(both, AT)[0]
+    )
     never = outlook_sentences(material_of(CLEAR), replace(AT, n_per_class=500))[0]
     assert "all 10,000 hold only 300 of the rarest class" in never
 

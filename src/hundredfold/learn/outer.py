@@ -99,7 +99,10 @@ def sides_of(table: ImageTable, choices: CurveChoices, *, seed: int) -> Sides:
     )
     audit = int((table.usable.labelled & (table.usable.frame["split"] == "audit")).sum())
     untaught = {name for one in trials for name in set(one.test.classes) - set(one.train.classes)}
-    whole = replace(trials[0], test=labelled, small=small, spared=audit, untaught=tuple(sorted(untaught)))
+    beside = round(int(sizes[list(small)].sum()) * (1 - 1 / choices.outer_splits))  # a training side's share
+    whole = replace(
+        trials[0], test=labelled, small=small, spared=audit, untaught=tuple(sorted(untaught)), left_out=beside
+    )
     return Sides(trials, whole)
 
 

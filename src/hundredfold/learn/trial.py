@@ -39,6 +39,7 @@ class Trial:
         judging: the split of the test images, ``test`` or ``audit``.
         spared: labelled images of an audit set beside a test set; they take no part.
         untaught: of several splits, the classes that are tested in one whose training side has none of them.
+        left_out: training images of the classes ``small``: who reads at random reads them, too.
     """
 
     train: ImageTable
@@ -49,6 +50,7 @@ class Trial:
     judging: str = "test"
     spared: int = 0
     untaught: tuple[str, ...] = ()
+    left_out: int = 0
 
     @classmethod
     def of(cls, table: ImageTable, *, min_class_size: int = 0, allow_leak: bool = False) -> Self:
@@ -75,7 +77,10 @@ class Trial:
         classes = tuple(sorted({*train.classes, *test.classes}))
         audit = int((table.usable.labelled & (table.usable.frame["split"] == "audit")).sum())
         judging = table.judging
-        return cls(train, test, classes, tuple(small), leak, judging, audit if judging == "test" else 0)
+        return cls(
+            train, test, classes, tuple(small), leak, judging, audit if judging == "test" else 0,
+            left_out=int(sizes[small].sum()),
+        )
 
     @classmethod
     def labelled(cls, table: ImageTable) -> Self:
@@ -138,8 +143,10 @@ class Trial:
         """
         if self.judging == "audit":
             return {}
-        sizes = np.bincount(self.train_codes)
-        return {budget: round(expected_reads(sizes, budget)) for budget in set(budgets)}
+        sizes = [*np.bincount(self.train_codes), self.left_out]
+        wanted = np.ones(len(sizes), dtype=np.int64)
+        wanted[-1] = 0
+        return {budget: round(expected_reads(sizes, (budget * wanted).tolist())) for budget in set(budgets)}
 
     def vectors(self, embeddings: Embeddings) -> tuple[Vectors, Vectors]:
         """The vectors of the training side and of the test images.
@@ -171,6 +178,7 @@ class Trial:
                 {*self.untaught, *(set(self.classes) - set(self.train.classes))}
             ),
             "classes_left_out": list(self.small),
+            "train_images_left_out": self.left_out,
             "leak": self.leak,
             "intervals": self.intervals(choices or CurveChoices()),
         }

@@ -54,7 +54,8 @@ def _reads(material: Material, at: Headline) -> str:
     if not counts:
         return ""
     about = "about " if whose == AUDITED else ""  # what a sample tells of all
-    total, n = sum(counts.values()), at.n_per_class
+    beside = 0 if about else int(material.evaluation.get("train_images_left_out") or 0)
+    total, n = sum(counts.values()) + beside, at.n_per_class
     rarest = min(counts, key=lambda name: counts[name])
     part = f"{shown(rarest)}, {_per_cent(counts[rarest] / total)} of {whose}"
     labels = f"{n:,} label{'s' if n > 1 else ''}"
@@ -63,7 +64,8 @@ def _reads(material: Material, at: Headline) -> str:
             f"{labels} of every class are not to be had by reading images at random: all {total:,} hold only "
             f"{about}{counts[rarest]:,} of the rarest class ({part})."
         )
-    reads, alone = expected_reads(list(counts.values()), n), reads_of_class(counts[rarest], total, n)
+    reads = expected_reads([*counts.values(), beside], [n] * len(counts) + [0])
+    alone = reads_of_class(counts[rarest], total, n)
     told = f"Read at random, {labels} of every class cost about {_rounded(reads)} reads"
     if _rounded(reads) == _rounded(alone):
         return f"{told}, all of them for the rarest class ({part})."

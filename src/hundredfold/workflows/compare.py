@@ -117,7 +117,7 @@ def _facts(runs: list[RunDirectory]) -> dict[str, Any]:
     every: list[Mapping[str, Any]] = [run.state.get("curve") or {} for run in runs]
     facts = {name: every[0][name] for name in SHARED if name in every[0]}
     alike = [
-        name for name in ("train_images", "train_images_by_class")
+        name for name in ("train_images", "train_images_by_class", "train_images_left_out")
         if all(one.get(name) == every[0].get(name) for one in every) and name in every[0]
     ]
     untaught = {name for one in every for name in one.get("classes_without_training_images", ())}
