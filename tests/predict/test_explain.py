@@ -167,7 +167,9 @@ def test_patients_are_told_by_the_paths_too_and_the_page_says_whether_they_are(
 
     assert same("unknown.csv") > 0
     assert same("known.csv", group_pattern="(slide_[0-9]+)") == 0
-    told = [(tmp_path / f"{name}.html").read_text("utf-8") for name in ("unknown", "known")]
+    assert same("other.csv", group_pattern="slide_([0-9]+)") > 0
+    told = [(tmp_path / f"{name}.html").read_text("utf-8") for name in ("unknown", "known", "other")]
+    assert "No image is of a patient whose name the predictor knows" in told[2]
     assert "Whose the images are is not known" in told[0]
     assert "Labelled images of an image&#39;s own patient are left out." in told[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,8 @@ def test_the_audit_set_says_how_common_the_classes_are(
     audit = labels["image"].isin(splits.loc[splits["split"] == "audit", "image"])
     counts = labels.loc[audit, "label"].value_counts()
     total, name = counts.sum(), predictor.classes[0]
+    made = json.loads((tmp_path / "predictions.csv.json").read_text(encoding="utf-8"))
+    assert made["sets"] == {"coverage": 0.9, "kind": "marginal", "not_enough_labels": []}
     assert f"In the audit set, of {total} labelled images: {name} {counts[name] / total:.2f}, " in said
     assert "fewer than ten groups" in said
     assert "10 audit images have no label: if they are the hard ones" in said

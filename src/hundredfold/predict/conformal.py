@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -119,6 +119,17 @@ class Sets:
     def promised(self) -> NDArray[np.bool_]:
         """Which classes have labels enough for a promise of their own ``[c]``."""
         return _enough(np.array(self.held_out), self.coverage)
+
+    def told(self, classes: Sequence[str]) -> dict[str, Any]:
+        """What is promised, as JSON for who reads answers; of class-wise sets also whom it is not.
+
+        Examples:
+            >>> Sets(0.9, "class-wise", (0.5, 0.5), (25, 9)).told(["common", "rare"])
+            {'coverage': 0.9, 'kind': 'class-wise', 'not_enough_labels': ['rare']}
+        """
+        pairs = zip(classes, self.promised, strict=True)
+        few = [name for name, own in pairs if not own and self.kind == "class-wise"]
+        return {"coverage": self.coverage, "kind": self.kind, "not_enough_labels": few}
 
     @property
     def facts(self) -> dict[str, Any]:

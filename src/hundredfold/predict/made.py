@@ -107,11 +107,11 @@ def told(
         count: rows of the table.
     """
     named = None if shares is None else dict(zip(predictor.classes, shares.round(6).tolist(), strict=True))
-    sets = predictor.sets
     return {
         **claim, "images": count, "classes": list(predictor.classes),
         "numbers": "scores" if predictor.calibration is None else "probabilities",
-        "prevalence": named, "coverage": None if sets is None else sets.coverage, "software": software(),
+        "prevalence": named, "software": software(),
+        "sets": None if predictor.sets is None else predictor.sets.told(predictor.classes),
     }
 
 

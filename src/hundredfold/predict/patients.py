@@ -59,14 +59,20 @@ def whose_are(images: ImageTable, known: Resemblance) -> str:
         known: the labelled ones.
     """
     groups = images.usable.frame["group"]
+    learned = set(known.groups)
     missing = int(groups.isna().sum())
-    if all(group is None for group in known.groups):
+    if learned <= {None}:
         return "The predictor knows no patients: the nearest may be of the same one."
     if missing == len(groups):
         return (
             "Whose the images are is not known: the nearest may be of the same patient, and at a similarity "
             "of 1.000 the same picture. Name patients (--group-pattern, --group-key, or a table with a "
             "column group)."
+        )
+    if not any(hidden_group(name) in learned for name in groups.dropna().unique()):
+        return (
+            "No image is of a patient whose name the predictor knows: where one has another name here, the "
+            "nearest may be of the same patient."
         )
     some = f" Of {missing:,} images it is not known whose they are." if missing else ""
     return f"Labelled images of an image's own patient are left out.{some}"

@@ -85,6 +85,7 @@ class _Addresses:
             "hash": predictor.hash, "classes": predictor.classes, "classifier": predictor.facts["classifier"],
             "encoder": predictor.encoder.name, "labels": predictor.facts["labels"],
             "probabilities": predictor.calibration is not None, "prevalence": self.service.prevalence,
+            "sets": None if predictor.sets is None else predictor.sets.told(predictor.classes),
         })
 
     async def predict(self, request: Request) -> Response:

@@ -95,7 +95,8 @@ def described(*, most_body: int, most_images: int, token: str | None) -> dict[st
             "description": "Which frame of a DICOM file that holds several.",
         }],
         "requestBody": {"required": True, "content": {
-            "multipart/form-data": {"schema": FORM}, "application/octet-stream": {"schema": BINARY},
+            "multipart/form-data": {"schema": FORM}, "image/*": {"schema": BINARY},
+            "application/dicom": {"schema": BINARY}, "application/octet-stream": {"schema": BINARY},
         }},
         "responses": {"200": _answer("An answer an image.", PREDICTED), **REFUSALS},
     }
@@ -108,7 +109,8 @@ def described(*, most_body: int, most_images: int, token: str | None) -> dict[st
         "paths": {
             "/predict": {"post": predict},
             "/predictor": {"get": {
-                "summary": "What answers: its hash, classes, encoder and labels, and for which prevalence",
+                "summary": "What answers: its hash, classes, encoder and labels, what its sets promise, for "
+                           "which prevalence",
                 "responses": {"200": _answer("The predictor.", {"type": "object"}), "401": REFUSALS["401"]},
             }},
             "/metrics": {"get": {
