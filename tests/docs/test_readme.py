@@ -18,15 +18,16 @@ from hundredfold.cli import load_verb, main
 from hundredfold.config import Verb
 
 
-@pytest.fixture(scope="module")
-def page(repo_root: Path) -> str:
-    return (repo_root / "README.md").read_text(encoding="utf-8")
+@pytest.fixture(scope="module", params=["README.md"])
+def page(repo_root: Path, request: pytest.FixtureRequest) -> str:
+    return (repo_root / str(request.param)).read_text(encoding="utf-8")
 
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}[^\n]*\n(.*?)```", page, re.DOTALL)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/curve.md"], indirect=True)
 def test_every_command_is_accepted_as_it_stands(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[Any] = []
     monkeypatch.setattr(cli, "load_verb", lambda name: Verb(load_verb(name).settings, received.append))
