@@ -22,6 +22,8 @@ from hundredfold.data.table import ImageTable
 from hundredfold.errors import LeakError, RunExistsError, SettingsError, SplitError, TooManyRejectsError
 from hundredfold.predict.patients import found_for, known_groups
 from hundredfold.predict.predictor import Predictor
+from hundredfold.report.words import share
+from hundredfold.rundir import RunDirectory
 
 FEW = {"budgets": (1, 5), "repeats": 2, "bootstrap": 50}
 
@@ -145,6 +147,9 @@ def test_the_report_says_what_was_found(run: Path) -> None:
     methods = (run / "methods.md").read_text(encoding="utf-8")
     assert "was applied without any change to images of another source" in methods
     assert "drawn at random from the training side" not in methods
+    assert "made for a coverage of 90\u00a0% on images like its training labels" in methods
+    unusual = RunDirectory.open(run).state["curve"]["external"]["unusual"]["known"]
+    assert f"It called {share(unusual)} of the images of its classes unlike" in methods
     assert not (run / "model_card.md").exists()
 
 

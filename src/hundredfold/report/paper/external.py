@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hundredfold.report.paper.evaluation import CALIBRATIONS
 from hundredfold.report.paper.telling import Telling
-from hundredfold.report.paper.trace import share
+from hundredfold.report.paper.trace import percent, share
 from hundredfold.report.words import features_words, method_words, shown
 
 __all__ = ["adaptation_paragraph", "applied_paragraph", "external_figures_paragraph"]
@@ -63,7 +63,23 @@ def external_figures_paragraph(t: Telling) -> str:
             f"Probabilities came from {words} {t.cite(work)}, fitted to the predictor's training labels, "
             "held out by group; nothing was fitted to the new images."
         )
-    return " ".join([*told, *_intervals(t)])
+    return " ".join([*told, *_doubt(t), *_intervals(t)])
+
+
+def _doubt(t: Telling) -> list[str]:
+    """The sets and the alarm of the predictor, which were counted there."""
+    external, told = t.material.evaluation["external"], []
+    if external.get("sets"):
+        place = ("curve", "external", "sets", "coverage")
+        coverage = t.fact("coverage aimed at", *place, write=percent)
+        told.append(
+            f"Sets of classes (split-conformal prediction {t.cite('conformal')}) were the predictor's own, "
+            f"made for a coverage of {coverage} on images like its training labels."
+        )
+    if "known" in (external.get("unusual") or {}):
+        own = t.fact("images called unusual", "curve", "external", "unusual", "known", write=share)
+        told.append(f"It called {own} of the images of its classes unlike those it had learned from.")
+    return told
 
 
 def adaptation_paragraph(t: Telling) -> str:
