@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from hundredfold.data.table import ImageTable
 from hundredfold.report.chapters.compared import compared_chapter
 from hundredfold.report.contest import best_sentences, contest, contestant
 from hundredfold.report.material import Material
-from hundredfold.report.outlook import outlook_sentences
+from hundredfold.report.outlook import ASSURANCE, outlook_sentences
 from hundredfold.report.tables import Headline
 
 AT = Headline("pretrained", "svm", 100)
@@ -233,8 +235,17 @@ def test_an_audit_set_tells_the_reads_where_labels_were_chosen() -> None:
 
 def test_the_forecast_is_told_or_refused() -> None:
     assert outlook_sentences(material_of(CLEAR), AT)[1].startswith(
-        "Forecast from the learning curve, in a range so wide that it held 99\u00a0% of the hidden ends of "
-        "real curves: 50 more labels per class (from 100 to 150): "
+        f"Forecast from the learning curve, {ASSURANCE}: 50 more labels per class (from 100 to 150): "
     )
     knn = {("pretrained", "knn"): 0.8}
     assert "follows no power law" in outlook_sentences(material_of(knn), replace(AT, classifier="knn"))[1]
+
+
+def test_the_forecast_promises_what_was_measured(repo_root: Path) -> None:
+    found = json.loads((repo_root / "benchmarks/results/forecast.json").read_text(encoding="utf-8"))
+    sets = {name: facts["coverage_if_widened_by_the_others"] for name, facts in found["sets"].items()}
+    assert int(100 * found["sets"]["all"]["coverage"]) == 99
+    others = [value for name, value in sets.items() if name != "all"]
+    assert len(others) == 3
+    assert "99\u00a0%" in ASSURANCE
+    assert f"{100 * min(others):.0f} to {100 * max(others):.0f}\u00a0%" in ASSURANCE
