@@ -4,6 +4,7 @@ import errno
 import inspect
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,22 @@ def test_the_installed_command_passes_its_exit_code_on(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("hundredfold: ")
     assert not (tmp_path / "o").exists(), "nothing is written"
+
+
+def test_our_warnings_are_sentences_without_the_line_of_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of a collapse a user must read what to do, not where in our source it was found."""
+    told: list[str] = []
+
+    def warn(_settings: Any) -> None:
+        """Format a warning of ours and one of another package."""
+        places = (Path(cli.__file__).parent / "ssl" / "trainer.py", "torch/nn.py")
+        told.extend(warnings.formatwarning("step 150: collapse", UserWarning, str(p), 7) for p in places)
+
+    usual = warnings.formatwarning
+    monkeypatch.setattr(cli, "load_verb", lambda _: Verb(ScanSettings, warn))
+    assert main(["scan", str(tmp_path), "--out", str(tmp_path / "run")]) == 0
+    assert told[0] == "Warning: step 150: collapse.\n"
+    assert told[1].startswith("torch/nn.py:7: UserWarning: step 150: collapse")
+    assert warnings.formatwarning is usual

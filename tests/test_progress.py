@@ -65,6 +65,21 @@ def test_a_terminal_gets_one_line_drawn_over(clock: list[float]) -> None:
     assert stream.getvalue().count("\r") >= 10
 
 
+def test_a_line_takes_the_place_of_a_bar_that_is_not_finished(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", stream := Terminal())
+    shown = Progress("Reading", None, "steps")
+    clock[0] = 3.0
+    shown.advance(50)
+    width = len(stream.getvalue().removeprefix("\r"))
+    say("Stop.")
+    shown.finish()
+    say("Done.")
+    assert f"\r{' ' * width}\rStop.\n\rReading: " in stream.getvalue()
+    assert stream.getvalue().endswith(" steps/s\nDone.\n")
+
+
 def test_a_narrow_terminal_never_wraps(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     stream = Terminal()

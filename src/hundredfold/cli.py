@@ -13,7 +13,9 @@ import io
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from hundredfold.errors import HundredfoldError, InputError, SettingsError
-from hundredfold.progress import say
+from hundredfold.progress import say, wipe
 from hundredfold.ranks import is_first, ranks
 from hundredfold.url import Url
 
@@ -80,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _check_shared(given)
-        _application(given)(given or ["--help"])
+        with _warnings_in_words():
+            _application(given)(given or ["--help"])
     except HundredfoldError as error:
         if isinstance(error, InputError):
             _leave_it_to_the_first()
@@ -99,6 +102,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         return _complain(f"a fault of ours: {error!r}. Please report it with the lines above.", 1)
     return 0
+
+
+@contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """Our own warnings as sentences, without the line of code that gave them; others as Python does."""
+    usual, ours = warnings.formatwarning, Path(__file__).parent
+
+    def in_words(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if category is UserWarning and Path(filename).is_relative_to(ours):
+            return f"{wipe(sys.stderr)}Warning: {message}.\n"
+        return wipe(sys.stderr) + usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = in_words
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _leave_it_to_the_first() -> None:

@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TextIO, TypeVar
+from typing import ClassVar, TextIO, TypeVar
 
 from hundredfold.ranks import is_first, rank
 
-__all__ = ["Progress", "bar", "say", "track"]
+__all__ = ["Progress", "bar", "say", "track", "wipe"]
 
 T = TypeVar("T")
 
@@ -26,7 +26,15 @@ def say(text: str, *, stream: TextIO | None = None, every_rank: bool = False) ->
     Of several ranks the first speaks; with ``every_rank`` the others too, each with its number.
     """
     if is_first() or every_rank:
-        print(text if is_first() else f"[rank {rank()}] {text}", file=stream or sys.stderr, flush=True)
+        stream = stream or sys.stderr
+        who = "" if is_first() else f"[rank {rank()}] "
+        print(f"{wipe(stream)}{who}{text}", file=stream, flush=True)
+
+
+def wipe(stream: TextIO) -> str:
+    """What takes the bar off a terminal, so that a line may stand in its place; nothing without one."""
+    there, width = Progress.drawn
+    return f"\r{' ' * width}\r" if there is stream and width else ""
 
 
 class Progress:
@@ -39,6 +47,9 @@ class Progress:
         start: how many were done before (a resumed run).
         stream: where to write; standard error by default.
     """
+
+    #: The terminal on which a bar stands that will be drawn over, and the bar's width.
+    drawn: ClassVar[tuple[TextIO | None, int]] = None, 0
 
     def __init__(
         self, title: str, total: int | None, unit: str = "images", *, start: int = 0,
@@ -77,6 +88,7 @@ class Progress:
             line = line[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be drawn over
             self._stream.write("\r" + line.ljust(self._width) + ("\n" if last else ""))
             self._width = len(line)
+            Progress.drawn = self._stream, 0 if last else len(line)
         else:
             self._stream.write(line + "\n")
         self._stream.flush()

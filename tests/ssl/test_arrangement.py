@@ -13,7 +13,15 @@ from hundredfold.backbones.backbone import create_backbone
 from hundredfold.encode.encoder import Encoder
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl import arrangement, planning, pretraining, timing
-from hundredfold.ssl.arrangement import NEVER, RULES, Arrangement, arrange, backbone_kind, candidates
+from hundredfold.ssl.arrangement import (
+    NEVER,
+    RULES,
+    Arrangement,
+    arrange,
+    backbone_kind,
+    candidates,
+    why_arranged,
+)
 from hundredfold.ssl.arrangement import choose_arrangement as choose
 from hundredfold.ssl.pool import Pool
 from hundredfold.views.multicrop import MultiCrop
@@ -40,12 +48,14 @@ def test_every_backbone_has_a_kind_and_every_kind_a_rule(name: str, kind: str, b
         (rule,) = [rule for rule in RULES if (rule.device, rule.kind) == (device, kind)]
         assert choose(backbone, device, "auto") == rule.arrangement
         assert candidates(backbone, device, "auto")[0] == rule.arrangement
+        assert why_arranged(backbone, device, "auto") == rule.why
 
 
 def test_what_the_user_asks_for_is_taken_and_no_emulated_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = create_backbone("test_vit.r160_in1k", weights="none")
     monkeypatch.setattr(arrangement, "has_bfloat16", lambda device: False)
     assert choose(backbone, "cpu", "auto").precision == "float32"
+    assert "no bfloat16" in why_arranged(backbone, "cpu", "auto")
     assert {one.precision for one in candidates(backbone, "cpu", "auto")} == {"float32"}
     assert choose(backbone, "cpu", "bfloat16").precision == "bfloat16"
     assert {one.precision for one in candidates(backbone, "cpu", "bfloat16")} == {"bfloat16"}
@@ -89,6 +99,9 @@ def test_autotune_takes_the_fastest_notes_it_and_a_resume_follows(
     noted = RunDirectory.open(tmp_path).state["pretrain"]
     chosen = str(Arrangement(noted["precision"], noted["memory_format"], noted["fused_from"]))
     assert chosen == list(noted["autotuned"])[-1] == min(noted["autotuned"], key=noted["autotuned"].get)
+    why = f"precision {chosen}: the fastest that was timed"
+    assert noted["arranged"] == why
+    assert f"# pretrain: {why}\n" in (tmp_path / "config.yaml").read_text()
     train(tmp_path, autotune=True, resume=True)  # timing again would choose anew
     again = RunDirectory.open(tmp_path).state["pretrain"]
     assert {**again, "alarms": []} == {**noted, "alarms": []}

@@ -23,6 +23,7 @@ from hundredfold.ssl.defaults import (
     fit_settings,
     fit_to_steps,
     warnings_of,
+    without_effect,
 )
 from hundredfold.ssl.pool import Pool
 
@@ -141,6 +142,23 @@ def test_a_note_survives_json_and_decides_nothing_anew() -> None:
     begun = fit_to_steps(fit_settings(choices, Circumstances(6188, 112, "cpu")), 9600)
     again = Fitted.of_note(choices, json.loads(json.dumps(begun.note())))
     assert again == begun
+
+
+@pytest.mark.parametrize(
+    ("given", "idle"),
+    [
+        ({}, []),
+        ({"local_size": 48, "local_scale": (0.1, 0.3)}, ["local_size", "local_scale"]),
+        ({"local_size": 48, "local_scale": (0.1, 0.3), "local_crops": 2}, []),
+        ({"centre_momentum": 0.99}, ["centre_momentum"]),
+        ({"centre_momentum": 0.99, "centring": "ema"}, []),
+        ({"preset": "paper"}, []),
+        ({"preset": "paper", "local_crops": 0}, []),
+    ],
+)
+def test_what_was_given_and_has_no_part_is_said(given: dict[str, Any], idle: list[str]) -> None:
+    """There are no local crops unless they are asked for: their size alone draws none."""
+    assert [sentence.split()[0] for sentence in without_effect(PretrainChoices.of(**given))] == idle
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,13 @@ def test_the_sample_takes_labelled_images_first_and_few_labels_give_no_knn(pool:
     images = type(pool.images)(frame)
     watch = Watch.of(Pool(images, pool.pixels), size=32, count=12)
     assert sum(label is not None for label in watch.labels) == 10
-    found = watch(create_backbone("resnet10t", weights="none"))
+    backbone = create_backbone("resnet10t", weights="none")
+    found = watch(backbone)
     assert found.keys() == {"rankme", "watch_seconds"}
     assert 1 <= found["rankme"] <= 12
+    # of one class every neighbour is right, whatever the encoder: that is no accuracy
+    one = type(pool.images)(pool.images.frame.assign(label="lymphocyte"))
+    assert "knn_images" not in Watch.of(Pool(one, pool.pixels), size=32, count=30)(backbone)
 
 
 @pytest.mark.parametrize("column", ["sha256", "cluster", "group"])

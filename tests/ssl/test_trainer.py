@@ -135,8 +135,12 @@ def test_an_alarm_is_kept_by_a_resume_and_not_raised_again(
     with monkeypatch.context() as patched, warned, pytest.raises(KeyboardInterrupt):
         stop_at(patched, 165)
         train(tmp_path / "run", **hot)
+    run = RunDirectory.open(tmp_path / "run")
+    alarms = run.state["pretrain"]["alarms"]  # noted when they come: a report of what is there tells them
+    assert f"Warning: {alarms[-1]}." in (run / "log.txt").read_text()
     train(tmp_path / "run", resume=True, **hot)  # a warning would be an error
-    alarms = RunDirectory.open(tmp_path / "run").state["pretrain"]["alarms"]
+    assert run.state["pretrain"]["alarms"] == alarms
+    assert (run / "log.txt").read_text().count(alarms[-1]) == 1
     few, uniform = alarms
     assert "180 steps are few" in few
     assert "step 150: the teacher says nothing" in uniform

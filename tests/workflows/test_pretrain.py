@@ -97,6 +97,10 @@ def test_what_the_data_decided_is_noted_with_reasons_and_not_decided_again(
     assert state["batch_size"] == 16
     written = (run / "config.yaml").read_text()
     assert "# pretrain: prototypes 256: one for 4 of " in written
+    assert "# pretrain: symmetry dihedral: what microscopy images allow\n" in written
+    assert "# pretrain: stages 3: for a network with convolutions\n" in written
+    assert f"# pretrain: {state['arranged']}\n" in written
+    assert "prototypes 256: one for 4 of " in (run / "log.txt").read_text()
     shutil.rmtree(run / "encoder")
     run.record(stages={**run.state["stages"], "pretrain": {"status": "failed", "seconds": 0}})
     # another machine, another rule: the run goes on as it was begun

@@ -87,10 +87,13 @@ class PretrainChoices(Settings):
     )
 
     image_size: int | None = Field(
-        None, ge=16, le=1024, description="Side of a global crop in px [default: by device and images]."
+        None, ge=16, le=1024,
+        description="Side of a global crop in px [default: that of the stored images, at most 112 on a "
+        "CPU, 224 on a GPU].",
     )
     local_size: int | None = Field(
-        None, ge=8, le=1024, description="Side of a local crop in px [default: half of image_size]."
+        None, ge=8, le=1024,
+        description="Side of a local crop in px, if there are any [default: half of image_size].",
     )
     local_crops: int = Field(
         0, ge=0, le=16, description="Local crops an image; none by default, as measured (docs/recipes.md)."
@@ -99,7 +102,7 @@ class PretrainChoices(Settings):
         (0.4, 1.0), description="Share of the image's area in a global crop, from and to."
     )
     local_scale: tuple[float, float] = Field(
-        (0.1, 0.4), description="Share of the image's area in a local crop, from and to."
+        (0.1, 0.4), description="Share of the image's area in a local crop, if there are any, from and to."
     )
 
     curriculum: float = Field(
@@ -108,8 +111,8 @@ class PretrainChoices(Settings):
 
     batch_size: int | None = Field(
         None, ge=2,
-        description="Images a step, over all processes "
-        "[default: by images and memory, 16…64 on a CPU, else …256].",
+        description="Images a step, over all processes [default: a 16th of the images, within 16 and 64 "
+        "on a CPU, 256 on a GPU; less where memory is short].",
     )
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate at batch 256.")
     learning_rate_rule: Literal["linear", "sqrt"] = Field(
@@ -147,7 +150,9 @@ class PretrainChoices(Settings):
     koleo: float = Field(0.0, ge=0, description="Weight of the KoLeo spread regulariser.")
 
     prototypes: int | None = Field(
-        None, ge=2, description="Outputs of the projection head [default: by number of images, 256…65,536]."
+        None, ge=2,
+        description="Outputs of the projection head [default: a quarter of the images, within 256 and "
+        "65,536, with Sinkhorn at most 16 times the batch].",
     )
     head_layers: int = Field(3, ge=1, le=8, description="Linear layers before the last one.")
     head_hidden: int = Field(2048, ge=8, description="Width of the head.")
@@ -179,7 +184,9 @@ class PretrainChoices(Settings):
         description="Arithmetic of the backbone; auto follows a measured table, float64 is for checks."
     )
     gradient_checkpointing: bool = Field(
-        False, description="Compute activations again in the backward pass: less memory, more time."
+        False,
+        description="Compute activations again in the backward pass: less memory, more time. The default "
+        "batch does not count on it: give a larger --batch-size.",
     )
     autotune: bool = Field(
         False, description="Time the ways to compute a step (arithmetic, memory format, attention kernel) "

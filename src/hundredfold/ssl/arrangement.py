@@ -12,7 +12,10 @@ from hundredfold.backbones.attention import fuse_attention_from, has_attention
 from hundredfold.backbones.backbone import Backbone
 from hundredfold.backbones.convolutions import use_cpu_convolutions
 
-__all__ = ["RULES", "Arrangement", "Rule", "arrange", "backbone_kind", "candidates", "choose_arrangement"]
+__all__ = [
+    "RULES", "Arrangement", "Rule", "arrange", "backbone_kind", "candidates", "choose_arrangement",
+    "why_arranged",
+]
 
 Precision = Literal["float32", "bfloat16", "float64"]
 Asked = Literal["auto", "float32", "bfloat16", "float64"]
@@ -90,6 +93,20 @@ def choose_arrangement(module: nn.Module, device: str, asked: Asked) -> Arrangem
     if asked == "float32" and device == "cpu" and kind == "transformer":
         return Arrangement("float32", fused_from=FLOAT32_FUSED_FROM)
     return Arrangement(asked, found.memory_format, found.fused_from)
+
+
+def why_arranged(module: nn.Module, device: str, asked: Asked) -> str:
+    """Why :func:`choose_arrangement` chose as it did, in a few words.
+
+    Examples:
+        >>> why_arranged(nn.Linear(2, 2), "cpu", "float32")
+        'as asked'
+    """
+    if asked != "auto":
+        return "as asked"
+    kind = backbone_kind(module)
+    why = next((rule.why for rule in RULES if (rule.device, rule.kind) == (device, kind)), "")
+    return why if why and has_bfloat16(device) else "this device has no bfloat16 of its own"
 
 
 def candidates(module: nn.Module, device: str, asked: Asked) -> list[Arrangement]:

@@ -14,7 +14,7 @@ from hundredfold.config import FittedChoices, PretrainChoices
 from hundredfold.ssl.device import default_image_size
 from hundredfold.ssl.schedules import default_momentum, default_warmup
 
-__all__ = ["Circumstances", "Fitted", "fit_settings", "fit_to_steps", "warnings_of"]
+__all__ = ["Circumstances", "Fitted", "fit_settings", "fit_to_steps", "warnings_of", "without_effect"]
 
 T = TypeVar("T")
 #: A value and a short reason.
@@ -167,6 +167,29 @@ def warnings_of(
             "or --centring ema"
         )
     return told
+
+
+def without_effect(choices: PretrainChoices) -> list[str]:
+    """Settings that were given and have no part in the training, as sentences without a full stop.
+
+    Examples:
+        >>> without_effect(PretrainChoices.of(local_size=48))
+        ['local_size has no effect, as no local crops are drawn: --local-crops 4 draws four']
+        >>> without_effect(PretrainChoices.of(local_size=48, local_crops=4))
+        []
+    """
+    preset = PretrainChoices.presets[choices.preset]
+
+    def given(name: str) -> bool:
+        return bool(getattr(choices, name) != preset.get(name, PretrainChoices.model_fields[name].default))
+
+    idle = {}
+    if not choices.local_crops:
+        why = "no local crops are drawn: --local-crops 4 draws four"
+        idle = {"local_size": why, "local_scale": why}
+    if choices.centring == "sinkhorn":
+        idle["centre_momentum"] = "Sinkhorn has no centre: --centring ema has one"
+    return [f"{name} has no effect, as {why}" for name, why in idle.items() if given(name)]
 
 
 class _Decisions:

@@ -18,7 +18,7 @@ from hundredfold.process import cores
 from hundredfold.progress import say
 from hundredfold.ranks import local_ranks, ranks
 from hundredfold.rundir import RunDirectory
-from hundredfold.ssl.arrangement import candidates, choose_arrangement
+from hundredfold.ssl.arrangement import candidates, choose_arrangement, why_arranged
 from hundredfold.ssl.batches import BatchOrder
 from hundredfold.ssl.collectives import from_first
 from hundredfold.ssl.defaults import Circumstances, Fitted, fit_settings, fit_to_steps
@@ -42,7 +42,7 @@ class Planned:
     Args:
         plan: what is fixed.
         fitted: the settings, with the defaults that depend on the data.
-        measured: what was timed to decide, for ``run.json``.
+        measured: what was timed to decide, and why it is computed as it is, for ``run.json``.
     """
 
     plan: Plan
@@ -70,6 +70,10 @@ def make_plan(
     plan = Plan(**from_first(lambda: asdict(_drafted(backbone, pool, fitted.settings))))
     _check_shares(plan)
     plan, measured = _timed(plan, fitted.settings, partial(_on_a_copy, trial, backbone, fitted.settings))
+    why = "the fastest that was timed" if settings.autotune else from_first(
+        lambda: why_arranged(backbone, device_type(), settings.precision)
+    )
+    measured["arranged"] = f"precision {plan.arrangement}: {why}"
     return Planned(plan, fit_to_steps(fitted, plan.steps), measured)
 
 
@@ -84,7 +88,7 @@ def noted_plan(noted: Mapping[str, Any], settings: PretrainChoices, run: RunDire
     plan = Plan(**{name: noted[name] for name in Plan.__dataclass_fields__})
     plan = replace(plan, workers=_workers(settings))
     _check_shares(plan)
-    measured = {name: noted[name] for name in ("autotuned",) if name in noted}
+    measured = {name: noted[name] for name in ("autotuned", "arranged") if name in noted}
     return Planned(plan, Fitted.of_note(settings, noted["defaults"]), measured)
 
 

@@ -22,7 +22,7 @@ from hundredfold.ssl.arrangement import arrange, backbone_kind
 from hundredfold.ssl.checkpoints import Checkpoints
 from hundredfold.ssl.collectives import from_first
 from hundredfold.ssl.curriculum import Curriculum, low_size
-from hundredfold.ssl.defaults import warnings_of
+from hundredfold.ssl.defaults import warnings_of, without_effect
 from hundredfold.ssl.device import create_fabric, describe_hardware, device_type
 from hundredfold.ssl.dino import DINO
 from hundredfold.ssl.logbook import Logbook
@@ -79,15 +79,25 @@ def pretrain_encoder(
         fitted.settings, steps=plan.steps, batch_size=plan.batch_size, images=len(pool),
         random=backbone.source == "random",
     )
-    run.record(pretrain={**facts, "hardware": hardware, "alarms": warned})
-    run.explain("pretrain", fitted.lines())
-    _tell(planned, facts, warned)
+
+    def note_alarms(new: str | None = None) -> None:
+        told = [*warned, *trainer.alarms.raised.values()]
+        run.record(pretrain={**facts, "hardware": hardware, "alarms": told})
+        if new:
+            run.log(f"Warning: {new}.")
+
+    note_alarms()
+    explained = [*fitted.lines(), *_followed(planned, settings, backbone)]
+    run.explain("pretrain", explained)
+    for line in _told(planned, facts, explained, [*without_effect(settings), *warned]):
+        say(line)
+        run.log(line)
+    trainer.note_alarms = note_alarms
     if trainer.fabric.is_global_zero:
         trainer.book = partial(Logbook, settings.logger, run / "logs", facts)
     export = partial(_encoder, trainer.dino, pool, settings, facts, seen=seen)
     trainer.save_encoder = lambda step, folder: export(step=step).save(folder)
     trainer.fit(resume=resume)
-    run.record(pretrain={**facts, "hardware": hardware, "alarms": [*warned, *trainer.alarms.raised.values()]})
     _tell_best(trainer.checkpoints, plan.steps)
     return export(step=plan.steps)
 
@@ -143,21 +153,36 @@ def _facts(planned: Planned, settings: PretrainChoices, trainer: Trainer) -> dic
     }
 
 
-def _tell(planned: Planned, facts: Mapping[str, Any], warned: Sequence[str]) -> None:
-    """Say what is about to be done, on what, and what to beware of."""
+def _followed(planned: Planned, settings: PretrainChoices, backbone: Backbone) -> list[str]:
+    """What follows the machine, the modality and the kind of network, where it was left open, and why."""
+    told = [str(planned.measured["arranged"])] if "arranged" in planned.measured else []
+    if settings.symmetry == "auto":
+        told.append(f"symmetry {encoder_symmetry(settings)}: what {settings.modality} images allow")
+    if settings.stages is None:
+        stages = encoder_stages(settings, backbone)
+        told.append(f"stages {stages}: for a network {'with' if stages else 'without'} convolutions")
+    return told
+
+
+def _told(
+    planned: Planned, facts: Mapping[str, Any], explained: Sequence[str], warned: Sequence[str]
+) -> list[str]:
+    """What is about to be done, on what, why so, and what to beware of, line by line."""
     plan, modality, crops = planned.plan, planned.fitted.settings.modality, facts["local_crops"]
     usual = modality == PretrainChoices.model_fields["modality"].default
     hint = "; --modality names another kind" if usual else ""
     sides = _sides(plan.image_size, plan.local_size, crops)
-    say(
-        f"Pre-training {facts['backbone']} on {facts['images']:,} images: {plan.steps:,} steps "
-        f"of {plan.batch_size} ({facts['epochs']:g} epochs), {sides}{_low(plan, crops)}, "
-        f"{plan.arrangement}.\nViews for {modality} images{hint}."
-    )
-    if reasons := planned.fitted.lines():
-        say("\n  ".join(["By the data:", *reasons]))
-    for sentence in warned:
-        say(f"Warning: {sentence}.")
+    return [
+        (
+            f"Pre-training {facts['backbone']} on {facts['images']:,} images: {plan.steps:,} steps "
+            f"of {plan.batch_size} ({facts['epochs']:g} epochs), {sides}{_low(plan, crops)}, "
+            f"{plan.arrangement}."
+        ),
+        f"Views for {modality} images{hint}.",
+        *(["By images, network and machine:"] if explained else []),
+        *(f"  {line}" for line in explained),
+        *(f"Warning: {sentence}." for sentence in warned),
+    ]
 
 
 def _sides(image: int, local: int, crops: int) -> str:

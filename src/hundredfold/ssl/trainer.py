@@ -66,6 +66,8 @@ class Trainer:
             the run; what it returns is logged.
         book: opens, once the state is restored, the loggers that get each row of ``metrics`` too.
         save_encoder: writes the encoder of a step into a folder; the teacher stays as it is.
+        note_alarms: called when alarms were raised: with the new one, or with ``None`` where a resume has
+            found them in the rows before.
     """
 
     dino: DINO
@@ -79,6 +81,7 @@ class Trainer:
     watch: Callable[[Backbone], dict[str, float]] | None = None
     book: Callable[[], Logbook] | None = None
     save_encoder: Callable[[int, Path], None] | None = None
+    note_alarms: Callable[[str | None], None] | None = None
     alarms: Alarms = field(default_factory=Alarms)
     pulse: Pulse = field(default_factory=Pulse)
     seed: int = 0
@@ -123,6 +126,8 @@ class Trainer:
             for row in ledger.kept:
                 self.pulse.take(row)
                 self.alarms.check(row)
+            if self.alarms.raised and self.note_alarms:
+                self.note_alarms(None)
             initial = self._measured() if start == 0 else {}  # the backbone as it was given
             ledger.start_clock()
             workers = self.plan.workers
@@ -193,6 +198,8 @@ class Trainer:
         for row in rows:
             self.pulse.take(row)
             if (alarm := self.alarms.check(row)) and self.fabric.is_global_zero:
+                if self.note_alarms:
+                    self.note_alarms(alarm)
                 warnings.warn(alarm, stacklevel=2)
         return rows[-1].get(SCORE) if watched else None
 

@@ -67,7 +67,10 @@ class Watch:
         return cls(pool.pixels, pool.rows[chosen], labels, pieces_of(ImageTable.of(frame)), size)
 
     def __call__(self, backbone: Backbone) -> dict[str, float]:
-        """``rankme``; from 20 labels on ``knn_balanced_accuracy`` over ``knn_images``; ``watch_seconds``."""
+        """``rankme`` and ``watch_seconds``.
+
+        From 20 labels on, of two classes or more, also ``knn_balanced_accuracy`` over ``knn_images``.
+        """
         began = time.monotonic()
         encoder = Encoder(
             backbone, size=self.size, value_range=None, fit="pad", provenance={}, seen=frozenset()
@@ -78,7 +81,7 @@ class Watch:
             return {"watch_seconds": time.monotonic() - began}
         found = {"rankme": rankme(torch.from_numpy(vectors))}
         labelled = np.array([label is not None for label in self.labels])
-        if labelled.sum() >= FEW_LABELS:
+        if labelled.sum() >= FEW_LABELS and len(set(self.labels[labelled])) > 1:
             found["knn_images"] = int(labelled.sum())
             found["knn_balanced_accuracy"] = knn_balanced_accuracy(
                 vectors[labelled], self.labels[labelled], self.pieces[labelled]
