@@ -1,5 +1,6 @@
 """The loop: what is seen, how long it lasts, and that it warns in time."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,8 @@ def test_an_alarm_is_kept_by_a_resume_and_not_raised_again(
     train(tmp_path / "run", resume=True, **hot)  # a warning would be an error
     assert run.state["pretrain"]["alarms"] == alarms
     assert (run / "log.txt").read_text().count(alarms[-1]) == 1
+    told = [json.loads(line)["alarms"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert told == [0] * 150 + [1] * 30  # the loggers get these numbers, too
     few, uniform = alarms
     assert "180 steps are few" in few
     assert "step 150: the teacher says nothing" in uniform

@@ -96,7 +96,10 @@ class Ledger:
         """Keep a row; its tensors hold one number each and stay where they are."""
         self._pending.append(dict(row))
 
-    def settle(self, measure: Callable[[], Mapping[str, float]] | None = None) -> list[Row]:
+    def settle(
+        self, measure: Callable[[], Mapping[str, float]] | None = None,
+        judge: Callable[[Row], Mapping[str, float]] = lambda _row: {},
+    ) -> list[Row]:
         """Read, check and write the rows that are kept.
 
         Each gets ``seconds``, the mean wall-clock time of a step since the last call (the wait for its views
@@ -104,6 +107,7 @@ class Ledger:
 
         Args:
             measure: gives further numbers for the last of these steps.
+            judge: looks at each sound row, in order, before it is written, and gives numbers to add to it.
 
         Raises:
             TrainingError: a loss is not finite; names the first such step and its images. The rows before
@@ -118,6 +122,8 @@ class Ledger:
         bad = next((i for i, row in enumerate(rows) if not math.isfinite(row["loss"])), None)
         if bad is None and measure is not None:
             rows[-1] |= measure()
+        for row in rows[:bad]:
+            row.update(judge(row))
         self._append(rows[:bad])
         if bad is not None:
             raise self.fault(f"the loss is {rows[bad]['loss']}", rows[bad]["step"])

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -194,14 +194,19 @@ class Trainer:
     def _read(self, ledger: Ledger, step: int) -> float | None:
         """Write what is waiting; gives the teacher's score if it was measured after this step."""
         watched = step > 0 and is_watched(step, self.plan.steps)
-        rows = ledger.settle(self._measured if watched else None)
-        for row in rows:
-            self.pulse.take(row)
-            if (alarm := self.alarms.check(row)) and self.fabric.is_global_zero:
-                if self.note_alarms:
-                    self.note_alarms(alarm)
-                warnings.warn(alarm, stacklevel=2)
+        known = len(self.alarms.raised)
+        rows = ledger.settle(self._measured if watched else None, self._judged)
+        for alarm in list(self.alarms.raised.values())[known:] if self.fabric.is_global_zero else ():
+            if self.note_alarms:
+                self.note_alarms(alarm)
+            warnings.warn(alarm, stacklevel=2)
         return rows[-1].get(SCORE) if watched else None
+
+    def _judged(self, row: Mapping[str, float]) -> dict[str, float]:
+        """How many alarms were raised up to a row; for those who watch the numbers from afar."""
+        self.pulse.take(row)
+        self.alarms.check(row)
+        return {"alarms": len(self.alarms.raised)}
 
     def _measured(self) -> dict[str, float]:
         if self.watch is None or not self.fabric.is_global_zero:
