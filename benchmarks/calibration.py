@@ -9,7 +9,7 @@ NAME holds vectors of a training side (``initial-plain``), so no test image has 
 images are split five times, by group; labels are drawn from two thirds, scores of these are held out in turn
 as ``fit`` does it, and the last third judges. "Before" are the classifier's own probabilities, or the softmax
 of its decision values. Classes count alike. The calibration error is that of the highest probability, in 15
-bins of equally many images.
+bins of equally many images; the AUROC the mean over the classes, each against the rest.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import softmax
+from sklearn.metrics import roc_auc_score
 
 sys.path.extend(str(Path(__file__).resolve().parent / name) for name in ("label_efficiency", "recipes"))
 from beyond import Bench
@@ -77,6 +78,7 @@ def measured(bench: Bench, budget: int, repeat: int) -> list[dict[str, Any]]:
             {
                 "set": bench.folder.name, "classifier": name, "budget": budget, "repeat": repeat, "way": way,
                 "log_loss": log_loss(p, truth, weights), "calibration_error": error(p, truth),
+                "auroc": float(roc_auc_score(np.eye(case.classes)[truth], p)),
             } for way, p in found.items()
         ]
     return rows
@@ -96,7 +98,7 @@ def main() -> None:
         for row in measured(Bench(folder, "initial"), budget, repeat)
     ]
     table = pd.DataFrame(rows).groupby(["set", "classifier", "budget", "way"], sort=False)
-    means = table[["log_loss", "calibration_error"]].mean().round(4)
+    means = table[["log_loss", "calibration_error", "auroc"]].mean().round(4)
     print(means.unstack("way").to_string())
     if given.out:
         found = means.reset_index().to_dict("records")

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import SVC
@@ -51,18 +52,22 @@ def test_the_decision_is_the_classifiers_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
-def test_the_margin_of_a_class_is_the_mean_over_its_machines(classes: int) -> None:
+def test_the_machines_of_an_svm_are_coupled_to_one_probability_a_class(classes: int) -> None:
+    """By the formula of Price et al. 1994, written out, with the machines of scikit-learn."""
     x, y = blobs(classes, 15)
     new, _ = blobs(classes, 20, seed=1)
-    _, margins = RbfSVC().fit(x, y).decide(new)
+    _, scores = RbfSVC().fit(x, y).decide(new)
     one_on_one = SVC(C=1, gamma="scale", class_weight="balanced", decision_function_shape="ovo").fit(x, y)
     values = one_on_one.decision_function(new).reshape(len(new), -1)
-    values = -values if classes == 2 else values  # scikit-learn turns the sign of a single machine
-    expected = np.zeros((len(new), classes))
+    if classes == 2:  # scikit-learn turns the sign of a single machine
+        np.testing.assert_allclose(scores, np.hstack([-values, values]), atol=1e-4)
+        return
+    inverse = np.zeros((len(new), classes))  # sums of 1 / r
     for place, (first, second) in enumerate(combinations(range(classes), 2)):
-        expected[:, first] += values[:, place] / (classes - 1)
-        expected[:, second] -= values[:, place] / (classes - 1)
-    np.testing.assert_allclose(margins, expected, atol=1e-4)
+        inverse[:, first] += 1 / expit(2 * values[:, place])
+        inverse[:, second] += 1 / expit(-2 * values[:, place])
+    expected = 1 / (inverse - (classes - 2))
+    np.testing.assert_allclose(np.exp(scores), expected / expected.sum(axis=1, keepdims=True), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", list(CLASSIFIERS))

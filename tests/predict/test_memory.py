@@ -108,6 +108,22 @@ def test_scores_of_before_are_brought_up_or_refused(method: Method, coloured: An
     np.testing.assert_allclose(loaded.scores, now, atol=1e-5)
 
 
+def test_what_was_fitted_to_margins_of_an_svm_is_refused(coloured: Any, tmp_path: Path) -> None:
+    found = Predictor.load(coloured.predictor)
+    memory = found.memory
+    assert memory is not None
+    scores = judge(found.pipeline, memory.vectors)[1]
+    for name, told in (("now", scores), ("before", scores - scores.mean(axis=1, keepdims=True))):
+        calibration = Calibration.fit(told, memory.codes)
+        assert calibration is not None
+        facts = {**found.facts, "calibration": calibration.facts}
+        kept = replace(memory, scores=told.astype(np.float32))
+        replace(found, facts=facts, memory=kept).save(tmp_path / name)
+    assert Predictor.load(tmp_path / "now").facts["classifier"] == "svm"
+    with pytest.raises(ModelFileError, match="Fit the predictor again"):
+        Predictor.load(tmp_path / "before")
+
+
 def test_nothing_remembered_is_no_error_but_a_damaged_memory_is(tmp_path: Path) -> None:
     assert Memory.load(tmp_path) is None
     Memory.of(TABLE, embedded(TABLE), CLASSES).save(tmp_path, CLASSES)

@@ -36,7 +36,7 @@ class Calibration:
     It is fitted as if all classes were equally common, for so the classifiers are; :meth:`probabilities` then
     takes the shares that the classes have where images come from.
 
-    ``temperature`` divides what the classifier says (logarithms of probabilities, or margins) by one number
+    ``temperature`` divides what the classifier says (logarithms of probabilities, mostly) by one number
     (Guo et al. 2017, "On calibration of modern neural networks", arXiv 1706.04599, section 4.2); ``platt``
     fits a logistic curve a class, ``isotonic`` a staircase a class, both one against the rest (Zadrozny and
     Elkan 2002, "Transforming classifier scores into accurate multiclass probability estimates").

@@ -113,9 +113,9 @@ def judge(classifier: Any, features: ArrayLike) -> tuple[NDArray[Any], Floats]:
     The decision is that of the decision values, where there are any, through ``classes_``: never that
     of probabilities scaled after Platt, whose argmax at few labels is another and far worse one. The
     scores, in the order of ``classes_``, are probabilities or shares of votes where the classifier has
-    them, else decision values, or what the classifier's own ``decide`` makes of these: an SVM its margins,
-    whose greatest is nearly always the decision, which counts the pairs of classes that are won; linear
-    discriminants and the last layer logarithms of probabilities.
+    them, else decision values, or what the classifier's own ``decide`` makes of these, logarithms of
+    probabilities: linear discriminants, the last layer, and an SVM, of whose scores the greatest is nearly
+    always the decision, which counts the pairs of classes that are won.
 
     Examples:
         >>> machine = RbfSVC().fit([[0.0], [1.0]], ["cat", "dog"])

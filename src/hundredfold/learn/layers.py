@@ -186,17 +186,21 @@ class _Pairs(_Constants):
     intercept: Tensor
     first: Tensor
     second: Tensor
+    rivals: Tensor
+    signs: Tensor
 
     def __init__(self, fitted: RbfSVC) -> None:
         count = len(fitted.classes_)
-        first, second = (
-            np.eye(count)[[pair[place] for pair in combinations(range(count), 2)]] for place in (0, 1)
-        )
+        pairs = list(combinations(range(count), 2))
+        first, second = (np.eye(count)[[pair[place] for pair in pairs]] for place in (0, 1))
+        own = [[place for place, pair in enumerate(pairs) if name in pair] for name in range(count)]
+        signs = [[2.0 if pairs[place][0] == name else -2.0 for place in own[name]] for name in range(count)]
         super().__init__(
             centre=fitted.centre_, vectors=fitted.vectors_.T, lengths=(fitted.vectors_**2).sum(axis=1),
             dual=fitted.dual_, intercept=fitted.intercept_, first=first, second=second,
+            rivals=np.array(own), signs=np.array(signs),
         )
-        self.gamma, self.others = float(fitted.gamma_), count - 1
+        self.gamma, self.posterior = float(fitted.gamma_), _LogPosterior()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = (x - self.centre).float()
@@ -204,11 +208,16 @@ class _Pairs(_Constants):
         kernel = torch.exp(-self.gamma * torch.clamp(distance, min=0))
         values = (kernel @ self.dual).double() + self.intercept  # [b,pairs]
         sums = values @ (self.second - self.first)  # [b,c]
-        margins = sums / self.others
-        if self.others == 1:
-            return margins.argmax(1), margins
+        if values.shape[1] == 1:
+            return sums.argmax(1), sums
         votes = (values <= 0).double() @ self.first + (values > 0).double() @ self.second
-        return (votes + sums / (3 * (sums.abs() + 1))).argmax(1), margins
+        decided = (votes + sums / (3 * (sums.abs() + 1))).argmax(1)
+        return decided, self.posterior(self._coupled(values))[1]
+
+    def _coupled(self, values: Tensor) -> Tensor:
+        against = values[:, self.rivals] * self.signs  # [b,c,c-1]
+        most = torch.clamp(against.amax(2), min=0)
+        return -most - torch.log(torch.exp(-most) + torch.exp(against - most[:, :, None]).sum(2))
 
 
 class _Neighbours(_Constants):

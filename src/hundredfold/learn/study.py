@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORK", "Answer", "Cell", "Study"]
 
+#: Changes when a classifier gives other scores than before: outcomes that were kept are not taken then.
+SCORES = "coupled machines"
+
 #: The classifier that is trained end to end on the images themselves.
 NETWORK = "network"
 
@@ -120,7 +123,7 @@ class Study:
         # Some classifiers hold labels out by group.
         groups = group_codes(self.trial.train_groups[rows].tolist(), len(rows)).tolist()
         facts: list[object] = [
-            self.encoders[cell.encoder], self.choices.preset, names, self.trial.identity, groups,
+            SCORES, self.encoders[cell.encoder], self.choices.preset, names, self.trial.identity, groups,
         ]
         if cell.classifier == NETWORK and self.networks is not None:
             facts.append(self.networks.identity)

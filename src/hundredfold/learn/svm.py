@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from hundredfold.learn.posterior import log_posterior
 from hundredfold.learn.samples import labelled_samples
 
 __all__ = ["RbfSVC"]
@@ -92,17 +93,19 @@ class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.decide(X)[0]
 
     def decide(self, X: ArrayLike) -> tuple[NDArray[Any], Floats]:  # noqa: N803
-        """The class with the greatest decision value ``[n]``, and each class's mean margin ``[n, c]``.
+        """The class with the greatest decision value ``[n]``, and a score for each class ``[n, c]``.
 
-        The decision counts the machines that a class wins, so its values are steps. The margin, the mean
-        value of a class's machines, is smooth: probabilities, thresholds and rankings need that.
+        The decision counts the machines that a class wins, so its values are steps; probabilities,
+        thresholds and rankings need something smooth. The scores are logarithms of probabilities: each
+        machine's value is taken for half the logarithm of the odds between its two classes, and the
+        machines are coupled by Price et al. 1994 ("Pairwise neural network classifiers with probabilistic
+        outputs", NIPS 7). Of two classes they are the margins.
         """
         values = self._pairwise(X)
-        margins = _margins(values, len(self.classes_))
-        decided = np.argmax(
-            margins if values.shape[1] == 1 else _one_against_rest(values, len(self.classes_)), axis=1
-        )
-        return self.classes_[decided], margins
+        if values.shape[1] == 1:
+            return self.classes_[(values[:, 0] > 0).astype(int)], values * np.array([-1.0, 1.0])
+        decided = np.argmax(_one_against_rest(values, len(self.classes_)), axis=1)
+        return self.classes_[decided], log_posterior(_coupled(values, len(self.classes_)))
 
     def _pairwise(self, X: ArrayLike) -> Floats:  # noqa: N803
         """The value of each pair's machine ``[n, c·(c-1)/2]``; above 0 it is the second class."""
@@ -164,22 +167,27 @@ def _one_against_rest(values: Floats, classes: int) -> Floats:
     As scikit-learn's ``decision_function_shape="ovr"``: the sum is pressed into ±1/3, so that it never
     outweighs a vote.
     """
-    votes, sums = np.zeros((len(values), classes)), (classes - 1) * _margins(values, classes)
+    votes, sums = np.zeros((len(values), classes)), np.zeros((len(values), classes))
     for place, (first, second) in enumerate(combinations(range(classes), 2)):
         votes[:, first] += values[:, place] <= 0
         votes[:, second] += values[:, place] > 0
+        sums[:, first] -= values[:, place]
+        sums[:, second] += values[:, place]
     votes += sums / (3 * (np.abs(sums) + 1))
     return votes
 
 
-def _margins(values: Floats, classes: int) -> Floats:
-    """The pairs' values ``[n, pairs]`` → the mean over those of each class ``[n, c]``, for it."""
-    sums = np.zeros((len(values), classes))
+def _coupled(values: Floats, classes: int) -> Floats:
+    """The pairs' values ``[n, pairs]`` → the logarithm of each class's probability, up to a number an image.
+
+    With r the probability of a class against one other, its own is 1 / (Σ 1/r - (c - 2)), and 1/r is
+    1 + exp(-2 · value).
+    """
+    against = np.zeros((len(values), classes))
     for place, (first, second) in enumerate(combinations(range(classes), 2)):
-        sums[:, first] -= values[:, place]
-        sums[:, second] += values[:, place]
-    margins: Floats = sums / (classes - 1)
-    return margins
+        against[:, first] = np.logaddexp(against[:, first], 2 * values[:, place])
+        against[:, second] = np.logaddexp(against[:, second], -2 * values[:, place])
+    return -against
 
 
 def _blocks(x: Singles) -> Iterator[Singles]:

@@ -35,8 +35,9 @@ UNLABELLED = 5000
 #: Images whose looks are measured, to describe how new ones differ.
 LOOKED_AT = 5000
 DIGITS = 16
-#: Classifiers whose scores of three classes and more are logarithms of probabilities.
-LOGARITHMS = ("lda", "last_layer")
+#: Classifiers whose scores of three classes and more are logarithms of probabilities; those of the first two
+#: were so before, but for a number an image, those of the SVM were none.
+LOGARITHMS = ("lda", "last_layer", "svm")
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def whole_pieces(pieces: NDArray[np.int64], most: int, *, seed: int) -> NDArray[
 
 
 def brought_up(memory: Memory, facts: Mapping[str, Any], folder: Path) -> Memory:
-    """With the scores that its classifier gives today; those of two classifiers were discriminants before.
+    """With the scores that its classifier gives today, where those of before tell these.
 
     Args:
         memory: as it was read.
@@ -192,13 +193,14 @@ def brought_up(memory: Memory, facts: Mapping[str, Any], folder: Path) -> Memory
         folder: of the predictor, for the message.
 
     Raises:
-        ModelFileError: its curves or staircases were fitted to such, and would make other probabilities.
+        ModelFileError: what makes probabilities was fitted to scores of before, and would make others.
     """
     if facts.get("classifier") not in LOGARITHMS or len(facts.get("classes", ())) < 3:
         return memory
     now = log_posterior(memory.scores.astype(np.float64)).astype(np.float32)
     method = (facts.get("calibration") or {}).get("method", "temperature")
-    if method != "temperature" and not np.allclose(now, memory.scores, atol=1e-3, equal_nan=True):
+    told = method == "temperature" and facts["classifier"] != "svm"
+    if not told and not np.allclose(now, memory.scores, atol=1e-3, equal_nan=True):
         raise ModelFileError(
             f"the probabilities ({method}) were fitted to scores that this version does not give",
             where=folder, remedy="Fit the predictor again.",
