@@ -21,9 +21,12 @@ from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.encoder import Encoder
 from hundredfold.errors import RunMissingError, SettingsError
 from hundredfold.learn import networks as room
+from hundredfold.learn import study as study_room
 from hundredfold.learn.curve import LearningCurve, learning_curve
 from hundredfold.learn.networks import Networks, StoredImages
+from hundredfold.learn.study import Study
 from hundredfold.learn.training import Recipe
+from hundredfold.learn.trial import Trial
 from hundredfold.workflows.labelled import networks_of
 
 QUICK = Recipe(learning_rate=1e-3, epochs=3, patience=3, blind_epochs=2, least_steps=3, batch_size=16)
@@ -159,6 +162,22 @@ def test_it_is_the_same_again_and_goes_on_where_it_was(
     pd.testing.assert_frame_equal(whole.frame, again.frame)
     other = replace(networks, recipe=replace(QUICK, seed=1))
     assert other.identity != networks.identity
+
+
+def test_other_scores_of_an_svm_leave_what_a_network_took_hours_for(
+    parts: tuple[dict[str, Embeddings], ImageTable, Networks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, table, networks = parts
+    given = CurveChoices.of(**{**SMALL, "classifiers": ("svm", "network"), "budgets": (3,), "repeats": 1})
+
+    def keys() -> dict[tuple[str, ...], str]:
+        study = Study.of(Trial.of(table), given, 0, {"initial": "hash"}, networks)
+        found = [study.task(cell, 0) for cell in study.cells if cell.budget == 3]
+        return {one.classifiers: one.key for one in found}
+
+    before = keys()
+    monkeypatch.setattr(study_room, "SCORES", "others")
+    assert {names for names, key in keys().items() if key != before[names]} == {("svm",)}
 
 
 def test_enough_labels_teach_a_network_more_than_guessing(found: LearningCurve) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORK", "Answer", "Cell", "Study"]
 
-#: Changes when a classifier gives other scores than before: outcomes that were kept are not taken then.
+#: Changes when a classifier on frozen vectors gives other scores than before: outcomes that were kept are not
+#: taken then. Networks, which take hours, have their own identity.
 SCORES = "coupled machines"
 
 #: The classifier that is trained end to end on the images themselves.
@@ -123,9 +124,11 @@ class Study:
         # Some classifiers hold labels out by group.
         groups = group_codes(self.trial.train_groups[rows].tolist(), len(rows)).tolist()
         facts: list[object] = [
-            SCORES, self.encoders[cell.encoder], self.choices.preset, names, self.trial.identity, groups,
+            self.encoders[cell.encoder], self.choices.preset, names, self.trial.identity, groups,
         ]
-        if cell.classifier == NETWORK and self.networks is not None:
+        if cell.classifier != NETWORK:
+            facts.append(SCORES)
+        elif self.networks is not None:
             facts.append(self.networks.identity)
         return Task.of(cell.encoder, rows, names, *facts)
 

@@ -193,7 +193,8 @@ def brought_up(memory: Memory, facts: Mapping[str, Any], folder: Path) -> Memory
         folder: of the predictor, for the message.
 
     Raises:
-        ModelFileError: what makes probabilities was fitted to scores of before, and would make others.
+        ModelFileError: it has scores of before that do not tell these: its probabilities, and thresholds that
+            were chosen by what it remembers, would be wrong.
     """
     if facts.get("classifier") not in LOGARITHMS or len(facts.get("classes", ())) < 3:
         return memory
@@ -202,8 +203,8 @@ def brought_up(memory: Memory, facts: Mapping[str, Any], folder: Path) -> Memory
     told = method == "temperature" and facts["classifier"] != "svm"
     if not told and not np.allclose(now, memory.scores, atol=1e-3, equal_nan=True):
         raise ModelFileError(
-            f"the probabilities ({method}) were fitted to scores that this version does not give",
-            where=folder, remedy="Fit the predictor again.",
+            "the predictor was fitted with scores that this version does not give", where=folder,
+            remedy="Fit the predictor again, with another --out.",
         )
     return replace(memory, scores=now)
 
