@@ -23,13 +23,14 @@ def test_numbers_without_a_class_are_not_those_of_a_predictor_that_tells_it() ->
 def test_a_predictor_that_was_not_judged_lends_its_name_to_no_number() -> None:
     methods = [("thumbnail", "svm"), ("thumbnail", "knn"), ("initial", "svm"), ("initial", "knn")]
     curve = pd.DataFrame(methods, columns=["encoder", "classifier"]).assign(
-        n_per_class=10, n_labels=20, metric="balanced_accuracy", value=0.5, low=0.4, high=0.6
+        n_per_class=10, n_labels=20, metric="balanced_accuracy", value=0.5, low=0.4, high=0.6,
+        preset="paper",
     )
     curve["class"] = None
     state = {"curve": {"choice": {"encoder": "initial", "classifier": "knn"}}, "stages": {}}
 
-    def made(classifier: str) -> Material:
-        fitted = {"embeddings": "thumbnail", "classifier": classifier}
+    def made(classifier: str, preset: str = "paper") -> Material:
+        fitted = {"embeddings": "thumbnail", "classifier": classifier, "preset": preset}
         return Material("run", state, {}, curve=curve, predictor=fitted)
 
     assert headline_of(made("svm")) == Headline("thumbnail", "svm", 10)
@@ -39,3 +40,6 @@ def test_a_predictor_that_was_not_judged_lends_its_name_to_no_number() -> None:
         "It is linear discriminant analysis on raw thumbnails with col"
     ]
     assert not [one for one in cautions(made("svm"), None) if "predictor" in one.title]
+    (other,) = [one for one in cautions(made("svm", "default"), None) if "predictor" in one.title]
+    assert "--preset default, but every accuracy here is of the SVM with --preset paper" in other.sentence
+    assert not [one for one in cautions(made("knn", "default"), None) if "predictor" in one.title]

@@ -16,7 +16,7 @@ from hundredfold.learn.svm import RbfSVC
 from hundredfold.learn.transforms import feature_transform
 from hundredfold.registry import Registry
 
-__all__ = ["CLASSIFIERS", "Factory", "RbfSVC", "judge", "make_classifier", "make_pipeline"]
+__all__ = ["CLASSIFIERS", "PAPER", "Factory", "RbfSVC", "judge", "make_classifier", "make_pipeline"]
 
 Floats = NDArray[np.float64]
 #: (labelled samples, classes) → an unfitted scikit-learn classifier.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
+from hundredfold.learn.classifiers import PAPER
 from hundredfold.metrics import TINY
 from hundredfold.report.chapters.shortcuts import reached_by_shortcuts
 from hundredfold.report.material import Material
@@ -73,6 +76,10 @@ CHOSEN = (
 UNJUDGED = (
     "It is {}, which the curve did not judge; every accuracy here is of other classifiers. Give it to "
     "hundredfold curve --classifiers, or choose one of these with hundredfold fit --classifier."
+)
+OTHER_SETTINGS = (
+    "It has --preset {}, but every accuracy here is of {} with --preset {}. Fit it with that one, "
+    "or measure a curve with its own."
 )
 SHORTCUTS = (
     "That is over half the way from guessing to the accuracy above. Part of it may be the scanner, the stain "
@@ -239,10 +246,23 @@ def _unjudged(material: Material) -> list[Caution]:
     """The run's predictor is of a method that no number on the test images is of."""
     facts = material.predictor or {}
     method = facts.get("embeddings"), facts.get("classifier")
-    if material.curve is None or None in method or material.was_judged(*method):
+    if material.curve is None or None in method:
         return []
+    if material.was_judged(*method):
+        return _other_settings(material.curve, facts)
     told = f"{method_words(str(method[1]))} on {features_words(shown(method[0]))}"
     return [Caution("No number here is of the run's predictor.", UNJUDGED.format(told))]
+
+
+def _other_settings(curve: pd.DataFrame, facts: Mapping[str, Any]) -> list[Caution]:
+    """The curve judged a classifier of that name, with the settings of another preset."""
+    own, classifier = facts.get("preset"), str(facts["classifier"])
+    rows = curve[(curve["encoder"] == facts["embeddings"]) & (curve["classifier"] == classifier)]
+    judged = sorted(set(rows["preset"]))
+    if own is None or own in judged or classifier not in PAPER:
+        return []
+    told = OTHER_SETTINGS.format(own, method_words(classifier), judged[0])
+    return [Caution("The run's predictor has other settings than what was measured.", told)]
 
 
 def _untaught(material: Material) -> list[str]:
