@@ -231,6 +231,11 @@ def test_an_audit_set_tells_the_reads_where_labels_were_chosen() -> None:
         "Read at random, 100 labels of every class cost about 3,300 reads, all of them for the rarest "
         "class (blast, 3\u00a0% of the audit images)."
     )
+    said = [None] * 10_000 + ["blast"] * 3 + ["monocyte"] * 87 + ["band"] * 10  # a class that was left out
+    labelled = images.assign(label=pd.Series(said, dtype="str"))
+    without = {**facts, "test_images": {"blast": 3, "monocyte": 87}}
+    left_out = replace(chosen, images=labelled, state={**given.state, "curve": without})
+    assert outlook_sentences(left_out, AT)[0] == outlook_sentences(chosen, AT)[0]
 
 
 def test_the_forecast_is_told_or_refused() -> None:

@@ -21,7 +21,7 @@ KNN = (
     "a kNN follows no power law while most of its labels are neighbours, and its intervals held 89 % of the "
     "hidden points of real curves, not 95 %"
 )
-AUDITED = "the audit images"
+AUDITED, TRAINED = "the audit images", "the labelled training images"
 #: benchmarks/forecast.py: the width was chosen on these curves, so the second number is the honest one
 ASSURANCE = (
     "in a range chosen so wide that it holds 99\u00a0% of the hidden ends of the curves of three real sets "
@@ -54,11 +54,10 @@ def outlook_sentences(material: Material, at: Headline) -> list[str]:
 
 
 def _reads(material: Material, at: Headline) -> str:
-    counts, whose = _sizes(material)
+    counts, beside, whose = _sizes(material)
     if not counts:
         return ""
     about = "about " if whose == AUDITED else ""  # what a sample tells of all
-    beside = 0 if about else int(material.evaluation.get("train_images_left_out") or 0)
     total, n = sum(counts.values()) + beside, at.n_per_class
     rarest = min(counts, key=lambda name: counts[name])
     part = f"{shown(rarest)}, {_per_cent(counts[rarest] / total)} of {whose}"
@@ -76,18 +75,21 @@ def _reads(material: Material, at: Headline) -> str:
     return f"{told}; those of the rarest class alone ({part}) about {_rounded(alone)}."
 
 
-def _sizes(material: Material) -> tuple[dict[str, int], str]:
-    """How many images of each class there are to be read, and what tells it.
+def _sizes(material: Material) -> tuple[dict[str, int], int, str]:
+    """How many images of each class there are to be read, how many of no such class, and what tells it.
 
     An audit set was drawn at random from all; the other labels may be of images that were chosen.
     """
     if material.evaluation.get("test_set") != "audit" or material.images is None:
         sizes = material.evaluation.get("train_images_by_class") or {}
-        return {name: int(size) for name, size in sizes.items() if size}, "the labelled training images"
+        beside = int(material.evaluation.get("train_images_left_out") or 0)
+        return {name: int(size) for name, size in sizes.items() if size}, beside, TRAINED
     drawn = material.evaluation.get("test_images") or {}
-    pool = len(material.images.pool)
-    there = {name: round(pool * size / sum(drawn.values())) for name, size in drawn.items() if size}
-    return there, AUDITED
+    frame, pool = material.images.frame, len(material.images.pool)
+    judged = sum(drawn.values())
+    read = max(judged, int(frame.loc[frame["split"] == "audit", "label"].notna().sum()))
+    there = {name: round(pool * size / read) for name, size in drawn.items() if size}
+    return there, round(pool * (read - judged) / read) if read else 0, AUDITED
 
 
 def _per_cent(part: float) -> str:
