@@ -305,10 +305,9 @@ class Predictor(FittedClassifier):
         facts = open_folder(folder)
         encoder = load_encoder(folder / ENCODER_FOLDER)
         pipeline = load_classifier(folder / CLASSIFIER_FILE, str(facts.get("classifier")))
-        memory = None if (kept := Memory.load(folder)) is None else brought_up(kept, facts, folder)
-        found = cls(encoder, pipeline, facts, memory, Thumbnails.load(folder))
+        found = cls(encoder, pipeline, facts, Memory.load(folder), Thumbnails.load(folder))
         found._check_whole(folder)
-        return found
+        return found if found.memory is None else replace(found, memory=brought_up(found.memory, facts, folder))
 
     def _check_whole(self, folder: Path) -> None:
         """Make sure that the parts belong together: that they say something, and of the right length."""
