@@ -307,7 +307,9 @@ class Predictor(FittedClassifier):
         pipeline = load_classifier(folder / CLASSIFIER_FILE, str(facts.get("classifier")))
         found = cls(encoder, pipeline, facts, Memory.load(folder), Thumbnails.load(folder))
         found._check_whole(folder)
-        return found if found.memory is None else replace(found, memory=brought_up(found.memory, facts, folder))
+        if found.memory is None:
+            return found
+        return replace(found, memory=brought_up(found.memory, facts, folder))
 
     def _check_whole(self, folder: Path) -> None:
         """Make sure that the parts belong together: that they say something, and of the right length."""
