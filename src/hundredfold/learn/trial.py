@@ -144,9 +144,8 @@ class Trial:
         if self.judging == "audit":
             return {}
         sizes = [*np.bincount(self.train_codes), self.left_out]
-        wanted = np.ones(len(sizes), dtype=np.int64)
-        wanted[-1] = 0
-        return {budget: round(expected_reads(sizes, (budget * wanted).tolist())) for budget in set(budgets)}
+        others = len(sizes) - 1
+        return {budget: round(expected_reads(sizes, [budget] * others + [0])) for budget in set(budgets)}
 
     def vectors(self, embeddings: Embeddings) -> tuple[Vectors, Vectors]:
         """The vectors of the training side and of the test images.
