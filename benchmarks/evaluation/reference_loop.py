@@ -4,13 +4,15 @@
 
     python reference_loop.py '{"reference": "SPARSAM_FOLDER", "features": "features.npz", "budget": 100, …}'
 
-``compare.py`` calls it in the peers' environment. The loop is the reference's own, unmodified but for one
-crash: at one label a class it asks its kNN for 105 neighbours among 21 samples.
+``compare.py`` calls it in the peers' environment. The loop is the reference's own, unmodified but for two
+crashes: at one label a class it asks its kNN for 105 neighbours among 21 samples, and from its second draw on
+it asks the function ``random.random`` for a generator, which the module has.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import resource
 import sys
 import time
@@ -38,6 +40,9 @@ def main() -> None:
     folder = Path(given["reference"])
     sys.path[:0] = [str(folder), str(folder / "reproducability")]
     import reproduce_results as reference  # type: ignore[import-not-found]
+    from sparsam import helper  # type: ignore[import-not-found]
+
+    helper.random = random
 
     machines = reference.CLASSIFIERS
     for place, machine in enumerate(machines):

@@ -40,8 +40,15 @@ def fuse_attention_from(module: nn.Module, tokens: int) -> int:
 def has_attention(module: nn.Module) -> bool:
     """Whether any layer attends."""
     return any(
-        hasattr(layer, "fused_attn") or isinstance(layer, nn.MultiheadAttention) for layer in module.modules()
+        hasattr(layer, "fused_attn") or isinstance(layer, nn.MultiheadAttention) or _of_transformers(layer)
+        for layer in module.modules()
     )
+
+
+def _of_transformers(layer: nn.Module) -> bool:
+    """Whether it is an attention layer of that library, which has no class of its own for them."""
+    kind = type(layer)
+    return kind.__module__.startswith("transformers.") and kind.__name__.endswith("Attention")
 
 
 def _chooses(layer: nn.Module) -> bool:

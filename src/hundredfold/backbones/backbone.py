@@ -1,4 +1,4 @@
-"""timm models as backbones: an image in, one vector out, with the normalisation its weights expect."""
+"""Models as backbones: an image in, one vector out, with the normalisation its weights expect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from hundredfold.backbones.pretrained import ANY_SIZE, HUB_PREFIX, build, check_name, load_pretrained
+from hundredfold.backbones.hugging_face import TRANSFORMERS, rebuild_vision_model
+from hundredfold.backbones.pretrained import (
+    ANY_SIZE,
+    FOLDER_PREFIX,
+    HUB_PREFIX,
+    build,
+    check_name,
+    load_pretrained,
+)
 from hundredfold.backbones.quick import timm
 from hundredfold.backbones.weights import KeyMatch, find_weights_file, match_keys, read_weights
 from hundredfold.errors import ModelFileError, SettingsError, WeightsError
@@ -27,10 +35,10 @@ OF_THE_FACTORY = frozenset(inspect.signature(timm.create_model).parameters)
 
 
 class Backbone(nn.Module):
-    """A timm model without its classifier, for images of any size.
+    """A timm model without its classifier, or one of transformers, for images of any size.
 
     Args:
-        name: the timm name it was built by.
+        name: what it was built by, as timm names it.
         model: a module [b,3,h,w] → [b,d].
         mean, std: the normalisation the weights expect, for pixels from 0 to 1; it belongs to the
             weights and travels with them.
@@ -81,8 +89,8 @@ def create_backbone(
     """Build a timm model as a backbone and load its weights.
 
     Args:
-        name: any timm model that returns a feature vector, or ``hf-hub:OWNER/NAME`` for a timm
-            model on the Hugging Face hub.
+        name: any timm model that returns a feature vector, ``hf-hub:OWNER/NAME`` for a model on the Hugging
+            Face hub or ``local-dir:FOLDER`` for its folder, in timm's format or that of transformers.
         weights: ``auto`` (timm's pretrained ones), ``none`` (random, from torch's generator), a
             weights file, an encoder folder, or a run. A safetensors file may state ``mean`` and
             ``std`` in its metadata, as JSON lists; they take the place of timm's.
@@ -94,16 +102,20 @@ def create_backbone(
         WeightsError: weights are missing, may not or could not be downloaded, or do not fit.
         ModelFileError: the weights file is damaged or of a refused kind.
     """
-    if not name.startswith(HUB_PREFIX):
+    if not name.startswith((HUB_PREFIX, FOLDER_PREFIX)):
         check_name(name)
     elif weights != "auto":
         raise SettingsError(
-            "a model of the hub comes with its own weights", where=f"weights={weights}",
+            "a model of the hub or of a folder comes with its own weights", where=f"weights={weights}",
             remedy="Leave --weights at auto, or name the timm model that the file belongs to.",
         )
     if weights == "auto":
         model = load_pretrained(name, download=download, drop_path=drop_path)
-        return Backbone(name, model, **_normalisation(model), source=f"timm:{name}")
+        source = name if name.startswith(HUB_PREFIX) else f"timm:{name}"
+        if name.startswith(FOLDER_PREFIX):
+            name = Path(name.removeprefix(FOLDER_PREFIX)).resolve().name
+            source = f"folder:{name}"
+        return Backbone(name, model, **_normalisation(model), source=source)
     model = build(name, drop_path=drop_path)
     if weights == "none":
         return Backbone(name, model, **_normalisation(model), source="random")
@@ -122,18 +134,25 @@ def rebuild_backbone(
         SettingsError: this timm has no such architecture, or an option is none of the architecture's.
         WeightsError: the state is not that of the architecture.
     """
+    model = _unloaded(architecture, options)
+    match = match_keys(state, model.state_dict())
+    if match.prefix or match.missing or match.misfits or match.unexpected:
+        raise _unfitting(architecture, Path(name), match)
+    model.load_state_dict(match.state, strict=False)
+    return Backbone(name, model, mean=mean, std=std, source=source)
+
+
+def _unloaded(architecture: str, options: Mapping[str, Any]) -> nn.Module:
+    """The model with whatever weights."""
+    if architecture == TRANSFORMERS:
+        return rebuild_vision_model(str(options["config"]))
     check_name(architecture)
     if foreign := sorted(set(options) & OF_THE_FACTORY):
         raise SettingsError(
             f"expected options of the architecture, found {', '.join(foreign)}", where=architecture,
             remedy="Copy the encoder again from where it was made.",
         )
-    model = build(architecture, **options)
-    match = match_keys(state, model.state_dict())
-    if match.prefix or match.missing or match.misfits or match.unexpected:
-        raise _unfitting(architecture, Path(name), match)
-    model.load_state_dict(match.state, strict=False)
-    return Backbone(name, model, mean=mean, std=std, source=source)
+    return build(architecture, **options)
 
 
 def _recipe(model: nn.Module) -> tuple[str, dict[str, Any]]:

@@ -1,29 +1,34 @@
-"""timm models by name, and the weights timm offers for them: from the cache, or downloaded if allowed."""
+"""Models by name, and the weights that timm and the hub offer for them: from the cache, or downloaded."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
 import torch
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from torch import nn
 
+from hundredfold.backbones.hugging_face import load_vision_model
 from hundredfold.backbones.quick import timm
-from hundredfold.errors import SettingsError, WeightsError
+from hundredfold.errors import HundredfoldError, SettingsError, WeightsError
 from hundredfold.progress import say
 
-__all__ = ["ANY_SIZE", "HUB_PREFIX", "build", "check_name", "load_pretrained"]
+__all__ = ["ANY_SIZE", "FOLDER_PREFIX", "HUB_CONFIG", "HUB_PREFIX", "build", "check_name", "load_pretrained"]
 
-HUB_PREFIX = "hf-hub:"
+HUB_PREFIX, FOLDER_PREFIX = "hf-hub:", "local-dir:"  # timm's
+HUB_CONFIG = "config.json"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 # A vision transformer takes any image size, padded to whole patches, if it is told so when built.
 ANY_SIZE: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True}
+
+Got = TypeVar("Got")
 
 
 def build(name: str, *, drop_path: float = 0.0, **options: Any) -> nn.Module:
@@ -71,14 +76,16 @@ def check_name(name: str) -> None:
 
 
 def load_pretrained(name: str, *, download: bool, drop_path: float) -> nn.Module:
-    """A timm model with timm's pretrained weights.
+    """A model with the pretrained weights that timm, the hub or a folder has for it.
 
     Raises:
         WeightsError: there are none, they are not in the cache and ``download`` is not set, or
             the download failed. Random weights are never taken in their place.
     """
     if name.startswith(HUB_PREFIX):
-        return _from_hub(name, download=download, drop_path=drop_path)
+        return _from_hub(name.removeprefix(HUB_PREFIX), name, download=download, drop_path=drop_path)
+    if name.startswith(FOLDER_PREFIX):
+        return _from_folder(Path(name.removeprefix(FOLDER_PREFIX)), drop_path)
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise WeightsError(
@@ -94,34 +101,99 @@ def load_pretrained(name: str, *, download: bool, drop_path: float) -> nn.Module
     if not download:
         raise _not_allowed(name, vars(config), build(name))
     _check_network(name)
-    return _download(name, drop_path)
+    return _fetched(name, lambda: build(name, drop_path=drop_path, pretrained=True))
 
 
-def _from_hub(name: str, *, download: bool, drop_path: float) -> nn.Module:
-    repository = name.removeprefix(HUB_PREFIX)
-    parts = (_cached(repository, None, None), _hub_file(repository, "config.json"))
-    if not download and None in parts:
-        raise WeightsError(
-            f"the weights are not on this machine; their source is https://huggingface.co/{repository}",
-            where=name, remedy="Allow the download with --download, or give --weights a file.",
-        )
-    if None in parts:
+def _from_hub(repository: str, name: str, *, download: bool, drop_path: float) -> nn.Module:
+    config, weights = _hub_file(repository, HUB_CONFIG), _cached(repository, None, None)
+    if not download and config is None:
+        raise _not_here(repository, name)
+    if config is None:
         _check_network(name)
-    return _download(name, drop_path)
+        config = _fetched(name, lambda: Path(hf_hub_download(repository, HUB_CONFIG)))
+    if (model_type := _model_type(_configuration(config))) is not None:
+        _check_drop_path(name, drop_path)
+        if download:
+            return _fetched(name, lambda: load_vision_model(repository, model_type, download=True))
+        try:
+            return load_vision_model(repository, model_type, download=False)
+        except OSError as error:
+            raise _not_here(repository, name) from error
+    if weights is None and not download:
+        raise _not_here(repository, name)
+    if weights is None:
+        _check_network(name)
+    return _fetched(name, lambda: build(name, drop_path=drop_path, pretrained=True))
 
 
-def _download(name: str, drop_path: float) -> nn.Module:
+def _from_folder(folder: Path, drop_path: float) -> nn.Module:
+    """A model from a folder in timm's format or that of transformers."""
+    config = _configuration(folder / HUB_CONFIG)
+    if "hundredfold" in config:
+        raise SettingsError(
+            "the folder was exported from an encoder, for other programs, and gives the features of one view",
+            where=folder, remedy="Give the encoder itself.",
+        )
+    model_type = _model_type(config)
+    try:
+        if model_type is None:
+            return build(f"{FOLDER_PREFIX}{folder}", drop_path=drop_path, pretrained=True)
+        _check_drop_path(str(folder), drop_path)
+        return load_vision_model(str(folder), model_type, download=False)
+    except HundredfoldError:
+        raise
+    except Exception as error:  # of files that anybody may have written
+        raise WeightsError(
+            f"the folder holds no model that can be read: {_reason(error)}", where=folder,
+            remedy="Copy the folder again from where it was made.",
+        ) from error
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(
+            f"the configuration cannot be read: {_reason(error)}", where=path,
+            remedy="Copy the folder again from where it was made.",
+        ) from error
+
+
+def _model_type(config: Mapping[str, Any]) -> str | None:
+    """The type that a configuration of transformers names; ``None`` for one of timm."""
+    return None if config.get("model_type") is None else str(config["model_type"])
+
+
+def _check_drop_path(name: str, drop_path: float) -> None:
+    if drop_path:
+        raise SettingsError(
+            "a model in the format of transformers has no stochastic depth of ours", where=name,
+            remedy="Set drop_path to 0 or choose a timm model.",
+        )
+
+
+def _fetched(name: str, fetch: Callable[[], Got]) -> Got:
     say(f"Downloading the weights of {name}")
     try:
-        return build(name, drop_path=drop_path, pretrained=True)
-    except SettingsError:
+        return fetch()
+    except HundredfoldError:
         raise
     except Exception as error:  # the hub, its client and the network raise kinds of their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"the pretrained weights could not be downloaded: {reason.rstrip('.')}", where=name,
+            f"the pretrained weights could not be downloaded: {_reason(error)}", where=name,
             remedy="Check the network and the name, or give --weights a file, or `none` for random weights.",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _not_here(repository: str, name: str) -> WeightsError:
+    return WeightsError(
+        f"the weights are not on this machine; their source is https://huggingface.co/{repository}",
+        where=name, remedy="Allow the download with --download, or give --weights a file.",
+    )
 
 
 def _check_network(name: str) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hundredfold.errors import SettingsError
 
-__all__ = ["WithStages", "dimension_with_stages"]
+__all__ = ["WithStages", "dimension_with_stages", "stages_of"]
 
 PROBE = (1, 3, 64, 64)
 
@@ -36,8 +36,8 @@ class WithStages(nn.Module):
 
     def __init__(self, model: nn.Module, stages: int) -> None:
         super().__init__()
-        there = len(cast("list[Any]", getattr(model, "feature_info", [])))
-        if not hasattr(model, "forward_intermediates") or there < stages:
+        there = stages_of(model)
+        if there < stages:
             raise SettingsError(
                 f"expected a backbone of {stages} stages or more, found {there} in {type(model).__name__}",
                 where="stages", remedy="Ask for fewer, or --stages 0 for the features alone.",
@@ -51,6 +51,18 @@ class WithStages(nn.Module):
         features = model.forward_head(last, pre_logits=True)
         own = [one for one in maps if one.shape != last.shape]
         return torch.cat([features, *(one.mean((2, 3)) for one in own)], dim=1)
+
+
+def stages_of(model: nn.Module) -> int:
+    """How many stages a model tells apart; none if it does not give their maps.
+
+    Examples:
+        >>> stages_of(nn.Linear(1, 1))
+        0
+    """
+    if not hasattr(model, "forward_intermediates"):
+        return 0
+    return len(cast("list[Any]", getattr(model, "feature_info", [])))
 
 
 @torch.inference_mode()

@@ -33,6 +33,6 @@ class EmbedSettings(EmbedChoices, ResumableSettings):
 
     images: Place = Field(description="A folder, archive or table of images, a URL, or a scanned run.")
     encoder: str = Field(
-        description="A run, an encoder folder, timm:NAME, hf:OWNER/NAME (in timm's format), thumbnail, or "
-        "several joined by '+'."
+        description="A run, an encoder folder, timm:NAME, hf:OWNER/NAME or the folder of such a model, "
+        "thumbnail, or several joined by '+'."
     )

@@ -30,7 +30,7 @@ class EncoderChoices(Settings):
     encoder: str | None = Field(
         None,
         description="An encoder in place of pre-training, named as for embed: a run, an encoder folder, "
-        "timm:NAME, hf:OWNER/NAME (in timm's format), thumbnail, or several joined by '+'.",
+        "timm:NAME, hf:OWNER/NAME or the folder of such a model, thumbnail, or several joined by '+'.",
     )
 
 

@@ -20,6 +20,7 @@ from hundredfold.url import Url, fetched_folder, place
 __all__ = ["encoder_folders", "load_encoder", "open_encoder", "seen_before"]
 
 HUBS = {"timm:": "", "hf:": "hf-hub:"}
+HUB_CONFIG = "config.json"  # of a model of timm or transformers
 
 
 def open_encoder(spec: str, *, weights: str = "auto", download: bool = False) -> EncoderLike:
@@ -27,8 +28,9 @@ def open_encoder(spec: str, *, weights: str = "auto", download: bool = False) ->
 
     Args:
         spec: a run (its pre-trained encoder, or while that is in training the one of the last
-            checkpoint), an encoder folder, the URL of one, ``timm:NAME``, ``hf:OWNER/NAME`` (a
-            timm model on the Hugging Face hub), ``thumbnail``, or several of them joined by ``+``.
+            checkpoint), an encoder folder, the URL of one, ``timm:NAME``, ``hf:OWNER/NAME`` (a model on the
+            Hugging Face hub, in timm's format or that of transformers) or the folder of such a model,
+            ``thumbnail``, or several of them joined by ``+``.
         weights: of ``timm:`` encoders; as in :func:`hundredfold.backbones.backbone.create_backbone`.
         download: whether weights may be downloaded.
 
@@ -145,9 +147,11 @@ def _from_folder(folder: Path) -> EncoderLike:
         return load_encoder(folder)
     if RunDirectory.is_run(folder):
         return _from_run(RunDirectory.open(folder))
+    if (folder / HUB_CONFIG).is_file():
+        return _from_timm(f"local-dir:{folder}", weights="auto", download=False)
     raise SettingsError(
-        f"the folder is no run and holds no {ENCODER_FILE}", where=folder,
-        remedy="Give the --out of `hundredfold pretrain`, or its encoder folder.",
+        f"the folder is no run and holds no {ENCODER_FILE} and no {HUB_CONFIG}", where=folder,
+        remedy="Give the --out of `hundredfold pretrain`, its encoder folder, or that of a model of the hub.",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from timm.models import save_for_hf
 
+from hundredfold.backbones.hugging_face import TRANSFORMERS
 from hundredfold.encode.encoder import Encoder
 from hundredfold.encode.protocol import EncoderLike, expected_pixels
 from hundredfold.errors import SettingsError
@@ -31,7 +32,7 @@ def save_timm_folder(encoder: EncoderLike, folder: Path) -> None:
         folder: a folder that is there already is replaced.
 
     Raises:
-        SettingsError: the encoder is no network, or several.
+        SettingsError: the encoder is no network of timm, or several.
     """
     if not isinstance(encoder, Encoder):
         raise SettingsError(
@@ -40,6 +41,11 @@ def save_timm_folder(encoder: EncoderLike, folder: Path) -> None:
             "(of a predictor PREDICTOR/encoder/part-0 …).",
         )
     backbone = encoder.backbone
+    if backbone.architecture == TRANSFORMERS:
+        raise SettingsError(
+            "a model in the format of transformers has no timm folder", where=encoder.name,
+            remedy="Share it as it came from the hub, or the encoder's own folder.",
+        )
     model = copy.deepcopy(backbone.model).cpu().to(memory_format=torch.contiguous_format)
     # The weights are no longer those that timm knows by the tag they were built with.
     config: Any = model.pretrained_cfg

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from hundredfold.backbones.backbone import Backbone
+from hundredfold.backbones.stages import stages_of
 from hundredfold.config import FittedChoices, PretrainChoices
 from hundredfold.encode.encoder import Encoder, Symmetry
 from hundredfold.encode.protocol import digest
@@ -130,7 +131,9 @@ def encoder_stages(settings: PretrainChoices, backbone: Backbone) -> int:
     """
     if settings.stages is not None:
         return settings.stages
-    return 0 if backbone_kind(backbone.model) == "transformer" else STAGES
+    if backbone_kind(backbone.model) == "transformer":
+        return 0
+    return min(STAGES, stages_of(backbone.model))
 
 
 def _facts(planned: Planned, settings: PretrainChoices, trainer: Trainer) -> dict[str, Any]:
@@ -160,7 +163,8 @@ def _followed(planned: Planned, settings: PretrainChoices, backbone: Backbone) -
         told.append(f"symmetry {encoder_symmetry(settings)}: what {settings.modality} images allow")
     if settings.stages is None:
         stages = encoder_stages(settings, backbone)
-        told.append(f"stages {stages}: for a network {'with' if stages else 'without'} convolutions")
+        kind = "with convolutions" if stages else "without convolutions, or whose stages are not known"
+        told.append(f"stages {stages}: for a network {kind}")
     return told
 
 
