@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from hundredfold.learn.means import Prototype, SharedCovariance
 from hundredfold.learn.svm import RbfSVC
 from hundredfold.learn.transforms import feature_transform
+from hundredfold.learn.votes import votes_by_distance
 from hundredfold.registry import Registry
 
 __all__ = ["CLASSIFIERS", "PAPER", "Factory", "RbfSVC", "judge", "make_classifier", "make_pipeline"]
@@ -128,6 +129,9 @@ def judge(classifier: Any, features: ArrayLike) -> tuple[NDArray[Any], Floats]:
     if hasattr(classifier, "decide"):
         found: tuple[NDArray[Any], Floats] = classifier.decide(features)
         return found
+    if _votes_by_distance(classifier):
+        shares = votes_by_distance(classifier, features)
+        return classifier.classes_[np.argmax(shares, axis=1)], shares
     if not hasattr(classifier, "decision_function"):
         scores: Floats = np.asarray(classifier.predict_proba(features), dtype=np.float64)
         return classifier.classes_[np.argmax(scores, axis=1)], scores
@@ -136,6 +140,14 @@ def judge(classifier: Any, features: ArrayLike) -> tuple[NDArray[Any], Floats]:
     if hasattr(classifier, "predict_proba"):
         return decided, np.asarray(classifier.predict_proba(features), dtype=np.float64)
     return decided, values
+
+
+def _votes_by_distance(classifier: Any) -> bool:
+    return (
+        type(classifier) is KNeighborsClassifier and classifier.weights == "distance"
+        and classifier.effective_metric_ == "euclidean"
+        and classifier.n_neighbors <= classifier.n_samples_fit_  # else scikit-learn says what is wrong
+    )
 
 
 def _a_column_a_class(values: Floats) -> Floats:

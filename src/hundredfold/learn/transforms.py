@@ -91,7 +91,14 @@ def _constant(x: Floats) -> NDArray[np.bool_]:
 
 
 def _power(x: Floats, exponent: Floats) -> Floats:
-    """The Yeo-Johnson power of ``x`` [n, d] by ``exponent`` [d]."""
+    """The Yeo-Johnson power of ``x`` [n, d] by ``exponent`` [d]; some rows at a time."""
+    z, step = np.empty_like(x), max(1, BLOCK // x.shape[1])
+    for start in range(0, len(x), step):
+        z[start : start + step] = _raised(x[start : start + step], exponent)
+    return z
+
+
+def _raised(x: Floats, exponent: Floats) -> Floats:
     sign, log = _sign(x), np.log1p(np.abs(x))
     power = _towards(sign, exponent)
     flat = np.abs(power) < 1e-8
