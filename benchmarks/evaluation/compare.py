@@ -68,7 +68,11 @@ def reference(given: argparse.Namespace, budget: int) -> dict[str, Any]:
 
 
 def _child(*words: str) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, __file__, *words], check=True, text=True, stdout=subprocess.PIPE)
+    threads = {} if words[0] == "ours" else {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, __file__, *words], check=True, text=True, stdout=subprocess.PIPE,
+        env={**os.environ, **threads},
+    )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -91,6 +95,7 @@ def _fit_ours(folder: Path, repeats: int, budgets: Sequence[int]) -> dict[str, A
 
 
 def _peak_mb() -> int:
+    """Of the largest process; there are one a core, and the one that waits for them."""
     parts = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return max(resource.getrusage(part).ru_maxrss for part in parts) // 1024
 

@@ -161,7 +161,8 @@ def _configuration(path: Path) -> dict[str, Any]:
 
 def _model_type(config: Mapping[str, Any]) -> str | None:
     """The type that a configuration of transformers names; ``None`` for one of timm."""
-    return None if config.get("model_type") is None else str(config["model_type"])
+    of_timm = "architecture" in config or config.get("model_type") is None
+    return None if of_timm else str(config["model_type"])
 
 
 def _check_drop_path(name: str, drop_path: float) -> None:
