@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
@@ -65,6 +67,38 @@ def test_the_figures_are_over_all_images_and_the_facts_say_how(world: World) -> 
     truth, predicted = one["label"].astype(str), one["predicted"].astype(str)
     value = rows.query(f"{SVM} and repeat == 0")["value"]
     assert value.iloc[0] == pytest.approx(balanced_accuracy_score(truth, predicted))
+
+
+def test_each_split_chooses_a_method_without_its_test_images(world: World) -> None:
+    """Nested cross-validation, written out: each split's own choice, and what it says of its test images."""
+    table, embeddings = world
+    given = choices()
+    found = learning_curve(embeddings, table, given)
+    sides, nested = sides_of(table, given, seed=0), found.facts["chosen_by_split"]
+    said, methods = [], []
+    for trial in sides.trials:
+        alone = table.by_id([*trial.train.ids, *trial.test.ids]).assign(
+            split=["train"] * len(trial.train.ids) + ["test"] * len(trial.test.ids)
+        )
+        own = learning_curve(embeddings, alone, choices(outer_splits=1))
+        chosen = own.facts["choice"]
+        methods.append((chosen["encoder"], chosen["classifier"]))
+        told = own.predictions
+        here = (told["encoder"] == methods[-1][0]) & (told["classifier"] == methods[-1][1])
+        said.append(told[here & (told["n_per_class"] == nested["n_per_class"])])
+    together = pd.concat(said)
+    values = [
+        balanced_accuracy_score(one["label"].astype(str), one["predicted"].astype(str))
+        for _, one in together.groupby("repeat")
+    ]
+    assert nested["balanced_accuracy"] == pytest.approx(np.mean(values))
+    assert {(encoder, name): count for encoder, name, count in nested["methods"]} == Counter(methods)
+    assert nested["low"] < nested["balanced_accuracy"] < nested["high"]
+
+
+def test_with_one_method_there_is_nothing_to_choose(world: World) -> None:
+    one = {"sharp": world[1]["sharp"]}
+    assert learning_curve(one, world[0], choices(classifiers=("knn",))).facts["chosen_by_split"] is None
 
 
 def labelled_in(table: ImageTable, given: CurveChoices, seed: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from hundredfold.report.contest import best_sentences, contest, contestant
 from hundredfold.report.material import Material
 from hundredfold.report.outlook import ASSURANCE, outlook_sentences
 from hundredfold.report.tables import Headline
+from hundredfold.report.words import interval
 
 AT = Headline("pretrained", "svm", 100)
 IMAGES, CLASSES = 300, ("blast", "lymphocyte", "monocyte")
@@ -254,3 +255,19 @@ def test_the_forecast_promises_what_was_measured(repo_root: Path) -> None:
     assert len(others) == 3
     assert "99\u00a0%" in ASSURANCE
     assert f"{100 * min(others):.0f} to {100 * max(others):.0f}\u00a0%" in ASSURANCE
+
+
+def test_what_a_choice_inside_each_split_reaches_is_told_with_its_interval() -> None:
+    material = material_of({("pretrained", "svm"): 0.9, ("pretrained", "lda"): 0.8})
+    found = {
+        "n_per_class": 100, "balanced_accuracy": 0.8444, "low": 0.81, "high": 0.8765,
+        "methods": [["pretrained", "svm", 4], ["pretrained", "lda", 1]],
+    }
+    nested = replace(material, state={"curve": {**material.evaluation, "chosen_by_split": found}})
+    assert (
+        f"A method chosen by cross-validation reaches .84 (95\u00a0%\u00a0interval {interval(0.81, 0.8765)}) "
+        "with 100 labels per class: each of the 5 splits chose among its own labels, without its test images (the SVM on the "
+        "pre-trained features in 4, "
+    ) in told(nested)
+    bare = replace(material, state={"curve": {"chosen_by_split": {**found, "low": None, "high": None}}})
+    assert "reaches .84 with 100 labels" in told(bare)

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -144,8 +145,8 @@ def learning_curve(
         solved.append(study.solve(vectors, jobs=jobs, parts=parts))
     judged = Judged.of(sides, studies, solved)
     frame = measured(judged, jobs)
-    if len(studies) == 1:  # of several splits, labels of one are test images of another
-        held = _held_out(studies[0], vectors, jobs)
+    if len(studies) == 1:
+        held = _held_out(studies[0], vectors, judged.headline, jobs)
     facts = {
         **sides.facts(choices), "draws": f"{sides.whole.identity[:16]}-{seed}",
         "transductive": sides.whole.transductive(embeddings),
@@ -157,6 +158,8 @@ def learning_curve(
     clinical = Clinical.of(study, said, vectors, held, jobs=jobs, subgroups=subgroups)
     if held:
         facts["choice"] = choose(held, study.shallow)._asdict() | {"n_per_class": study.headline}
+    if len(studies) > 1:  # labels of one split are test images of another: each chooses for itself
+        facts["chosen_by_split"] = _chosen_by_split(judged, embeddings, jobs)
     curve = LearningCurve(frame, predictions_of(judged), facts, clinical)
     if parts is not None:
         shutil.rmtree(parts, ignore_errors=True)
@@ -207,10 +210,7 @@ class Answered(Protocol):
 def measured(judged: Answered, jobs: int) -> pd.DataFrame:
     """The rows ``COLUMNS`` of every cell: its measures, and their intervals over test groups and draws."""
     study = judged.study
-    trial, repeats = study.trial, study.choices.repeats
-    resamples = None
-    if study.choices.bootstrap:
-        resamples = Resamples.draw(trial.test_groups, repeats, study.choices.bootstrap, study.seed)
+    trial, resamples = study.trial, _resamples(study)
     truth, cells = trial.test_codes, study.cells
 
     work = (delayed(measure)(truth, *judged.said(cell), resamples) for cell in cells)
@@ -225,17 +225,47 @@ def measured(judged: Answered, jobs: int) -> pd.DataFrame:
     return frame.astype({"class": "str", "n_groups": "Int64", "value": float, "low": float, "high": float})
 
 
+def _resamples(study: Study) -> Resamples | None:
+    choices = study.choices
+    if not choices.bootstrap:
+        return None
+    return Resamples.draw(study.trial.test_groups, choices.repeats, choices.bootstrap, study.seed)
+
+
+def _chosen_by_split(
+    judged: Judged, embeddings: Mapping[str, Embeddings], jobs: int
+) -> dict[str, Any] | None:
+    """How well a method does that each split chooses among its own labels, without its test images.
+
+    This is nested cross-validation (Varma & Simon 2006): no label has a part in what judges it.
+    """
+    budget, cells = judged.headline, []
+    for study in judged.studies:
+        if len(study.encoders) * len(study.shallow) < 2:
+            return None
+        vectors = {name: study.trial.vectors(found) for name, found in embeddings.items()}
+        choice = choose(_held_out(study, vectors, budget, jobs), study.shallow)
+        cells.append(Cell(choice.encoder, choice.classifier, budget))
+    study = judged.study
+    found = measure(study.trial.test_codes, *judged.said_by(cells), _resamples(study))[0]
+    low, high = (None if isnan(end) else end for end in (found.low, found.high))
+    return {
+        "n_per_class": budget, found.metric: float(found.values.mean()), "low": low, "high": high,
+        "methods": [[cell.encoder, cell.classifier, count] for cell, count in Counter(cells).most_common()],
+    }
+
+
 def _held_out(
-    study: Study, vectors: Mapping[str, tuple[Vectors, Vectors]], jobs: int
+    study: Study, vectors: Mapping[str, tuple[Vectors, Vectors]], budget: int, jobs: int
 ) -> dict[tuple[str, int], HeldOut]:
-    """What the classifiers on frozen vectors say of labels held out, at the budget that is spoken of.
+    """What the classifiers on frozen vectors say of labels held out.
 
     A network would have to be trained five times more for every draw.
     """
     if not study.shallow:
         return {}
     train = {name: sides[0] for name, sides in vectors.items()}
-    draws = [study.draws[study.headline, repeat] for repeat in range(study.choices.repeats)]
+    draws = [study.draws[budget, repeat] for repeat in range(study.choices.repeats)]
     return held_out(
         study.trial, train, draws, study.shallow, preset=study.choices.preset, seed=study.seed, jobs=jobs,
         title="Cross-validating",

@@ -134,12 +134,16 @@ class Judged:
 
     def said(self, cell: Cell) -> Said:
         """What one point of the curve says in all repeats, of the test images in their order."""
+        return self.said_by([cell] * len(self.studies))
+
+    def said_by(self, cells: Sequence[Cell]) -> Said:
+        """The same, where each split has its own point ``cells``."""
         order = self._order
         predicted, scores = [], []
         for repeat in range(self.study.choices.repeats):
             answers = [
                 study.answer(solved, cell, repeat)
-                for study, solved in zip(self.studies, self.solved, strict=True)
+                for study, solved, cell in zip(self.studies, self.solved, cells, strict=True)
             ]
             predicted.append(np.concatenate([one.predicted for one in answers])[order])
             scores.append(np.concatenate([one.scores for one in answers])[order])

@@ -71,8 +71,26 @@ def best_sentences(material: Material, table: pd.DataFrame) -> list[str]:
         told = f"With {budget} {name}{rule} reaches {share(first['accuracy'])} on the test images"
     if table["p_holm"].isna().all():
         few = f"the test images are of fewer than {MIN_GROUPS} groups"
-        return [f"{told}; which method is best cannot be told, since {few}.", *_fitted(material)]
-    return [f"{told}; {_beside(table)}.", _how_sure(table), *_fitted(material)]
+        answer = [f"{told}; which method is best cannot be told, since {few}."]
+    else:
+        answer = [f"{told}; {_beside(table)}.", _how_sure(table)]
+    return [*answer, *_by_split(material), *_fitted(material)]
+
+
+def _by_split(material: Material) -> list[str]:
+    """What a method reaches that each test split chose for itself."""
+    found = material.evaluation.get("chosen_by_split")
+    if not found:
+        return []
+    methods, ends, budget = found["methods"], (found["low"], found["high"]), int(found["n_per_class"])
+    splits = sum(count for _, _, count in methods)
+    names = [f"{_named((encoder, classifier))} in {count}" for encoder, classifier, count in methods]
+    spread = "" if None in ends else f" (95\u00a0%\u00a0interval {interval(*ends)})"
+    return [(
+        f"A method chosen by cross-validation reaches {share(found['balanced_accuracy'])}{spread} with "
+        f"{labels_words(budget, capped=is_capped(material, budget))}: each of the {splits} splits chose "
+        f"among its own labels, without its test images ({', '.join(names)})."
+    )]
 
 
 def _fitted(material: Material) -> list[str]:
