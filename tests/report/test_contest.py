@@ -266,8 +266,8 @@ def test_what_a_choice_inside_each_split_reaches_is_told_with_its_interval() -> 
     nested = replace(material, state={"curve": {**material.evaluation, "chosen_by_split": found}})
     assert (
         f"A method chosen by cross-validation reaches .84 (95\u00a0%\u00a0interval {interval(0.81, 0.8765)}) "
-        "with 100 labels per class: each of the 5 splits chose among its own labels, without its test images (the SVM on the "
-        "pre-trained features in 4, "
+        "with 100 labels per class: each of the 5 splits chose among its own labels, without its test images "
+        "(the SVM on the pre-trained features in 4, "
     ) in told(nested)
     bare = replace(material, state={"curve": {"chosen_by_split": {**found, "low": None, "high": None}}})
     assert "reaches .84 with 100 labels" in told(bare)
