@@ -25,6 +25,8 @@ Factory: TypeAlias = Callable[[int, int], Any]
 
 CLASSIFIERS: Registry[Factory] = Registry("classifier")
 
+MANY = 512  # samples to judge; for fewer it does not pay to bring a kNN's own into float32
+
 
 def _svm(_samples: int, _classes: int) -> RbfSVC:
     return RbfSVC(C=10.0)
@@ -129,7 +131,7 @@ def judge(classifier: Any, features: ArrayLike) -> tuple[NDArray[Any], Floats]:
     if hasattr(classifier, "decide"):
         found: tuple[NDArray[Any], Floats] = classifier.decide(features)
         return found
-    if _votes_by_distance(classifier):
+    if len(np.asarray(features)) >= MANY and _votes_by_distance(classifier):
         shares = votes_by_distance(classifier, features)
         return classifier.classes_[np.argmax(shares, axis=1)], shares
     if not hasattr(classifier, "decision_function"):
