@@ -36,7 +36,7 @@ def hundredfold(given: Given) -> None:
     out = Path(given["out"])
     program.pretrain(
         given["images"], labels=given["labels"], out=out, backbone=given["backbone"],
-        weights=given["weights"], minutes=given["minutes"], resume=out.exists(),
+        weights=given["weights"], minutes=given["minutes"], modality=given["modality"], resume=out.exists(),
     )
 
 

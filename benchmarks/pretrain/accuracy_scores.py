@@ -39,7 +39,10 @@ def crop_sizes(split: RunDirectory) -> tuple[int, int]:
     return size, size // 2
 
 
-def encoder_of(weights: Path, way: str, split: RunDirectory, backbone_name: str, start: Path) -> Encoder:
+def encoder_of(
+    weights: Path, way: str, split: RunDirectory, backbone_name: str, start: Path, *,
+    modality: str = "microscopy",
+) -> Encoder:
     """The encoder that ``weights`` make, looked at in one of the ``WAYS``.
 
     Args:
@@ -48,6 +51,7 @@ def encoder_of(weights: Path, way: str, split: RunDirectory, backbone_name: str,
         split: the scanned run.
         backbone_name: timm's.
         start: the start weights.
+        modality: by which the views follow that a vector is the mean of.
     """
     backbone = create_backbone(backbone_name, weights=str(start))
     if weights != start:
@@ -60,7 +64,7 @@ def encoder_of(weights: Path, way: str, split: RunDirectory, backbone_name: str,
         size = encoder_size(size, store.size)
     if way == WAYS[2]:
         take_statistics(backbone, _plain(store, pool, size))
-    settings = PretrainSettings(images=Path(), out=Path())
+    settings = PretrainSettings(images=Path(), out=Path(), modality=modality)
     return Encoder(
         backbone, size=size, value_range=store.value_range, fit=store.fit, provenance={"way": way},
         seen=frozenset() if weights == start else frozenset(pool.frame["sha256"]),

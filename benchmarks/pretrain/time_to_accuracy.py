@@ -56,6 +56,7 @@ class Contest:
         weights: the start weights, with their normalisation.
         peers: the environment of LightlyTrain.
         results: the JSON file.
+        modality: what our program is told of the images; LightlyTrain has no such setting.
     """
 
     data: Path
@@ -63,6 +64,7 @@ class Contest:
     weights: Path
     peers: Path
     results: Path
+    modality: str = "microscopy"
 
     @property
     def folder(self) -> Path:
@@ -107,7 +109,7 @@ class Contest:
             "program": program, "images": str(images), "labels": str(self.data / "labels.csv"),
             "weights": str(self.weights), "backbone": BACKBONE, "mean": backbone.mean, "std": backbone.std,
             "image_size": large, "local_size": small, "minutes": minutes, "steps": steps, "out": str(out),
-            "times": str(times), "stop_after": stop_after,
+            "times": str(times), "stop_after": stop_after, "modality": self.modality,
         }
         python = sys.executable if program == "hundredfold" else peers(self.peers).absolute()
         script = Path(__file__).with_name("accuracy_runs.py")
@@ -161,7 +163,8 @@ def judge(contest: Contest, name: str, way: str, weights: Path) -> float:
         place = contest.folder / "scores" / f"{name}-{WAYS.index(way)}"
         encoder = weights if weights.is_dir() else place / "encoder"
         if encoder != weights and not encoder.exists():
-            encoder_of(weights, way, split, BACKBONE, contest.weights).save(encoder)
+            made = encoder_of(weights, way, split, BACKBONE, contest.weights, modality=contest.modality)
+            made.save(encoder)
         draws = score(encoder, split, contest.data / "labels.csv", place / "run")
         known = {**known, way: {"mean": round(statistics.mean(draws), 5), "draws": draws}}
         contest.note("scores", name, known)
@@ -212,9 +215,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS / "time_to_accuracy.json")
     parser.add_argument("--programs", nargs="+", choices=list(RUNS), default=list(RUNS))
     parser.add_argument("--minutes", nargs="+", type=int, help="only runs of these lengths")
+    parser.add_argument("--modality", default="microscopy", help="what our program is told of the images")
     given = parser.parse_args()
     paths = (given.data, given.work, given.weights, given.peers, given.results)
-    contest = Contest(*(path.absolute() for path in paths))
+    contest = Contest(*(path.absolute() for path in paths), modality=given.modality)
     if given.part == "score":
         score_all(contest)
         return

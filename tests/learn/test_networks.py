@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 import hundredfold
 from hundredfold.backbones.backbone import create_backbone
@@ -82,6 +84,23 @@ def test_supervised_is_an_encoder_that_saw_none_of_these_images(
         assert networks_of(run, {"initial": made}, (1e-3,)).supervised == supervised
     finally:
         kept.save(run / "initial")
+
+
+def test_the_views_are_those_asked_for_else_those_of_the_pre_training_else_of_microscopy(
+    run: Path, parts: tuple[dict[str, Embeddings], ImageTable, Networks], tmp_path: Path
+) -> None:
+    """A radiograph that is turned upside down and stained makes a weak baseline, and nobody would see why."""
+    given = {"initial": parts[0]["initial"]}
+    assert networks_of(run, given, (1e-3,)).modality == "microscopy"
+    assert networks_of(run, given, (1e-3,), modality="xray").modality == "xray"
+    trained = tmp_path / "trained"
+    shutil.copytree(run, trained)
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    (trained / "config.yaml").write_text(yaml.safe_dump({**config, "pretrain": {"modality": "ultrasound"}}))
+    assert networks_of(trained, given, (1e-3,)).modality == "ultrasound"
+    assert networks_of(trained, given, (1e-3,), modality="xray").modality == "xray"
+    with pytest.raises(SettingsError, match=r"no modality named 'x-ray'"):
+        networks_of(run, given, (1e-3,), modality="x-ray")
 
 
 def test_every_encoder_with_a_backbone_has_a_network_and_the_supervised_one_all_labels(

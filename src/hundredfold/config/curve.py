@@ -59,3 +59,8 @@ class CurveSettings(CurveChoices, ResumableSettings):
 
     embeddings: Path = Field(description="A folder of embeddings, or a run directory that holds some.")
     labels: Place = Field(description="CSV or Parquet with the columns image,label[,group][,split][,site].")
+    modality: str | None = Field(
+        None,
+        description="What the network's views may do to the images; see docs/modalities.md [default: what "
+        "pre-training was told, else microscopy].",
+    )

@@ -57,11 +57,16 @@ def curve(settings: CurveSettings) -> RunDirectory:
     sides = sides_of(table, settings, seed=settings.seed)
     networks = None
     if NETWORK in settings.classifiers:
-        networks = networks_of(settings.embeddings, embeddings, settings.network_rates)
+        networks = networks_of(
+            settings.embeddings, embeddings, settings.network_rates, modality=settings.modality
+        )
     subgroups = read_subgroups(settings.labels, sides.whole.test, settings.subgroups)
     run = RunDirectory.create(settings.out)
     with run.stage("curve", settings=settings, resume=settings.resume):
-        for line in sides.sentences(settings):
+        views = [] if networks is None else [
+            f"The network sees views for {networks.modality} images; --modality names another kind."
+        ]
+        for line in (*sides.sentences(settings), *views):
             _tell(run, line)
         found = learning_curve(
             embeddings, table, settings, networks=networks, seed=settings.seed, parts=run / "curve.parts",

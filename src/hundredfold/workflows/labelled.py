@@ -157,13 +157,19 @@ def with_split(table: ImageTable, *, seed: int) -> ImageTable:
 
 
 def networks_of(
-    path: Path, embeddings: dict[str, Embeddings], rates: tuple[float, ...]
+    path: Path, embeddings: dict[str, Embeddings], rates: tuple[float, ...], *, modality: str | None = None
 ) -> Networks:
     """What the classifier ``network`` needs: the run's pixels, and its encoders that have a backbone.
 
+    Args:
+        path: the run, or embeddings in it.
+        embeddings: name → vectors.
+        rates: learning rates to try.
+        modality: what may be done to the images; by default what pre-training was told.
+
     Raises:
         RunMissingError: the embeddings lie in no run, or in one without pixels.
-        SettingsError: no encoder has a backbone.
+        SettingsError: no encoder has a backbone, or no modality has that name.
         ModelFileError: an encoder is not to be found any more.
     """
     from hundredfold.config import PretrainChoices
@@ -171,6 +177,7 @@ def networks_of(
     from hundredfold.data.store import PixelStore
     from hundredfold.encode.encoder import Encoder
     from hundredfold.learn.networks import Networks
+    from hundredfold.views.modalities import MODALITIES
 
     run = run_of(path)
     if run is None:
@@ -188,11 +195,10 @@ def networks_of(
     # What knows nothing of these images: the backbone before pre-training.
     own = set(shown(scanned(path, next(iter(embeddings.values()))).frame).dropna())
     supervised = next((name for name, found in encoders.items() if own.isdisjoint(found.seen)), None)
-    modality = noted_settings(run).get("pretrain", {}).get("modality")
-    return Networks(
-        PixelStore.open(run.pixels), encoders,
-        modality or PretrainChoices.model_fields["modality"].default, supervised, rates=rates,
-    )
+    told = modality or noted_settings(run).get("pretrain", {}).get("modality")
+    told = told or PretrainChoices.model_fields["modality"].default
+    MODALITIES[told]  # a misspelt name is said now, not after the other classifiers
+    return Networks(PixelStore.open(run.pixels), encoders, told, supervised, rates=rates)
 
 
 def encoder_of(path: Path, name: str, embeddings: Embeddings) -> EncoderLike:
