@@ -5,7 +5,12 @@ import resource
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from hundredfold.learn.draws import fit_and_tell
+from hundredfold.process import one_thread
 
 COUNT = """
 import resource, sys, torch
@@ -42,3 +47,28 @@ def test_the_search_for_garbage_is_as_before_afterwards() -> None:
             pass
         assert gc.get_freeze_count() > 0  # the outer block still holds
     assert gc.get_freeze_count() == 0
+
+
+def blas_threads() -> set[int]:
+    assert np.ones((2, 2)) @ np.ones((2, 2)) is not None  # NumPy's BLAS is loaded
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+class Watched:
+    """A classifier that notes how many threads it was fitted on."""
+
+    def fit(self, *_: object) -> None:
+        with one_thread():  # a part of a classifier may ask for it, too
+            pass
+        self.threads = blas_threads()
+
+
+def test_a_classifier_is_fitted_on_one_thread_and_the_others_come_back() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        watched = Watched()
+        assert fit_and_tell(watched, [[0.0]], [0])
+        assert watched.threads == {1}
+        assert blas_threads() == {2}
+        with pytest.raises(ZeroDivisionError), one_thread():
+            raise ZeroDivisionError
+        assert blas_threads() == {2}

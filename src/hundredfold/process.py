@@ -6,10 +6,14 @@ import ctypes
 import gc
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
-__all__ = ["cores", "steady_process"]
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["cores", "one_thread", "steady_process"]
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
@@ -21,6 +25,7 @@ KEPT = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 64 * 2**20}
 USUAL = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 * 2**20, M_TRIM_THRESHOLD: 64 * 2**20, M_TOP_PAD: 0}
 
 _depth = 0
+_limiting = threading.RLock()
 
 
 def cores() -> int:
@@ -53,6 +58,23 @@ def steady_process() -> Iterator[None]:
             _tell(allocator, USUAL)
             if allocator is not None:
                 allocator.malloc_trim(0)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let BLAS work on one thread; for many small products, whose threads would mostly wait for each other.
+
+    A logistic regression of 21 classes, 384 features and 2,100 samples took .19 s on one thread and .8 s on
+    two; an SVM and linear discriminants took as long on either. The limit is that of the process, so another
+    thread's block waits.
+    """
+    with _limiting, _controller().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -19,6 +19,7 @@ from hundredfold.files import atomic_write
 from hundredfold.learn.classifiers import judge, make_classifier
 from hundredfold.learn.processes import in_processes
 from hundredfold.learn.transforms import feature_transform
+from hundredfold.process import one_thread
 
 __all__ = ["Outcome", "Task", "fit_and_tell", "for_every_class", "outcomes", "solve"]
 
@@ -141,7 +142,7 @@ def for_every_class(own: NDArray[Any], known: NDArray[np.int64], classes: int) -
 
 
 def fit_and_tell(classifier: Any, features: ArrayLike, labels: ArrayLike, **more: Any) -> bool:
-    """Fit, and tell whether the optimiser came to its end; warnings of another kind are passed on.
+    """Fit on one thread, and tell whether the optimiser came to its end; other warnings are passed on.
 
     Examples:
         >>> from sklearn.linear_model import LogisticRegression
@@ -149,7 +150,7 @@ def fit_and_tell(classifier: Any, features: ArrayLike, labels: ArrayLike, **more
         False
     """
     # PCA divides by the whole variance, which is none where all vectors are equal.
-    with warnings.catch_warnings(record=True) as caught, np.errstate(invalid="ignore"):
+    with warnings.catch_warnings(record=True) as caught, np.errstate(invalid="ignore"), one_thread():
         warnings.simplefilter("always")
         classifier.fit(features, labels, **more)
     converged = True
