@@ -25,10 +25,12 @@ from hundredfold.errors import RunMissingError, SettingsError
 from hundredfold.learn import networks as room
 from hundredfold.learn import study as study_room
 from hundredfold.learn.curve import LearningCurve, learning_curve
+from hundredfold.learn.draws import Outcome
 from hundredfold.learn.networks import Networks, StoredImages
 from hundredfold.learn.study import Study
 from hundredfold.learn.training import Recipe
 from hundredfold.learn.trial import Trial
+from hundredfold.workflows.curve import _at_the_end
 from hundredfold.workflows.labelled import networks_of
 
 QUICK = Recipe(learning_rate=1e-3, epochs=3, patience=3, blind_epochs=2, least_steps=3, batch_size=16)
@@ -243,6 +245,26 @@ def test_of_several_rates_each_fit_keeps_that_of_the_lowest_validation_loss(
     train = table.train.by_id(sorted(table.train.ids)[:40])
     codes = train.frame["label"].astype("category").cat.codes.to_numpy(np.int64)
     several = replace(networks, rates=(1e-9, 1e-3))
-    best = several._best(networks.encoders["initial"], train, codes)
+    rate, best = several._best(networks.encoders["initial"], train, codes)
     assert [rate for rate, _ in tried] == [1e-9, 1e-3]
     assert min(best.history) == min(loss for _, loss in tried) == tried[1][1]
+    assert rate == 1e-3
+
+
+def test_the_rates_that_were_kept_are_told_and_an_end_of_those_tried_is_warned_of(
+    parts: tuple[dict[str, Embeddings], ImageTable, Networks], tmp_path: Path
+) -> None:
+    embeddings, table, networks = parts
+    given = CurveChoices.of(**{**SMALL, "budgets": (3,), "repeats": 1, "classifiers": ("network",)})
+    one, several = {"initial": embeddings["initial"]}, replace(networks, rates=(1e-9, 1e-3))
+    kept = learning_curve(one, table, given, networks=several).facts["network_rates"]
+    assert [row[0] for row in kept] == ["initial", "initial"]
+    assert kept[0][1] < kept[1][1] == len(table.train)  # three a class, and all labels
+    assert {row[2] for row in kept} <= {1e-9, 1e-3}
+    told = [["initial", 30, 1e-3, 4], ["initial", 90, 1e-3, 1], ["initial", 90, 1e-4, 1]]
+    first = "Warning: 5 of 6 networks did best with the largest learning rate that was tried, 0.001;"
+    assert [line[: len(first)] for line in _at_the_end(told, (1e-4, 1e-3))] == [first]
+    assert list(_at_the_end(told, (1e-3,))) == list(_at_the_end(told, (1e-4, 1e-3, 1))) == []
+    outcome = Outcome(np.zeros((1, 2), np.int32), np.zeros((1, 2, 3), np.float32), np.array([False]), 1e-3)
+    outcome.write(tmp_path / "one.npz")
+    assert Outcome.read(tmp_path / "one.npz").rate == 1e-3

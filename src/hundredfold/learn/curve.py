@@ -152,6 +152,7 @@ def learning_curve(
         "transductive": sides.whole.transductive(embeddings),
         "unconverged": _unconverged(judged),
         "supervised": None if networks is None else networks.supervised,
+        "network_rates": _network_rates(judged),
     }
     study = judged.study
     said = {cell: judged.said(cell) for cell in study.cells if cell.budget == judged.headline}
@@ -323,6 +324,16 @@ def predictions_of(judged: Answered) -> pd.DataFrame:
         "label": pd.Categorical.from_codes(np.tile(truth, len(cells)), classes),
         "predicted": pd.Categorical.from_codes(np.concatenate(predicted), classes),
     })
+
+
+def _network_rates(judged: Judged) -> list[list[Any]]:
+    """Encoder, number of labels, learning rate: how many networks kept that rate."""
+    counts: Counter[tuple[str, int, float]] = Counter()
+    for study, solved in zip(judged.studies, judged.solved, strict=True):
+        for key, task in study.tasks().items():
+            if not isnan(rate := solved[key].rate):
+                counts[task.encoder, len(task.rows), rate] += 1
+    return [[*which, count] for which, count in sorted(counts.items())]
 
 
 def _unconverged(judged: Judged) -> dict[str, int]:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import nan
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -37,24 +38,28 @@ class Outcome:
         predicted: ``[k, n]`` class numbers, a row a classifier.
         scores: float32 ``[k, n, c]``; see :func:`for_every_class` for a class that was not drawn from.
         unconverged: ``[k]`` whether the optimiser stopped before the end.
+        rate: the learning rate that a network kept; NaN for classifiers on vectors.
     """
 
     predicted: NDArray[np.int32]
     scores: NDArray[np.float32]
     unconverged: NDArray[np.bool_]
+    rate: float = nan
 
     def write(self, path: Path) -> None:
         """Write the arrays, whole or not at all."""
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez(
-                file, predicted=self.predicted, scores=self.scores, unconverged=self.unconverged
+                file, predicted=self.predicted, scores=self.scores, unconverged=self.unconverged,
+                rate=np.float64(self.rate),
             )
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read what :meth:`write` wrote."""
         with np.load(path, allow_pickle=False) as stored:
-            return cls(stored["predicted"], stored["scores"], stored["unconverged"])
+            rate = float(stored["rate"]) if "rate" in stored else nan  # one of before has none
+            return cls(stored["predicted"], stored["scores"], stored["unconverged"], rate)
 
 
 @dataclass(frozen=True)

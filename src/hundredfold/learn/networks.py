@@ -109,31 +109,33 @@ class Networks:
             classes: c, the number of classes.
         """
         encoder = self.encoders[name]
-        tuned = self._best(encoder, train, labels)
+        rate, tuned = self._best(encoder, train, labels)
         told = tuned.decision_function(StoredImages(self.store, test.ids, encoder.size))
         numbers = tuned.classes_.astype(np.int64)
         scores = np.zeros((1, len(test), classes), dtype=np.float32)
         scores[0][:, numbers] = softmax(told, axis=1)
         predicted = numbers[np.argmax(told, axis=1)][None].astype(np.int32)
         stopped = bool(tuned.history) and len(tuned.history) == self.recipe.epochs
-        return Outcome(predicted, scores, np.array([stopped]))
+        return Outcome(predicted, scores, np.array([stopped]), rate)
 
-    def _best(self, encoder: Encoder, train: ImageTable, labels: NDArray[np.int64]) -> FineTuned:
-        """The network of the rate with the lowest validation loss; without a validation part of the first."""
+    def _best(
+        self, encoder: Encoder, train: ImageTable, labels: NDArray[np.int64]
+    ) -> tuple[float, FineTuned]:
+        """The rate of the lowest validation loss, and its network; without a validation part the first."""
         views = MultiCrop(
             self.modality, image_size=encoder.size, local_size=encoder.size, local_crops=0,
             global_scale=SCALE, seed=self.recipe.seed,
         )
         images = StoredImages(self.store, train.ids, encoder.size)
-        best: FineTuned | None = None
+        best: tuple[float, FineTuned] | None = None
         for rate in self.rates:
             tuned = fine_tune(
                 encoder.backbone, images, labels.astype(str), groups=pieces_of(train).tolist(),
                 linear_only=False, recipe=replace(self.recipe, learning_rate=rate), augment=views.first,
                 symmetry=encoder.symmetry,
             )
-            if best is None or (tuned.history and min(tuned.history) < min(best.history)):
-                best = tuned
+            if best is None or (tuned.history and min(tuned.history) < min(best[1].history)):
+                best = rate, tuned
             if not tuned.history:
                 break
         assert best is not None  # the settings ask for a rate

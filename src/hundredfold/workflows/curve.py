@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import CurveSettings, verb
 from hundredfold.progress import say
@@ -78,7 +79,7 @@ def curve(settings: CurveSettings) -> RunDirectory:
         run.record(curve=found.facts)
         if found.facts["transductive"]:
             run.record(transductive=found.facts["transductive"])
-        _conclude(run, found)
+        _conclude(run, found, settings.network_rates)
     return run
 
 
@@ -101,17 +102,31 @@ def _shortcuts(settings: CurveSettings, table: ImageTable) -> LearningCurve | No
     return learning_curve(embeddings, table, choices, seed=settings.seed)
 
 
-def _conclude(run: RunDirectory, found: LearningCurve) -> None:
+def _conclude(run: RunDirectory, found: LearningCurve, rates: Sequence[float]) -> None:
     for name, count in found.facts["transductive"].items():
         _tell(run, f"Warning: the encoder {name} was trained on {count:,} test images (without labels).")
     for name, count in found.facts["unconverged"].items():
         _tell(run, f"Warning: {count:,} fits of {name} stopped before they converged.")
+    for line in _at_the_end(found.facts["network_rates"], rates):
+        _tell(run, line)
     if (capped := found.frame.loc[found.frame["capped"] & found.frame["class"].notna()]).size:
         first = capped.groupby("class")["n_per_class"].min()
         parts = [f"{budget:,}: {', '.join(names.index)}" for budget, names in first.groupby(first)]
         _tell(run, f"Classes with fewer labels give all they have, from {'; from '.join(parts)}.")
     say("Balanced accuracy, mean over the draws:")
     say(found.table().round(3).to_string())
+
+
+def _at_the_end(kept: Sequence[Sequence[Any]], rates: Sequence[float]) -> Iterator[str]:
+    """That most networks kept the smallest or the largest of several rates."""
+    total = sum(row[-1] for row in kept)
+    for end, word, further in ((min(rates), "smallest", "smaller"), (max(rates), "largest", "larger")):
+        there = sum(row[-1] for row in kept if row[-2] == end)
+        if len(rates) > 1 and 2 * there > total:
+            yield (
+                f"Warning: {there:,} of {total:,} networks did best with the {word} learning rate that was "
+                f"tried, {end:g}; a {further} one may do better (--network-rates)."
+            )
 
 
 def _tell(run: RunDirectory, line: str) -> None:
