@@ -207,7 +207,7 @@ def main() -> None:
         "network_minutes": {
             curve.path.name: round(curve.state["stages"]["curve"]["seconds"] / 60, 1) for curve in curves[1:]
         },
-        "network_rates": [curve.state["curve"]["network_rates"] for curve in curves[1:]],
+        "network_rates": [curve.state["curve"].get("network_rates") for curve in curves[1:]],
     }
     if "b" in methods:
         known["differences"] = differences(curves, ImageTable.read(run / "images.parquet"), methods)

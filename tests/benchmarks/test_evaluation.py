@@ -49,8 +49,8 @@ def test_what_is_timed_has_the_references_settings(
         return fitted[name]
 
     monkeypatch.setattr(draws, "make_classifier", watched)
-    found = bench._fit_ours(made, BUDGET, 1)
-    assert found["balanced_accuracy"].keys() == set(bench.CLASSIFIERS)
+    found = bench._fit_ours(made, 1, [BUDGET])
+    assert found["balanced_accuracy"].keys() == {f"{name} {BUDGET}" for name in bench.CLASSIFIERS}
     assert min(min(values) for values in found["balanced_accuracy"].values()) > 1.5 / bench.CLASSES
     assert fitted["svm"].C == 1
     assert isinstance(fitted["logistic"], LogisticRegression)

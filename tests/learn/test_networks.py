@@ -103,6 +103,11 @@ def test_the_views_are_those_asked_for_else_those_of_the_pre_training_else_of_mi
     assert networks_of(trained, given, (1e-3,), modality="xray").modality == "xray"
     with pytest.raises(SettingsError, match=r"no modality named 'x-ray'"):
         networks_of(run, given, (1e-3,), modality="x-ray")
+    elsewhere = Encoder.load(run / "initial").altered(provenance={"settings": {"modality": "oct"}})
+    shutil.copytree(run, tmp_path / "embedded")
+    elsewhere.save(tmp_path / "embedded" / "initial")  # pre-trained in another run
+    made = {"initial": replace(given["initial"], encoder=elsewhere.facts)}
+    assert networks_of(tmp_path / "embedded", made, (1e-3,)).modality == "oct"
 
 
 def test_every_encoder_with_a_backbone_has_a_network_and_the_supervised_one_all_labels(
@@ -115,7 +120,7 @@ def test_every_encoder_with_a_backbone_has_a_network_and_the_supervised_one_all_
     assert sorted(trained["n_per_class"].unique()) == [1, 6, every]
     assert set(trained.loc[trained["n_per_class"] == every, "n_labels"]) == {len(parts[1].train)}
     assert sorted(rows.loc[rows["classifier"] == "svm", "n_per_class"].unique()) == [1, 6]
-    assert found.facts["supervised"] == "initial"
+    assert (found.facts["supervised"], found.facts["modality"]) == ("initial", "microscopy")
 
 
 def test_a_network_gets_the_labels_of_the_draw_and_no_others(
@@ -255,11 +260,12 @@ def test_the_rates_that_were_kept_are_told_and_an_end_of_those_tried_is_warned_o
     parts: tuple[dict[str, Embeddings], ImageTable, Networks], tmp_path: Path
 ) -> None:
     embeddings, table, networks = parts
-    given = CurveChoices.of(**{**SMALL, "budgets": (3,), "repeats": 1, "classifiers": ("network",)})
+    given = CurveChoices.of(**{**SMALL, "budgets": (1, 3), "repeats": 1, "classifiers": ("network",)})
     one, several = {"initial": embeddings["initial"]}, replace(networks, rates=(1e-9, 1e-3))
     kept = learning_curve(one, table, given, networks=several).facts["network_rates"]
     assert [row[0] for row in kept] == ["initial", "initial"]
-    assert kept[0][1] < kept[1][1] == len(table.train)  # three a class, and all labels
+    three = 3 * len(table.train.classes)
+    assert [row[1] for row in kept] == [three, len(table.train)]  # of one label a class none chooses
     assert {row[2] for row in kept} <= {1e-9, 1e-3}
     told = [["initial", 30, 1e-3, 4], ["initial", 90, 1e-3, 1], ["initial", 90, 1e-4, 1]]
     first = "Warning: 5 of 6 networks did best with the largest learning rate that was tried, 0.001;"

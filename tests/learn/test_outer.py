@@ -101,6 +101,12 @@ def test_with_one_method_there_is_nothing_to_choose(world: World) -> None:
     assert learning_curve(one, world[0], choices(classifiers=("knn",))).facts["chosen_by_split"] is None
 
 
+def test_where_no_label_can_be_held_out_nothing_is_chosen(world: World) -> None:
+    """One label a class: the first method would be taken, and no cross-validation would have chosen it."""
+    found = learning_curve(world[1], world[0], choices(budgets=(1,), repeats=1, bootstrap=0))
+    assert found.facts["chosen_by_split"] is None
+
+
 def labelled_in(table: ImageTable, given: CurveChoices, seed: int) -> np.ndarray:
     """Training images of each class [splits, classes]."""
     trials = sides_of(table, given, seed=seed).trials

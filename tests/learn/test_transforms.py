@@ -86,6 +86,15 @@ def test_the_whole_transform_equals_the_papers_pipeline(samples: int, columns: i
     np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-2)
 
 
+def test_one_feature_of_one_sample_is_what_it_is_among_others() -> None:
+    """Rows are worked on some at a time, and the last may stand alone."""
+    fitted = YeoJohnson().fit(features(0, 60, columns=1))
+    new = features(1, (1 << 15) + 1, columns=1)
+    new[-1] = -2
+    alone = [fitted.transform(new[-1:]), fitted.transform(new)[-1:]]
+    np.testing.assert_allclose(alone, [fitted.transform(new[-2:])[1:]] * 2)
+
+
 def test_the_order_of_samples_does_not_matter() -> None:
     x = features(0, 50)
     there, back = YeoJohnson().fit(x), YeoJohnson().fit(x[::-1])

@@ -77,6 +77,13 @@ def test_the_chosen_method_is_ahead_by_so_much_with_so_much_certainty() -> None:
     assert "p-values are corrected for 2 comparisons (Holm), intervals are each for its difference" in words
 
 
+def test_what_no_label_could_be_held_out_for_was_not_chosen() -> None:
+    """One label a class: the first method is taken, and no cross-validation is spoken of."""
+    words = told(material_of(CLEAR, {**CHOICE, "accuracy": {}}))
+    assert "cross-validation" not in words
+    assert "(taken by a fixed rule, not chosen by results)" in words
+
+
 def test_a_network_is_said_to_have_no_part_in_the_choice() -> None:
     words = "; the network, trained end to end, took no part in that. On the test images"
     assert words not in told(material_of(CLEAR, CHOICE))
@@ -266,8 +273,12 @@ def test_what_a_choice_inside_each_split_reaches_is_told_with_its_interval() -> 
     nested = replace(material, state={"curve": {**material.evaluation, "chosen_by_split": found}})
     assert (
         f"A method chosen by cross-validation reaches .84 (95\u00a0%\u00a0interval {interval(0.81, 0.8765)}) "
-        "with 100 labels per class: each of the 5 splits chose among its own labels, without its test images "
-        "(the SVM on the pre-trained features in 4, "
+        "with 100 labels per class: it was chosen anew for each of the 5 test splits, on its training labels "
+        "alone (the SVM on the pre-trained features in 4, "
     ) in told(nested)
+    assert "took no part" not in told(nested)
+    network = material_of({("initial", "network"): 0.9, ("pretrained", "svm"): 0.8})
+    state = {"curve": {**network.evaluation, "chosen_by_split": {**found, "methods": [["pretrained", "svm", 5]]}}}
+    assert "in 5); the network, trained end to end, took no part" in told(replace(network, state=state))
     bare = replace(material, state={"curve": {"chosen_by_split": {**found, "low": None, "high": None}}})
     assert "reaches .84 with 100 labels" in told(bare)

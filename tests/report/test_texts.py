@@ -250,6 +250,16 @@ def test_methods_of_test_splits_that_take_turns(told: Callable[..., RunDirectory
     assert loose_numbers(methods) == set()
 
 
+def test_methods_of_a_choice_in_each_test_split(told: Callable[..., RunDirectory]) -> None:
+    chosen = {"n_per_class": 10, "balanced_accuracy": 0.8444, "low": None, "high": None, "methods": []}
+    run = told(outer_splits=5, chosen_by_split=chosen)
+    methods, _ = texts(run)
+    assert "the methods so chosen reach a balanced accuracy of .84." in " ".join(methods.split())
+    assert loose_numbers(methods) == set()
+    run.record(curve={**run.state["curve"], "chosen_by_split": None})
+    assert "nested" not in sentences(run)
+
+
 def test_methods_name_a_leak(told: Callable[..., RunDirectory]) -> None:
     text = sentences(told(leak="3 groups are on both sides"))
     assert "the figures are therefore too good" in " ".join(text.split())

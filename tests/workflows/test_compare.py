@@ -11,10 +11,13 @@ import pytest
 
 import hundredfold
 from hundredfold.cli import main
+from hundredfold.config import CompareSettings
 from hundredfold.data.smear import draw_smear
 from hundredfold.errors import RunExistsError, RunMissingError, SplitError
 from hundredfold.learn.curve import COLUMNS
+from hundredfold.report.material import settings_of
 from hundredfold.rundir import RunDirectory
+from hundredfold.workflows.compare import _more
 
 SMALL: dict[str, Any] = {"budgets": (1, 5), "classifiers": ("svm", "logistic"), "repeats": 2, "bootstrap": 40}
 
@@ -48,6 +51,17 @@ def compared(first: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirect
     encoders = "timm:test_resnet,timm:test_resnet+thumbnail"
     assert main(["compare", str(first), "--encoders", encoders, "--weights", "none", "--out", str(out)]) == 0
     return RunDirectory.open(out)
+
+
+def test_further_encoders_are_measured_with_the_views_of_the_first(first: Path, tmp_path: Path) -> None:
+    """Its pre-training was told them; the further encoders' folder knows nothing of that."""
+    shutil.copytree(first, tmp_path / "run")
+    run = RunDirectory.open(tmp_path / "run")
+    run.record(curve={**run.state["curve"], "modality": "oct"})
+    settings = CompareSettings.of(
+        runs=[run.path], encoders=["timm:test_resnet"], weights="none", out=tmp_path / "out"
+    )
+    assert settings_of(_more(settings, run))["curve"]["modality"] == "oct"
 
 
 @pytest.mark.slow

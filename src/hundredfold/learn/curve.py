@@ -152,6 +152,7 @@ def learning_curve(
         "transductive": sides.whole.transductive(embeddings),
         "unconverged": _unconverged(judged),
         "supervised": None if networks is None else networks.supervised,
+        "modality": None if networks is None else networks.modality,
         "network_rates": _network_rates(judged),
     }
     study = judged.study
@@ -236,9 +237,10 @@ def _resamples(study: Study) -> Resamples | None:
 def _chosen_by_split(
     judged: Judged, embeddings: Mapping[str, Embeddings], jobs: int
 ) -> dict[str, Any] | None:
-    """How well a method does that each split chooses among its own labels, without its test images.
+    """How well a method does that is chosen for each split on its training labels, without its test images.
 
-    This is nested cross-validation (Varma & Simon 2006): no label has a part in what judges it.
+    This is nested cross-validation (Varma & Simon 2006): no label has a part in what judges it. ``None``
+    where there is nothing to choose, or nothing to choose by.
     """
     budget, cells = judged.headline, []
     for study in judged.studies:
@@ -246,6 +248,8 @@ def _chosen_by_split(
             return None
         vectors = {name: study.trial.vectors(found) for name, found in embeddings.items()}
         choice = choose(_held_out(study, vectors, budget, jobs), study.shallow)
+        if not choice.accuracy:  # no label could be held out
+            return None
         cells.append(Cell(choice.encoder, choice.classifier, budget))
     study = judged.study
     found = measure(study.trial.test_codes, *judged.said_by(cells), _resamples(study))[0]

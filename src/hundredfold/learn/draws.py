@@ -38,7 +38,8 @@ class Outcome:
         predicted: ``[k, n]`` class numbers, a row a classifier.
         scores: float32 ``[k, n, c]``; see :func:`for_every_class` for a class that was not drawn from.
         unconverged: ``[k]`` whether the optimiser stopped before the end.
-        rate: the learning rate that a network kept; NaN for classifiers on vectors.
+        rate: the learning rate that a network kept; NaN for one without labels to choose it by, and for
+            classifiers on vectors.
     """
 
     predicted: NDArray[np.int32]

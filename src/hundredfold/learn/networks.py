@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +117,7 @@ class Networks:
         scores[0][:, numbers] = softmax(told, axis=1)
         predicted = numbers[np.argmax(told, axis=1)][None].astype(np.int32)
         stopped = bool(tuned.history) and len(tuned.history) == self.recipe.epochs
-        return Outcome(predicted, scores, np.array([stopped]), rate)
+        return Outcome(predicted, scores, np.array([stopped]), rate if tuned.history else nan)
 
     def _best(
         self, encoder: Encoder, train: ImageTable, labels: NDArray[np.int64]

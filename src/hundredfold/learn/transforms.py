@@ -113,7 +113,7 @@ def _sign(x: Floats) -> Floats:
 
 def _towards(sign: Floats, exponent: Floats) -> Floats:
     """The power a number is raised to: λ where it is positive, 2 − λ where it is negative."""
-    return exponent if sign.size == 1 else np.where(sign > 0, exponent, 2.0 - exponent)
+    return np.where(sign > 0, exponent, 2.0 - exponent)
 
 
 def _exponents(x: Floats) -> Floats:

@@ -74,11 +74,11 @@ def best_sentences(material: Material, table: pd.DataFrame) -> list[str]:
         answer = [f"{told}; which method is best cannot be told, since {few}."]
     else:
         answer = [f"{told}; {_beside(table)}.", _how_sure(table)]
-    return [*answer, *_by_split(material), *_fitted(material)]
+    return [*answer, *_by_split(material, table), *_fitted(material)]
 
 
-def _by_split(material: Material) -> list[str]:
-    """What a method reaches that each test split chose for itself."""
+def _by_split(material: Material, table: pd.DataFrame) -> list[str]:
+    """What a method reaches that is chosen for each test split without its test images."""
     found = material.evaluation.get("chosen_by_split")
     if not found:
         return []
@@ -88,8 +88,8 @@ def _by_split(material: Material) -> list[str]:
     spread = "" if None in ends else f" (95\u00a0%\u00a0interval {interval(*ends)})"
     return [(
         f"A method chosen by cross-validation reaches {share(found['balanced_accuracy'])}{spread} with "
-        f"{labels_words(budget, capped=is_capped(material, budget))}: each of the {splits} splits chose "
-        f"among its own labels, without its test images ({', '.join(names)})."
+        f"{labels_words(budget, capped=is_capped(material, budget))}: it was chosen anew for each of the "
+        f"{splits} test splits, on its training labels alone ({', '.join(names)}){_no_part(table)}."
     )]
 
 
@@ -121,18 +121,19 @@ def is_capped(material: Material, n_per_class: int) -> bool:
 
 
 def _choice(material: Material) -> Mapping[str, Any]:
-    choice = material.evaluation.get("choice")
-    return choice if isinstance(choice, Mapping) else {}
+    """What cross-validation chose; where no label could be held out, the first method was taken unchosen."""
+    choice = material.evaluation.get("choice") or {}
+    return choice if choice.get("accuracy") else {}
 
 
 def _reached(choice: Mapping[str, Any]) -> str:
-    value = (choice.get("accuracy") or {}).get(f"{choice['encoder']}/{choice['classifier']}")
+    value = choice["accuracy"].get(f"{choice['encoder']}/{choice['classifier']}")
     return "" if value is None else f" ({share(float(value))} there)"
 
 
 def _no_part(table: pd.DataFrame) -> str:
     """That the network was not among those to choose from: it would be trained five times more a draw."""
-    there = (table["other_classifier"].astype(str) == "network").any()
+    there = (table[["classifier", "other_classifier"]].astype(str) == "network").any(axis=None)
     return "; the network, trained end to end, took no part in that" if there else ""
 
 

@@ -106,8 +106,9 @@ def _more(settings: CompareSettings, first: RunDirectory) -> RunDirectory:
     noted = settings_of(first).get("curve", {})
     known = {name: value for name, value in noted.items() if name in CurveSettings.model_fields}
     frozen = [name for name in known.get("classifiers", ()) if name != NETWORK]
+    views = (first.state.get("curve") or {}).get("modality") or known.get("modality")
     return curve(CurveSettings.of(**{
-        **known, "classifiers": frozen or known.get("classifiers"), "embeddings": out, "out": out,
+        **known, "modality": views, "classifiers": frozen or known.get("classifiers"), "embeddings": out, "out": out,
         "resume": settings.resume,
     }))
 

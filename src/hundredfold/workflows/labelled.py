@@ -165,7 +165,8 @@ def networks_of(
         path: the run, or embeddings in it.
         embeddings: name → vectors.
         rates: learning rates to try.
-        modality: what may be done to the images; by default what pre-training was told.
+        modality: what may be done to the images; by default what pre-training was told, in this run or in
+            that of an encoder.
 
     Raises:
         RunMissingError: the embeddings lie in no run, or in one without pixels.
@@ -195,8 +196,10 @@ def networks_of(
     # What knows nothing of these images: the backbone before pre-training.
     own = set(shown(scanned(path, next(iter(embeddings.values()))).frame).dropna())
     supervised = next((name for name, found in encoders.items() if own.isdisjoint(found.seen)), None)
-    told = modality or noted_settings(run).get("pretrain", {}).get("modality")
-    told = told or PretrainChoices.model_fields["modality"].default
+    trained = [one.provenance.get("settings") or {} for one in encoders.values()]  # maybe in another run
+    facts = [{"modality": modality}, noted_settings(run).get("pretrain", {}), *trained]
+    usual = PretrainChoices.model_fields["modality"].default
+    told = next((found for one in facts if (found := one.get("modality"))), usual)
     MODALITIES[told]  # a misspelt name is said now, not after the other classifiers
     return Networks(PixelStore.open(run.pixels), encoders, told, supervised, rates=rates)
 
