@@ -34,6 +34,8 @@ def lines(work: Path, methods: dict[str, list[str]]) -> pd.DataFrame:
     """The points of what is compared, with its name in the column ``what``."""
     points = curve_points(pd.read_parquet(work / "efficiency.parquet"))
     named = {tuple(method): name for name, method in methods.items()} | {NETWORK: "d"}
+    # "All labels" has one place: the classifiers on vectors were asked for more than any class has.
+    points["n_per_class"] = points.groupby("n_labels")["n_per_class"].transform("min")
     which = zip(points["encoder"].astype(str), points["classifier"].astype(str), strict=True)
     points["what"] = [named.get(method) for method in which]
     return points[points["what"].isin(NAMES.keys())]

@@ -13,9 +13,10 @@ The second command trains what is compared here, each from the same weights in t
 classifiers on the same draws of labels; d. the network trained end to end on these labels from the start
 weights, e. that on all labels, and with ``--networks initial pretrained`` fine-tuning from b. Each network
 keeps the best of several learning rates on the labels that choose its epoch. Of a, b and c each has the
-classifier that cross-validation on the training labels chose for it, and LightlyTrain's is looked at with its
-own BatchNorm statistics and with those of these images, whichever cross-validation finds better; the test
-set is read once. ``--modality`` is what the user of our program would say of the images, in both commands.
+classifier that cross-validation on the training labels chose for it. What our encoder has without training is
+held against none: LightlyTrain's is looked at as it came and with each of that (``LOOKS``), whichever
+cross-validation finds better, and so are the start weights, as "a minute's work on a". The test set is read
+once. ``--modality`` is what the user of our program would say of the images, in both commands.
 What is done is kept in ``benchmarks/results/label_efficiency.json``, and a second call goes on. ``figure.py``
 draws it.
 """
@@ -37,6 +38,7 @@ from time_to_accuracy import BACKBONE, Contest, weights_of
 
 import hundredfold
 from hundredfold.data.splits import pieces_of
+from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.encoder import open_encoder
 from hundredfold.encode.protocol import EncoderLike
@@ -44,6 +46,8 @@ from hundredfold.files import write_json
 from hundredfold.learn.compare import compare
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory, software
+from hundredfold.ssl.adapt import adapted_encoder
+from hundredfold.ssl.pool import Pool
 from hundredfold.workflows.embed import embed_run
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -53,31 +57,43 @@ NETWORK_BUDGETS = (25, 100)
 RATES = (1e-4, 3e-4, 1e-3)
 METRIC = "balanced_accuracy"
 LABELS = 100
+#: Our encoder's protocol, and with what needs no training: BatchNorm's statistics anew, or the maps of the
+#: last stages; and as our ``adapted``, these maps and both statistics side by side.
+LOOKS, ADAPTED = {"": WAYS[1], "-statistics": WAYS[2], "-stages": WAYS[3]}, "-adapted"
 #: What is compared, by the names of the encoders that may stand for it; cross-validation chooses among them.
 FROZEN = {
-    "a": ("initial",), "b": ("pretrained",), "c": ("lightly-train", "lightly-train-statistics"),
-    "a minute's work on a": ("initial-statistics",),
+    "a": ("initial",), "b": ("pretrained",),
+    "c": tuple(f"lightly-train{look}" for look in (*LOOKS, ADAPTED)),
+    "a minute's work on a": tuple(f"initial{look}" for look in (*LOOKS, ADAPTED) if look),
 }
 NETWORK, END_TO_END = ("initial", "network"), ", end to end"
 
 
 def encoders(contest: Contest, minutes: int) -> dict[str, EncoderLike]:
     """Name → encoder, as far as they are trained."""
-    split, found = contest.split(), {}
-
-    def looked_at(weights: Path, way: str) -> EncoderLike:
-        return encoder_of(weights, way, split, BACKBONE, contest.weights, modality=contest.modality)
-
+    found: dict[str, EncoderLike] = {}
     ours, theirs = (f"{program}-{minutes}" for program in ("hundredfold", "lightly-train"))
     given = {"initial": contest.weights}
     if contest.done(theirs).exists():
         given["lightly-train"] = weights_of(contest, theirs)
     for name, weights in given.items():
-        found[name] = looked_at(weights, WAYS[1])
-        found[f"{name}-statistics"] = looked_at(weights, WAYS[2])
+        found |= looks(contest, name, weights)
     if contest.done(ours).exists():
         found["pretrained"] = open_encoder(str(weights_of(contest, ours)))
     return found
+
+
+def looks(contest: Contest, name: str, weights: Path) -> dict[str, EncoderLike]:
+    """Weights by our encoder's protocol, and with all that it has without training."""
+    split = contest.split()
+    made = {
+        look: encoder_of(weights, way, split, BACKBONE, contest.weights, modality=contest.modality)
+        for look, way in LOOKS.items()
+    }
+    pool = Pool(ImageTable.read(split / "images.parquet").pool, PixelStore.open(split.pixels))
+    both = adapted_encoder(made[""], pool, seed=0, stages=made["-stages"].stages)
+    assert both is not None  # it has BatchNorm
+    return {f"{name}{look}": encoder for look, encoder in {**made, ADAPTED: both}.items()}
 
 
 def embedded(contest: Contest, minutes: int) -> RunDirectory:

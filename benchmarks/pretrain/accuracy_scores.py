@@ -1,8 +1,9 @@
 """Balanced accuracy of the SVM at 100 labels per class, for weights of any origin, by our protocol.
 
-The weights of another program are looked at in three ways, so that none is held against it: as it left them
+The weights of another program are looked at in four ways, so that none is held against it: as it left them
 (images at the size of its crops), by our encoder's protocol (our size, vectors averaged over the turned and
-mirrored images), and so with BatchNorm's statistics taken anew from plain training images.
+mirrored images), so with BatchNorm's statistics taken anew from plain training images, and so with the means
+of the last stages' maps, which our encoder takes in, too.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from hundredfold.encode.protocol import resize
 from hundredfold.rundir import RunDirectory
 from hundredfold.ssl.adapt import take_statistics
 from hundredfold.ssl.device import default_image_size
-from hundredfold.ssl.pretraining import encoder_size, encoder_symmetry
+from hundredfold.ssl.pretraining import encoder_size, encoder_stages, encoder_symmetry
 
 __all__ = ["WAYS", "crop_sizes", "encoder_of", "score"]
 
 LABELS, DRAWS = 100, 5
-WAYS = ("as it is", "our protocol", "our protocol, statistics re-estimated")
+WAYS = (
+    "as it is", "our protocol", "our protocol, statistics re-estimated", "our protocol, with the last stages",
+)
 ESTIMATED, BATCH = 2048, 64
 
 
@@ -69,6 +72,7 @@ def encoder_of(
         backbone, size=size, value_range=store.value_range, fit=store.fit, provenance={"way": way},
         seen=frozenset() if weights == start else frozenset(pool.frame["sha256"]),
         symmetry=encoder_symmetry(settings) if ours else "none",
+        stages=encoder_stages(settings, backbone) if way == WAYS[3] else 0,
     )
 
 

@@ -12,7 +12,7 @@ split, and draw crops of the same sizes; all else is each one's own default. ``b
 each run (the median), which gives the number of steps: for LightlyTrain as many as fit into the minutes, its
 start not counted; for us what ``--minutes`` plans, with start, checkpoints and export. ``train`` then takes
 these steps at whatever pace the machine allows: minutes are those of the quiet machine. ``score`` judges
-every run by the same protocol, and LightlyTrain's by the best of three (see ``accuracy_scores.py``). Each
+every run by the same protocol, and LightlyTrain's by the best of four (see ``accuracy_scores.py``). Each
 part is continued where it ended, and added to ``benchmarks/results/time_to_accuracy.json`` as it comes.
 LightlyTrain's batch of 128 takes 11 GB at 112 px; killed for want of memory it goes on from its last epoch.
 """

@@ -278,7 +278,8 @@ def test_what_a_choice_inside_each_split_reaches_is_told_with_its_interval() -> 
     ) in told(nested)
     assert "took no part" not in told(nested)
     network = material_of({("initial", "network"): 0.9, ("pretrained", "svm"): 0.8})
-    state = {"curve": {**network.evaluation, "chosen_by_split": {**found, "methods": [["pretrained", "svm", 5]]}}}
+    found["methods"] = [["pretrained", "svm", 5]]
+    state = {"curve": {**network.evaluation, "chosen_by_split": found}}
     assert "in 5); the network, trained end to end, took no part" in told(replace(network, state=state))
     bare = replace(material, state={"curve": {"chosen_by_split": {**found, "low": None, "high": None}}})
     assert "reaches .84 with 100 labels" in told(bare)

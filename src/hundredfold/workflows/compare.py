@@ -108,8 +108,8 @@ def _more(settings: CompareSettings, first: RunDirectory) -> RunDirectory:
     frozen = [name for name in known.get("classifiers", ()) if name != NETWORK]
     views = (first.state.get("curve") or {}).get("modality") or known.get("modality")
     return curve(CurveSettings.of(**{
-        **known, "modality": views, "classifiers": frozen or known.get("classifiers"), "embeddings": out, "out": out,
-        "resume": settings.resume,
+        **known, "modality": views, "classifiers": frozen or known.get("classifiers"),
+        "embeddings": out, "out": out, "resume": settings.resume,
     }))
 
 

@@ -116,8 +116,9 @@ def _choice(t: Telling) -> list[str]:
         place = ("curve", "chosen_by_split", "balanced_accuracy")
         value = t.fact("accuracy of the methods chosen", *place, write=share)
         return [(
-            "In nested cross-validation by group, a method was chosen for each test split on the labels drawn "
-            f"from the others alone; the methods so chosen reach a balanced accuracy of {value}."
+            "In nested cross-validation by group, a method was chosen for each test split on the labels "
+            "drawn from the others alone; the methods so chosen reach a balanced accuracy of "
+            f"{value}."
         )]
     choice = t.material.evaluation.get("choice")
     if not choice or not choice.get("accuracy"):
