@@ -172,6 +172,46 @@ def test_an_encoder_that_was_made_to_fetch_another_model_is_refused(folder: Path
         load_encoder(tmp_path / "encoder")
 
 
+def test_a_second_configuration_is_no_way_round(folder: Path) -> None:
+    """The library would take the one for its own version, of a type that fetches further models."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "configuration_files": ["config.4.0.0.json"]}))
+    other = {"model_type": "detr", "use_timm_backbone": True, "use_pretrained_backbone": True}
+    (folder / "config.4.0.0.json").write_text(json.dumps(other))
+    with pytest.raises(SettingsError, match="'detr'"):
+        open_encoder(str(folder))
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_no_program_of_the_hub_computes_attention(
+    key: str, folder: Path, tmp_path: Path, batch: NDArray[np.uint8]
+) -> None:
+    plain, program = open_encoder(str(folder)), {key: "kernels-community/any"}
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **program}))
+    np.testing.assert_array_equal(open_encoder(str(folder)).encode(batch), plain.encode(batch))
+    plain.save(tmp_path / "encoder")
+    facts = read_facts(tmp_path / "encoder")
+    config = {**json.loads(facts["options"]["config"]), **program}
+    write_facts(tmp_path / "encoder", {**facts, "options": {"config": json.dumps(config)}})
+    np.testing.assert_array_equal(load_encoder(tmp_path / "encoder").encode(batch), plain.encode(batch))
+
+
+def test_quantised_weights_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    quantised = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}
+    (folder / "config.json").write_text(json.dumps({**config, **quantised}))
+    with pytest.raises(WeightsError, match="quantised"):
+        open_encoder(str(folder))
+
+
+def test_a_model_that_pools_nothing_is_refused(tmp_path: Path) -> None:
+    settings = transformers.AutoConfig.for_model("siglip_vision_model", **ATTENDING, vision_use_head=False)
+    folder = written(tmp_path / "model", transformers.AutoModel.from_config(settings))
+    with pytest.raises(SettingsError, match="no vector for the whole image"):
+        open_encoder(str(folder))
+
+
 def test_a_folder_that_cannot_be_read_says_so(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(WeightsError, match="no model that can be read"):
@@ -204,6 +244,9 @@ def test_the_cache_of_the_hub_is_used(
     found = open_encoder("hf:clinic/cells")
     np.testing.assert_array_equal(found.encode(batch), open_encoder(str(folder)).encode(batch))
     assert found.facts["source"] == "hf-hub:clinic/cells"
+    (snapshot / "model.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(WeightsError, match=r"no model that can be read.*\(hf-hub:clinic/cells\)"):
+        open_encoder("hf:clinic/cells")
 
 
 def test_it_has_no_stochastic_depth_and_no_form_of_timm(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import huggingface_hub.constants
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.errors import SettingsError, WeightsError
@@ -91,6 +91,36 @@ def test_a_hub_model_brings_its_own_normalisation(cached: dict[str, torch.Tensor
     assert backbone.mean == (0.1, 0.2, 0.3)
     assert backbone.architecture == "resnet10t"
     assert torch.equal(backbone.model.state_dict()["conv1.0.weight"], cached["conv1.0.weight"])
+
+
+@pytest.mark.parametrize("place", ["name", "hub", "folder"])
+def test_weights_that_are_missing_are_no_random_numbers(
+    place: str, cached: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """timm leaves what is missing random and says nothing, since it drops the layer of the classes anyway."""
+    path = next(tmp_path.rglob("model.safetensors"))
+    save_file({key: value for key, value in load_file(path).items() if "layer4.0.conv1" not in key}, path)
+    names = {"name": NAME, "hub": f"hf-hub:timm/{NAME}", "folder": f"local-dir:{path.parent}"}
+    with pytest.raises(WeightsError, match=r"lack tensors of the model: layer4\.0\.conv1\.weight \("):
+        create_backbone(names[place])
+
+
+def test_what_lies_in_the_cache_is_not_said_to_be_downloaded(
+    cached: dict[str, torch.Tensor], capfd: pytest.CaptureFixture[str]
+) -> None:
+    found = create_backbone(f"hf-hub:timm/{NAME}").model.state_dict()
+    assert torch.equal(found["layer4.0.conv1.weight"], cached["layer4.0.conv1.weight"])
+    told = capfd.readouterr()
+    assert "Downloading" not in told.out + told.err
+
+
+def test_an_encoder_exported_for_other_programs_is_refused_from_the_hub_too(
+    cached: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = next(tmp_path.rglob("config.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hundredfold": {"symmetry": "dihedral"}}))
+    with pytest.raises(SettingsError, match="exported from an encoder"):
+        create_backbone(f"hf-hub:timm/{NAME}")
 
 
 def test_a_hub_model_takes_no_other_weights(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor, nn
 
+from hundredfold.backbones.weights import lacking
 from hundredfold.errors import InputError, SettingsError, WeightsError
 
 __all__ = ["TRANSFORMERS", "VisionModel", "load_vision_model", "rebuild_vision_model"]
@@ -42,12 +43,20 @@ class VisionModel(nn.Module):
     Args:
         vision: the model, of a type in ``VECTORS``.
         pixels: ``mean`` and ``std`` that its weights expect, and ``input_size`` [3,h,w].
+
+    Raises:
+        SettingsError: the model pools nothing.
     """
 
     global_pool = "token"  # for who would look for maps of features: there are none
 
     def __init__(self, vision: Any, pixels: Mapping[str, Any]) -> None:
         super().__init__()
+        if not getattr(vision.config, "vision_use_head", True):  # as a SigLIP may
+            raise SettingsError(
+                "the model gives no vector for the whole image", where="vision_use_head",
+                remedy="Choose one that does.",
+            )
         self.vision = vision
         self._of_the_token = VECTORS[vision.config.model_type] == "class token"
         taken = inspect.signature(vision.forward).parameters
@@ -66,7 +75,7 @@ class VisionModel(nn.Module):
 def load_vision_model(repository: str, model_type: str, *, download: bool) -> VisionModel:
     """A model with its weights, of which none may be missing, and the pixels that they expect.
 
-    Code that comes with a model is never run.
+    Code that comes with a model is never run, nor any that its configuration names.
 
     Args:
         repository: OWNER/NAME on the hub, or a folder.
@@ -76,23 +85,22 @@ def load_vision_model(repository: str, model_type: str, *, download: bool) -> Vi
     Raises:
         InputError: ``transformers`` is not installed.
         SettingsError: a model of another type.
-        WeightsError: tensors are missing, or pixels are to be scaled in a way of their own.
+        WeightsError: tensors are missing or quantised, or pixels are to be scaled in a way of their own.
         OSError: files are not there (``transformers`` itself).
     """
-    seeing = SEEING.get(model_type, model_type)
-    _check_type(seeing, repository)
+    _check_type(model_type, repository)
     transformers = _transformers()
     found: dict[str, Any] = {"local_files_only": not download, "trust_remote_code": False}
     with _silent(transformers):
+        config = transformers.AutoConfig.from_pretrained(repository, **found)
+        _make_plain(config, repository)
         model, told = transformers.AutoModel.from_pretrained(
-            repository, output_loading_info=True, dtype=torch.float32, **_pooling(seeing), **found
+            repository, config=config, output_loading_info=True, dtype=torch.float32,
+            **_pooling(config.model_type), **found,
         )
         processor = transformers.AutoImageProcessor.from_pretrained(repository, **found)
-    if missing := sorted(told["missing_keys"]):
-        raise WeightsError(
-            f"the weights lack tensors of the model: {', '.join(missing[:3])}{' …' * (len(missing) > 3)}",
-            where=repository, remedy="They would be random numbers. Choose a model with all its weights.",
-        )
+    if told["missing_keys"]:
+        raise lacking(told["missing_keys"], repository)
     return VisionModel(getattr(model, "vision_model", model).eval(), _pixels(processor, repository))
 
 
@@ -109,6 +117,7 @@ def rebuild_vision_model(config: str) -> VisionModel:
     transformers = _transformers()
     with _silent(transformers):
         settings = transformers.AutoConfig.for_model(**given)
+        _make_plain(settings, "config")
         model = transformers.AutoModel.from_config(settings, **_pooling(kind))
     size = given.get("image_size")
     side = size if isinstance(size, int) else SIZE
@@ -116,11 +125,25 @@ def rebuild_vision_model(config: str) -> VisionModel:
 
 
 def _check_type(model_type: str, where: str) -> None:
-    if model_type not in VECTORS:
+    if model_type not in {*VECTORS, *SEEING}:
         raise SettingsError(
             f"no model of the type {model_type!r} can be an encoder here", where=where,
             remedy=f"Known: {', '.join(sorted({*VECTORS, *SEEING}))}, and every model in timm's format.",
         )
+
+
+def _make_plain(config: Any, where: str) -> None:
+    """Refuse a configuration of a model that is not known here, and of another forget what computes it.
+
+    A folder may bring several configurations, and the library takes another than the one that was looked at.
+    What computes attention may be a program on the hub, which it would fetch and run.
+    """
+    _check_type(config.model_type, where)
+    if getattr(config, "quantization_config", None):
+        raise WeightsError(
+            "the weights are quantised", where=where, remedy="Choose the model with its own weights."
+        )
+    config._attn_implementation = None  # noqa: SLF001 - of the parts, too; the public name is read once
 
 
 def _pooling(model_type: str) -> dict[str, bool]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlparse
@@ -17,6 +18,7 @@ from torch import nn
 
 from hundredfold.backbones.hugging_face import load_vision_model
 from hundredfold.backbones.quick import timm
+from hundredfold.backbones.weights import lacking
 from hundredfold.errors import HundredfoldError, SettingsError, WeightsError
 from hundredfold.progress import say
 
@@ -79,13 +81,14 @@ def load_pretrained(name: str, *, download: bool, drop_path: float) -> nn.Module
     """A model with the pretrained weights that timm, the hub or a folder has for it.
 
     Raises:
-        WeightsError: there are none, they are not in the cache and ``download`` is not set, or
-            the download failed. Random weights are never taken in their place.
+        WeightsError: there are none or not all, they are not in the cache and ``download`` is not set,
+            or the download failed. Random weights are never taken in their place.
     """
     if name.startswith(HUB_PREFIX):
         return _from_hub(name.removeprefix(HUB_PREFIX), name, download=download, drop_path=drop_path)
     if name.startswith(FOLDER_PREFIX):
-        return _from_folder(Path(name.removeprefix(FOLDER_PREFIX)), drop_path)
+        folder = name.removeprefix(FOLDER_PREFIX)
+        return _from_folder(Path(folder), folder, drop_path)
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise WeightsError(
@@ -97,55 +100,102 @@ def load_pretrained(name: str, *, download: bool, drop_path: float) -> nn.Module
         overlay: dict[str, Any] = {"file": str(cached)}
         if cached.suffix != ".npz":
             overlay["custom_load"] = False
-        return build(name, drop_path=drop_path, pretrained=True, pretrained_cfg_overlay=overlay)
+        return _complete(name, drop_path, pretrained_cfg_overlay=overlay)
     if not download:
         raise _not_allowed(name, vars(config), build(name))
     _check_network(name)
-    return _fetched(name, lambda: build(name, drop_path=drop_path, pretrained=True))
+    return _fetched(name, lambda: _complete(name, drop_path))
+
+
+def _complete(name: str, drop_path: float, *, where: str | None = None, **options: Any) -> nn.Module:
+    """A model with its weights, of which none was missing: timm says of those in its log at most."""
+    with _noting_missing() as missing:
+        model = build(name, drop_path=drop_path, pretrained=True, **options)
+    if missing:
+        raise lacking(missing, where or name)
+    return model
+
+
+@contextmanager
+def _noting_missing() -> Iterator[list[str]]:
+    """The names of what a model that is built within did not find in its weights."""
+    missing: list[str] = []
+    load = nn.Module.load_state_dict
+
+    def noting(model: nn.Module, *given: Any, **more: Any) -> Any:
+        result = load(model, *given, **more)
+        missing.extend(result.missing_keys)
+        return result
+
+    nn.Module.load_state_dict = noting  # type: ignore[method-assign]
+    try:
+        yield missing
+    finally:
+        nn.Module.load_state_dict = load  # type: ignore[method-assign]
 
 
 def _from_hub(repository: str, name: str, *, download: bool, drop_path: float) -> nn.Module:
-    config, weights = _hub_file(repository, HUB_CONFIG), _cached(repository, None, None)
-    if not download and config is None:
-        raise _not_here(repository, name)
-    if config is None:
+    path = _hub_file(repository, HUB_CONFIG)
+    if path is None:
+        if not download:
+            raise _not_here(repository, name)
         _check_network(name)
-        config = _fetched(name, lambda: Path(hf_hub_download(repository, HUB_CONFIG)))
-    if (model_type := _model_type(_configuration(config))) is not None:
+        path = _fetched(name, lambda: Path(hf_hub_download(repository, HUB_CONFIG)))
+    config = _configuration(path)
+    if (model_type := _model_type(config)) is not None:
         _check_drop_path(name, drop_path)
         if download:
             return _fetched(name, lambda: load_vision_model(repository, model_type, download=True))
+        return _of_transformers(repository, name, model_type)
+    if _cached(repository, None, None) is not None:
+        return _from_folder(path.parent, name, drop_path)
+    if not download:
+        raise _not_here(repository, name)
+    _check_not_exported(config, name)
+    _check_network(name)
+    return _fetched(name, lambda: _complete(name, drop_path))
+
+
+def _of_transformers(repository: str, name: str, model_type: str) -> nn.Module:
+    """A model that lies in the cache."""
+    with _readable(name):
         try:
             return load_vision_model(repository, model_type, download=False)
         except OSError as error:
             raise _not_here(repository, name) from error
-    if weights is None and not download:
-        raise _not_here(repository, name)
-    if weights is None:
-        _check_network(name)
-    return _fetched(name, lambda: build(name, drop_path=drop_path, pretrained=True))
 
 
-def _from_folder(folder: Path, drop_path: float) -> nn.Module:
+def _from_folder(folder: Path, where: str, drop_path: float) -> nn.Module:
     """A model from a folder in timm's format or that of transformers."""
     config = _configuration(folder / HUB_CONFIG)
+    _check_not_exported(config, where)
+    model_type = _model_type(config)
+    with _readable(where):
+        if model_type is None:
+            return _complete(f"{FOLDER_PREFIX}{folder}", drop_path, where=where)
+        _check_drop_path(where, drop_path)
+        return load_vision_model(str(folder), model_type, download=False)
+
+
+def _check_not_exported(config: Mapping[str, Any], where: str) -> None:
     if "hundredfold" in config:
         raise SettingsError(
-            "the folder was exported from an encoder, for other programs, and gives the features of one view",
-            where=folder, remedy="Give the encoder itself.",
+            "the model was exported from an encoder, for other programs, and gives the features of one view",
+            where=where, remedy="Give the encoder itself.",
         )
-    model_type = _model_type(config)
+
+
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Whatever goes wrong within is the fault of files, which anybody may have written."""
     try:
-        if model_type is None:
-            return build(f"{FOLDER_PREFIX}{folder}", drop_path=drop_path, pretrained=True)
-        _check_drop_path(str(folder), drop_path)
-        return load_vision_model(str(folder), model_type, download=False)
+        yield
     except HundredfoldError:
         raise
-    except Exception as error:  # of files that anybody may have written
+    except Exception as error:
         raise WeightsError(
-            f"the folder holds no model that can be read: {_reason(error)}", where=folder,
-            remedy="Copy the folder again from where it was made.",
+            f"its files hold no model that can be read: {_reason(error)}", where=where,
+            remedy="Copy or download them again from where they were made.",
         ) from error
 
 

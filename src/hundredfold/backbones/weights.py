@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hundredfold.errors import ModelFileError, WeightsError
 
-__all__ = ["KeyMatch", "find_weights_file", "match_keys", "read_weights"]
+__all__ = ["KeyMatch", "find_weights_file", "lacking", "match_keys", "read_weights"]
 
 State = dict[str, Tensor]
 
@@ -108,6 +108,15 @@ def match_keys(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> K
             for key, tensor in found.items() if key not in fitting
         ),
         unexpected=tuple(key for key in state if key.removeprefix(prefix) not in expected),
+    )
+
+
+def lacking(missing: Iterable[str], where: str) -> WeightsError:
+    """The error for weights that lack tensors of their model."""
+    names = sorted(missing)
+    return WeightsError(
+        f"the weights lack tensors of the model: {', '.join(names[:3])}{' …' * (len(names) > 3)}",
+        where=where, remedy="They would be random numbers. Choose a model with all its weights.",
     )
 
 
