@@ -135,8 +135,12 @@ def test_weights_that_are_missing_are_no_random_numbers(folder: Path) -> None:
 
 @pytest.mark.parametrize(("change", "found"), [
     ({"rescale_factor": 1 / 127.5}, "found the factor 0.00784"), ({"do_rescale": False}, "factor None"),
+    ({"image_processor_type": "MobileViTImageProcessor", "do_flip_channel_order": True}, "green and red"),
+    ({"image_mean": [0.5]}, r"hold no model that can be read: expected three numbers, found \(0\.5,\)"),
+    ({"image_std": [0.5, 0, 0.5]}, r"read: no pixels are of .* deviation \(0\.5, 0\.0, 0\.5\)"),
+    ({"size": {"height": -3, "width": -3}}, "read: no pixels are of .* -3 px"),
 ])
-def test_pixels_of_another_scale_are_refused(
+def test_pixels_that_are_not_understood_are_refused(
     change: dict[str, Any], found: str, tmp_path: Path
 ) -> None:
     with pytest.raises(WeightsError, match=found):

@@ -54,6 +54,12 @@ def test_a_hub_model_must_be_allowed_too() -> None:
         create_backbone("hf-hub:some/model")
 
 
+@pytest.mark.parametrize("name", ["", "a/b/c", "../b", "some/model@main"])
+def test_a_name_that_the_hub_cannot_have_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="OWNER/NAME"):
+        create_backbone(f"hf-hub:{name}", download=True)
+
+
 @pytest.mark.parametrize("name", [NAME, "hf-hub:some/model"])
 def test_a_failed_download_is_an_error_not_random_weights_and_comes_at_once(name: str) -> None:
     began = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from hundredfold.backbones.pretrained import (
     build,
     check_name,
     load_pretrained,
+    readable,
 )
 from hundredfold.backbones.quick import timm
 from hundredfold.backbones.weights import KeyMatch, find_weights_file, match_keys, read_weights
@@ -50,6 +52,7 @@ class Backbone(nn.Module):
 
     Raises:
         SettingsError: the model takes one image size only, or gives no single vector an image.
+        ValueError: the normalisation or the size is none.
 
     Examples:
         >>> backbone = create_backbone("resnet10t", weights="none").eval()
@@ -67,6 +70,8 @@ class Backbone(nn.Module):
         self.mean, self.std = mean, std
         self.architecture, self.options = _recipe(model)
         self.native_size = int(cast(Mapping[str, Any], model.pretrained_cfg)["input_size"][-1])
+        if not all(map(isfinite, (*mean, *std))) or min(*std, self.native_size) <= 0:
+            raise ValueError(f"no pixels are of mean {mean}, deviation {std} and {self.native_size} px")
         self.dimension = _probe(name, model)
         self.memory_format = torch.channels_last
         self.register_buffer("mean_255", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -115,7 +120,8 @@ def create_backbone(
         if name.startswith(FOLDER_PREFIX):
             name = Path(name.removeprefix(FOLDER_PREFIX)).resolve().name
             source = f"folder:{name}"
-        return Backbone(name, model, **_normalisation(model), source=source)
+        with readable(name):
+            return Backbone(name, model, **_normalisation(model), source=source)
     model = build(name, drop_path=drop_path)
     if weights == "none":
         return Backbone(name, model, **_normalisation(model), source="random")
@@ -193,8 +199,8 @@ def _stated(metadata: Mapping[str, str], key: str, path: Path) -> Triple:
 
 
 def _triple(values: object) -> Triple:
-    if not isinstance(values, list | tuple):
-        raise TypeError(f"no list: {values!r}")
+    if not isinstance(values, list | tuple) or len(values) != 3:
+        raise ValueError(f"expected three numbers, found {values!r}")
     first, second, third = (float(value) for value in values)
     return first, second, third
 

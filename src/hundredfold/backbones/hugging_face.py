@@ -85,7 +85,7 @@ def load_vision_model(repository: str, model_type: str, *, download: bool) -> Vi
     Raises:
         InputError: ``transformers`` is not installed.
         SettingsError: a model of another type.
-        WeightsError: tensors are missing or quantised, or pixels are to be scaled in a way of their own.
+        WeightsError: tensors are missing or quantised, or pixels are scaled or ordered in a way of their own.
         OSError: files are not there (``transformers`` itself).
     """
     _check_type(model_type, repository)
@@ -161,6 +161,11 @@ def _pixels(processor: Any, where: str) -> dict[str, Any]:
         raise WeightsError(
             f"expected weights for pixels from 0 to 1, found the factor {factor} instead of 1/255",
             where=where, remedy="Choose a model whose pixels are divided by 255.",
+        )
+    if of("do_flip_channel_order"):
+        raise WeightsError(
+            "expected weights for red, green and blue, found them for blue, green and red", where=where,
+            remedy="Choose a model that takes the colours in the usual order.",
         )
     plain = not of("do_normalize")
     size = (of("crop_size") if of("do_center_crop") else None) or of("size") or {}

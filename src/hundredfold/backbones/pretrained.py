@@ -14,6 +14,8 @@ from urllib.request import getproxies
 
 import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from torch import nn
 
 from hundredfold.backbones.hugging_face import load_vision_model
@@ -22,7 +24,10 @@ from hundredfold.backbones.weights import lacking
 from hundredfold.errors import HundredfoldError, SettingsError, WeightsError
 from hundredfold.progress import say
 
-__all__ = ["ANY_SIZE", "FOLDER_PREFIX", "HUB_CONFIG", "HUB_PREFIX", "build", "check_name", "load_pretrained"]
+__all__ = [
+    "ANY_SIZE", "FOLDER_PREFIX", "HUB_CONFIG", "HUB_PREFIX", "build", "check_name", "load_pretrained",
+    "readable",
+]
 
 HUB_PREFIX, FOLDER_PREFIX = "hf-hub:", "local-dir:"  # timm's
 HUB_CONFIG = "config.json"
@@ -81,6 +86,7 @@ def load_pretrained(name: str, *, download: bool, drop_path: float) -> nn.Module
     """A model with the pretrained weights that timm, the hub or a folder has for it.
 
     Raises:
+        SettingsError: a name that the hub cannot have, or a model exported from an encoder.
         WeightsError: there are none or not all, they are not in the cache and ``download`` is not set,
             or the download failed. Random weights are never taken in their place.
     """
@@ -127,7 +133,7 @@ def _noting_missing() -> Iterator[list[str]]:
         missing.extend(result.missing_keys)
         return result
 
-    nn.Module.load_state_dict = noting  # type: ignore[method-assign]
+    nn.Module.load_state_dict = noting  # type: ignore[assignment, method-assign]
     try:
         yield missing
     finally:
@@ -135,6 +141,7 @@ def _noting_missing() -> Iterator[list[str]]:
 
 
 def _from_hub(repository: str, name: str, *, download: bool, drop_path: float) -> nn.Module:
+    _check_repository(repository)
     path = _hub_file(repository, HUB_CONFIG)
     if path is None:
         if not download:
@@ -156,9 +163,19 @@ def _from_hub(repository: str, name: str, *, download: bool, drop_path: float) -
     return _fetched(name, lambda: _complete(name, drop_path))
 
 
+def _check_repository(repository: str) -> None:
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise SettingsError(
+            "expected a model of the hub as OWNER/NAME", where=repository or "empty",
+            remedy="Copy it from the page of the model.",
+        ) from error
+
+
 def _of_transformers(repository: str, name: str, model_type: str) -> nn.Module:
     """A model that lies in the cache."""
-    with _readable(name):
+    with readable(name):
         try:
             return load_vision_model(repository, model_type, download=False)
         except OSError as error:
@@ -170,7 +187,7 @@ def _from_folder(folder: Path, where: str, drop_path: float) -> nn.Module:
     config = _configuration(folder / HUB_CONFIG)
     _check_not_exported(config, where)
     model_type = _model_type(config)
-    with _readable(where):
+    with readable(where):
         if model_type is None:
             return _complete(f"{FOLDER_PREFIX}{folder}", drop_path, where=where)
         _check_drop_path(where, drop_path)
@@ -186,7 +203,7 @@ def _check_not_exported(config: Mapping[str, Any], where: str) -> None:
 
 
 @contextmanager
-def _readable(where: str) -> Iterator[None]:
+def readable(where: str) -> Iterator[None]:
     """Whatever goes wrong within is the fault of files, which anybody may have written."""
     try:
         yield
