@@ -178,6 +178,14 @@ def test_a_method_that_labels_of_test_images_chose_is_said_to_be(whole_run: RunD
         told = classifiers_paragraph(Telling(given, at, Trace(whole_run.path), Citations()))
         assert ("most of which were test images" in told) == warned
         assert ("never from a test image" in told) != warned
+    nested = {"n_per_class": 25, "balanced_accuracy": 0.7312, "low": None, "high": None, "methods": []}
+    turns = {**turns, "curve": {**turns["curve"], "chosen_by_split": nested}}
+    given = replace(gathered, state=turns, predictor={**chosen, "cross_validation": several})
+    (caution,) = [one for one in cautions(given, at) if "labels of these test" in one.title]
+    assert caution.sentence.endswith("for each test split anew, methods reach .73 at 25 labels per class.")
+    assert [place.at for _, place in caution.numbers] == [
+        "/curve/chosen_by_split/balanced_accuracy", "/curve/chosen_by_split/n_per_class",
+    ]
 
 
 def test_the_card_claims_no_more_than_was_done(told: Callable[..., tuple[str, str]]) -> None:

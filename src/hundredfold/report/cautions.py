@@ -111,9 +111,7 @@ def cautions(material: Material, at: Headline | None) -> list[Caution]:
     if splits := material.evaluation.get("outer_splits"):
         place = Place(FACTS, "/curve/outer_splits")
         found.append(Caution(f"{splits} test splits took turns.", TURNS, (("test splits", place),)))
-    if at is not None and material.chosen_on_test(at):
-        found.append(Caution("The method was chosen with labels of these test images.", CHOSEN))
-    found += _unjudged(material)
+    found += [*_chosen(material, at), *_unjudged(material)]
     if untaught := _untaught(material):
         found.append(Caution("Classes without training images.", f"{listed(untaught)}: {UNTAUGHT}"))
     found += _shortcuts(material, at)
@@ -142,6 +140,21 @@ def _leaks(material: Material) -> list[Caution]:
     if material.pretraining.get("transductive") or seen:
         found.append(Caution("Pre-training saw the test images (transductive).", TRANSDUCTIVE))
     return found
+
+
+def _chosen(material: Material, at: Headline | None) -> list[Caution]:
+    """That labels of test images chose the method; beside it what a choice without them reaches."""
+    if at is None or not material.chosen_on_test(at):
+        return []
+    title, fact = "The method was chosen with labels of these test images.", "/curve/chosen_by_split"
+    if not (nested := material.evaluation.get("chosen_by_split")):
+        return [Caution(title, CHOSEN)]
+    value, labels = share(nested["balanced_accuracy"]), f"{nested['n_per_class']:,}"
+    told = f"{CHOSEN} Chosen without them, for each test split anew, methods reach {value} at {labels} labels"
+    return [Caution(title, f"{told} per class.", (
+        ("accuracy of the methods chosen", Place(FACTS, f"{fact}/balanced_accuracy")),
+        ("labels per class of the methods chosen", Place(FACTS, f"{fact}/n_per_class")),
+    ))]
 
 
 def _of_known_groups(material: Material) -> int:
