@@ -43,6 +43,7 @@ class VisionModel(nn.Module):
     Args:
         vision: the model, of a type in ``VECTORS``.
         pixels: ``mean`` and ``std`` that its weights expect, and ``input_size`` [3,h,w].
+        config: what it was rebuilt from, which a later version of the library would tell otherwise.
 
     Raises:
         SettingsError: the model pools nothing.
@@ -50,7 +51,7 @@ class VisionModel(nn.Module):
 
     global_pool = "token"  # for who would look for maps of features: there are none
 
-    def __init__(self, vision: Any, pixels: Mapping[str, Any]) -> None:
+    def __init__(self, vision: Any, pixels: Mapping[str, Any], *, config: str | None = None) -> None:
         super().__init__()
         if not getattr(vision.config, "vision_use_head", True):  # as a SigLIP may
             raise SettingsError(
@@ -62,8 +63,8 @@ class VisionModel(nn.Module):
         taken = inspect.signature(vision.forward).parameters
         self._more = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in taken else {}
         self.pretrained_cfg = {"architecture": TRANSFORMERS, **pixels}
-        config = {key: value for key, value in vision.config.to_dict().items() if key not in NOT_KEPT}
-        self._model_args = {"config": json.dumps(config, sort_keys=True)}
+        told = {key: value for key, value in vision.config.to_dict().items() if key not in NOT_KEPT}
+        self._model_args = {"config": config or json.dumps(told, sort_keys=True)}
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [b,3,h,w] → vectors [b,d]."""
@@ -121,7 +122,8 @@ def rebuild_vision_model(config: str) -> VisionModel:
         model = transformers.AutoModel.from_config(settings, **_pooling(kind))
     size = given.get("image_size")
     side = size if isinstance(size, int) else SIZE
-    return VisionModel(model, {"mean": (0.0,) * 3, "std": (1.0,) * 3, "input_size": (3, side, side)})
+    pixels = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "input_size": (3, side, side)}
+    return VisionModel(model, pixels, config=config)
 
 
 def _check_type(model_type: str, where: str) -> None:
