@@ -170,6 +170,7 @@ class TestConfigFile:
         assert main(["run", "--config", file, "--out", "again"]) == 0
         (settings,) = received
         assert (settings.images, settings.max_bad, settings.repeats) == (Path("i"), 0.25, 2)
+        assert settings.modality == "microscopy"  # which the curve leaves open
         assert settings.out == Path("again")
 
     @pytest.mark.parametrize(

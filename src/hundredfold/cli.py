@@ -271,7 +271,8 @@ def _from_sections(sections: dict[str, dict[str, Any]], verb: Verb[Any, Any]) ->
     name = vars(verb)["__name__"]
     merged: dict[str, Any] = {}
     for section in [sections[name]] if name in sections else sections.values():
-        merged = {**section, **merged}
+        # What one verb leaves open another may not.
+        merged = {**{key: value for key, value in section.items() if value is not None}, **merged}
     known = verb.settings.model_fields.keys() - {"resume"}
     return {key: value for key, value in merged.items() if key in known}
 
