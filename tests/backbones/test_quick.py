@@ -31,3 +31,21 @@ assert compiled(torch.zeros(1, 2)).shape == (1, 2)
 def test_an_answer_loads_no_compiler_and_who_wants_it_has_it() -> None:
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+TRAINS = """
+import sys
+from hundredfold.ssl.trainer import Trainer
+from hundredfold.ssl.device import create_fabric
+create_fabric("float32")
+loaded = {"torchmetrics", "transformers"} & set(sys.modules)
+assert not loaded, loaded
+
+import torchmetrics
+assert torchmetrics.Metric is not None
+"""
+
+
+def test_a_training_loads_no_metrics_and_no_transformers_and_who_wants_them_has_them() -> None:
+    done = subprocess.run([sys.executable, "-c", TRAINS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

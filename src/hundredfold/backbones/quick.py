@@ -15,13 +15,13 @@ from typing import Any, cast
 
 import torch
 
-__all__ = ["timm"]
+__all__ = ["standing_in", "timm"]
 
 COMPILER, LOGGER = "torch._dynamo", "wandb"
 
 
 @contextmanager
-def _standing_in(name: str, module: ModuleType | None) -> Iterator[None]:
+def standing_in(name: str, module: ModuleType | None) -> Iterator[None]:
     """Let something stand for a module that is not loaded yet; ``None`` for one that is not there."""
     if name in sys.modules:
         yield
@@ -53,11 +53,11 @@ def _no_compiler() -> Iterator[None]:
     vars(module)["is_compile_supported"] = is_compile_supported
     vars(torch.compiler)["disable"] = left_alone
     try:
-        with _standing_in(f"{COMPILER}.utils", module):
+        with standing_in(f"{COMPILER}.utils", module):
             yield
     finally:
         vars(torch.compiler)["disable"] = disable
 
 
-with _no_compiler(), _standing_in(LOGGER, None):
+with _no_compiler(), standing_in(LOGGER, None):
     import timm

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
 
 from hundredfold.process import cores
 from hundredfold.ranks import local_ranks, ranks
 from hundredfold.ssl.arrangement import Precision
+from hundredfold.ssl.fabric import DDPStrategy, Fabric, LightningEnvironment
 
 __all__ = ["create_fabric", "default_image_size", "describe_hardware", "device_type"]
 

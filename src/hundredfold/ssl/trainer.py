@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from hundredfold.backbones.backbone import Backbone
@@ -28,6 +27,7 @@ from hundredfold.ssl.checkpoints import Checkpoints
 from hundredfold.ssl.collectives import Vote, from_first
 from hundredfold.ssl.curriculum import Curriculum
 from hundredfold.ssl.dino import DINO, Outputs
+from hundredfold.ssl.fabric import Fabric
 from hundredfold.ssl.ledger import Ledger
 from hundredfold.ssl.logbook import Logbook
 from hundredfold.ssl.monitor import Alarms, Pulse, look
