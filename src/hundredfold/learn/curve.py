@@ -22,12 +22,13 @@ from hundredfold.files import atomic_write
 from hundredfold.learn.choose import choose
 from hundredfold.learn.classifiers import CLASSIFIERS
 from hundredfold.learn.clinical import Clinical
-from hundredfold.learn.held_out import HeldOut, held_out
+from hundredfold.learn.held_out import held_out_in
+from hundredfold.learn.nested import chosen_by_split
 from hundredfold.learn.outer import Judged, labels_drawn, sides_of
 from hundredfold.learn.scores import Said
-from hundredfold.learn.study import NETWORK, Cell, Study, Vectors
+from hundredfold.learn.study import NETWORK, Cell, Study
 from hundredfold.learn.trial import Trial
-from hundredfold.metrics import Measure, Resamples, measure
+from hundredfold.metrics import Measure, measure
 from hundredfold.process import cores
 from hundredfold.progress import bar
 
@@ -146,7 +147,7 @@ def learning_curve(
     judged = Judged.of(sides, studies, solved)
     frame = measured(judged, jobs)
     if len(studies) == 1:
-        held = _held_out(studies[0], vectors, judged.headline, jobs)
+        held = held_out_in(studies[0], vectors, judged.headline, jobs=jobs)
     facts = {
         **sides.facts(choices), "draws": f"{sides.whole.identity[:16]}-{seed}",
         "transductive": sides.whole.transductive(embeddings),
@@ -161,7 +162,7 @@ def learning_curve(
     if held:
         facts["choice"] = choose(held, study.shallow)._asdict() | {"n_per_class": study.headline}
     if len(studies) > 1:  # labels of one split are test images of another: each chooses for itself
-        facts["chosen_by_split"] = _chosen_by_split(judged, embeddings, jobs)
+        facts["chosen_by_split"] = chosen_by_split(judged, embeddings, jobs=jobs)
     curve = LearningCurve(frame, predictions_of(judged), facts, clinical)
     if parts is not None:
         shutil.rmtree(parts, ignore_errors=True)
@@ -212,7 +213,7 @@ class Answered(Protocol):
 def measured(judged: Answered, jobs: int) -> pd.DataFrame:
     """The rows ``COLUMNS`` of every cell: its measures, and their intervals over test groups and draws."""
     study = judged.study
-    trial, resamples = study.trial, _resamples(study)
+    trial, resamples = study.trial, study.resamples
     truth, cells = trial.test_codes, study.cells
 
     work = (delayed(measure)(truth, *judged.said(cell), resamples) for cell in cells)
@@ -225,56 +226,6 @@ def measured(judged: Answered, jobs: int) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["n_read"] = frame["n_per_class"].map(trial.reads(frame["n_per_class"]))
     return frame.astype({"class": "str", "n_groups": "Int64", "value": float, "low": float, "high": float})
-
-
-def _resamples(study: Study) -> Resamples | None:
-    choices = study.choices
-    if not choices.bootstrap:
-        return None
-    return Resamples.draw(study.trial.test_groups, choices.repeats, choices.bootstrap, study.seed)
-
-
-def _chosen_by_split(
-    judged: Judged, embeddings: Mapping[str, Embeddings], jobs: int
-) -> dict[str, Any] | None:
-    """How well a method does that is chosen for each split on its training labels, without its test images.
-
-    This is nested cross-validation (Varma & Simon 2006): no label has a part in what judges it. ``None``
-    where there is nothing to choose, or nothing to choose by.
-    """
-    budget, cells = judged.headline, []
-    for study in judged.studies:
-        if len(study.encoders) * len(study.shallow) < 2:
-            return None
-        vectors = {name: study.trial.vectors(found) for name, found in embeddings.items()}
-        choice = choose(_held_out(study, vectors, budget, jobs), study.shallow)
-        if not choice.accuracy:  # no label could be held out
-            return None
-        cells.append(Cell(choice.encoder, choice.classifier, budget))
-    study = judged.study
-    found = measure(study.trial.test_codes, *judged.said_by(cells), _resamples(study))[0]
-    low, high = (None if isnan(end) else end for end in (found.low, found.high))
-    return {
-        "n_per_class": budget, found.metric: float(found.values.mean()), "low": low, "high": high,
-        "methods": [[cell.encoder, cell.classifier, count] for cell, count in Counter(cells).most_common()],
-    }
-
-
-def _held_out(
-    study: Study, vectors: Mapping[str, tuple[Vectors, Vectors]], budget: int, jobs: int
-) -> dict[tuple[str, int], HeldOut]:
-    """What the classifiers on frozen vectors say of labels held out.
-
-    A network would have to be trained five times more for every draw.
-    """
-    if not study.shallow:
-        return {}
-    train = {name: sides[0] for name, sides in vectors.items()}
-    draws = [study.draws[budget, repeat] for repeat in range(study.choices.repeats)]
-    return held_out(
-        study.trial, train, draws, study.shallow, preset=study.choices.preset, seed=study.seed, jobs=jobs,
-        title="Cross-validating",
-    )
 
 
 def _rows(judged: Answered, cell: Cell, one: Measure) -> list[dict[str, Any]]:

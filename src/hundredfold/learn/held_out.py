@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from hundredfold.learn.budgets import group_folds
 from hundredfold.learn.refits import Refit, refitted
-from hundredfold.learn.study import Vectors
+from hundredfold.learn.study import Study, Vectors
 from hundredfold.learn.trial import Trial
 from hundredfold.metrics import group_codes
 
-__all__ = ["HeldOut", "held_out", "held_out_parts"]
+__all__ = ["HeldOut", "held_out", "held_out_in", "held_out_parts"]
 
 FOLDS = 5
 
@@ -74,6 +74,29 @@ def held_out(
                 predicted[:, part], scores[:, part] = outcome.predicted, outcome.scores
             found[encoder, number] = HeldOut(codes[rows], predicted, scores)
     return found
+
+
+def held_out_in(
+    study: Study, vectors: Mapping[str, tuple[Vectors, Vectors]], budget: int, *, jobs: int
+) -> dict[tuple[str, int], HeldOut]:
+    """The same for the draws of a study at one budget, by its classifiers on frozen vectors.
+
+    A network would have to be trained five times more for every draw.
+
+    Args:
+        study: its draws and classifiers.
+        vectors: encoder → vectors of the training side and of the test images, which have no part in this.
+        budget: labels per class.
+        jobs: processes.
+    """
+    if not study.shallow:
+        return {}
+    train = {name: sides[0] for name, sides in vectors.items()}
+    draws = [study.draws[budget, repeat] for repeat in range(study.choices.repeats)]
+    return held_out(
+        study.trial, train, draws, study.shallow, preset=study.choices.preset, seed=study.seed, jobs=jobs,
+        title="Cross-validating",
+    )
 
 
 def held_out_parts(

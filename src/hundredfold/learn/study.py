@@ -14,7 +14,7 @@ from hundredfold.config import CurveChoices
 from hundredfold.learn.budgets import draw_labels, headline_budget
 from hundredfold.learn.draws import Outcome, Task, outcomes
 from hundredfold.learn.trial import Trial
-from hundredfold.metrics import group_codes
+from hundredfold.metrics import Resamples, group_codes
 from hundredfold.progress import bar
 
 if TYPE_CHECKING:
@@ -102,6 +102,15 @@ class Study:
             for encoder in self.encoders for classifier in self.choices.classifiers
             for budget in self._budgets(encoder, classifier)
         ]
+
+    @property
+    def resamples(self) -> Resamples | None:
+        """The bootstrap resamples of test groups and draws, always the same; ``None`` for no intervals."""
+        if not self.choices.bootstrap:
+            return None
+        return Resamples.draw(
+            self.trial.test_groups, self.choices.repeats, self.choices.bootstrap, self.seed
+        )
 
     @property
     def headline(self) -> int:
