@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=Path(".peers"), help="environment of the peers")
     parser.add_argument("--results", type=Path, default=RESULTS / "time_to_accuracy.json")
     parser.add_argument("--programs", nargs="+", choices=list(RUNS), default=list(RUNS))
-    parser.add_argument("--minutes", nargs="+", type=int, help="only runs of these lengths")
+    parser.add_argument("--minutes", nargs="+", type=int, help="runs of these lengths in place of all")
     parser.add_argument("--modality", default="microscopy", help="what our program is told of the images")
     given = parser.parse_args()
     paths = (given.data, given.work, given.weights, given.peers, given.results)
@@ -223,9 +223,8 @@ def main() -> None:
         score_all(contest)
         return
     for program in given.programs:
-        for minutes in RUNS[program]:
-            if given.minutes is None or minutes in given.minutes:
-                {"begin": begin, "train": train}[given.part](contest, program, minutes)
+        for minutes in given.minutes or RUNS[program]:
+            {"begin": begin, "train": train}[given.part](contest, program, minutes)
 
 
 if __name__ == "__main__":

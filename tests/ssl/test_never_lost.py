@@ -34,6 +34,7 @@ TINY: dict[str, object] = {
 }
 STEPS = 12
 CUT = 8
+SMALL = 24 * 2**20  # bytes of the disk that is filled
 
 
 def arguments(run: Path, *, resume: bool = False, **changes: object) -> list[str]:
@@ -99,10 +100,10 @@ def cut(interrupted: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB."""
+    """A file system of ``SMALL`` bytes."""
     folder = tmp_path / "small"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -425,10 +426,11 @@ def test_a_store_that_was_deleted_is_filled_again_and_the_run_goes_on(
 
 
 def fill_up(disk: Path, leave: int) -> Path:
-    """Take all the room there is but ``leave`` bytes."""
-    ballast = disk / "ballast"
+    """Take all the room there is but ``leave`` bytes; of a small disk, never of the machine's own."""
+    ballast, room = disk / "ballast", shutil.disk_usage(disk)
+    assert room.total <= SMALL, "the small disk is not, or no longer, mounted"
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - leave)
+        os.posix_fallocate(file.fileno(), 0, room.free - leave)
     return ballast
 
 
