@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from hundredfold.metrics import GRID, Resamples, tradeoff
+from hundredfold.metrics.certain import flawless_area
 from hundredfold.metrics.tradeoff import Sweep
 
 CLASSES = 3
@@ -102,3 +103,19 @@ def test_a_rarer_class_has_the_same_roc_curve_and_a_lower_precision() -> None:
     np.testing.assert_allclose(often.sensitivity[:, 0], seldom.sensitivity[:, 0])
     assert (seldom.precision[1:, 0] <= often.precision[1:, 0]).all()
     assert seldom.precision[-1, 0] == pytest.approx(0.05, abs=0.03)  # all called so: the prevalence
+
+
+@pytest.mark.parametrize("share", [None, [0.2, 0.5, 0.3]])
+def test_a_flawless_area_is_exact_however_the_weights_are_rounded(share: list[float] | None) -> None:
+    """Sums of weights only come near 1 and 0, and no resample differs from another."""
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        sizes = random.integers(11, 40, CLASSES)
+        truth, count = np.repeat(np.arange(CLASSES), sizes), int(sizes.sum())
+        scores = 10.0 * (truth == 0)[:, None] + random.random((2, count, CLASSES))
+        drawn = Resamples.draw(np.arange(count), 2, 20, 0)
+        bound = flawless_area([sizes[0], sizes[1:].sum()])
+        best, worst = (tradeoff(truth, sign * scores, 0, drawn, share) for sign in (1, -1))
+        assert best.area == pytest.approx((1, bound, 1), abs=0)
+        assert worst.area == pytest.approx((0, 0, 1 - bound), abs=0)
+        assert np.isnan(best.average_precision[1:]).all()

@@ -144,7 +144,9 @@ def tradeoff(
         defined = drawn[:, ~np.isnan(drawn[0])]  # without those that drew no image of one side
         ends = np.percentile(defined, LEVEL, axis=1).T
     table = np.column_stack([point[:, 0], ends])  # area, average precision, the two curves
-    if resamples is not None and np.isfinite(table[0, 1]) and table[0, 0] in (0, 1):
+    if (exact := _parted(scores, own, share[truth] > 0)) is not None:
+        table[0, 0] = exact
+    if resamples is not None and np.isfinite(table[0, 1]) and exact is not None:
         # No resample differs from another: the area has an exact end, the average precision none is known of.
         bound = flawless_area(class_trials(own.astype(np.int64), resamples))
         table[0, 1:] = (bound, 1) if table[0, 0] == 1 else (0, 1 - bound)
@@ -153,6 +155,16 @@ def tradeoff(
         number, Estimate(*map(float, table[0])), Estimate(*map(float, table[1])),
         table[2 : 2 + len(GRID)], table[2 + len(GRID) :], int(own.sum()),
     )
+
+
+def _parted(scores: Floats, own: NDArray[np.bool_], counted: NDArray[np.bool_]) -> float | None:
+    """The area where it is 1 or 0 in all repeats, of which sums of weights only come near; else ``None``."""
+    mine, others = scores[:, own & counted], scores[:, ~own & counted]
+    if not mine.size or not others.size:
+        return None
+    if (mine.min(axis=1) > others.max(axis=1)).all():
+        return 1.0
+    return 0.0 if (mine.max(axis=1) < others.min(axis=1)).all() else None
 
 
 def _read_off(
