@@ -61,3 +61,32 @@ def test_classes_count_by_their_shares() -> None:
     probabilities = np.tile([0.9, 0.1], (1, 100, 1))
     assert reliability(truth, probabilities, shares=[0.9, 0.1]).error.value == pytest.approx(0)
     assert reliability(truth, probabilities).error.value == pytest.approx(0.4)
+
+
+def test_the_interval_of_the_error_holds_the_error_and_0_where_probabilities_are_without_fault() -> None:
+    """Resamples have more error than the images: their percentiles held 0 never, and the error not always."""
+    below, faulty = 0, 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        sure = random.uniform(0.5, 1, 100)
+        said_of = np.stack([sure, 1 - sure], axis=1)[None]
+        drawn = Resamples.draw(np.arange(100), 1, 60, 0)
+        for right, count in ((sure, 1), (sure - 0.35, 0)):
+            truth = (random.random(100) > right).astype(int)
+            found = reliability(truth, said_of, drawn, shares=np.bincount(truth) / 100).error
+            assert found.low <= found.value <= found.high
+            below += count * (found.low == 0)
+            faulty += (1 - count) * (found.low > 0)
+    assert below >= 18
+    assert faulty >= 18
+
+
+def test_answers_that_are_all_right_are_no_certainty_and_few_have_no_interval() -> None:
+    truth = np.zeros(40, int)
+    truth[30:] = np.arange(10) % 2
+    sure = np.repeat([0.99, 0.6], [30, 10])
+    said_of = np.stack([sure, 1 - sure], axis=1)[None]
+    found = reliability(truth, said_of, Resamples.draw(np.arange(40), 1, 200, 0), shares=[7 / 8, 1 / 8])
+    assert found.right[1] == pytest.approx([1, 0.025 ** (1 / 30), 1])
+    few = reliability(truth, said_of, Resamples.draw(np.r_[np.arange(30), [30] * 10], 1, 200, 0))
+    assert np.isnan(few.right[:, 1]).tolist() == [True, False]

@@ -24,7 +24,8 @@ class Reliability:
 
     Attributes:
         sure: ``[k]`` mean probability of the most probable class, in bins of about equally many answers.
-        right: ``[k, 3]`` share of these answers that is right, and the ends of its 95 % interval.
+        right: ``[k, 3]`` share of these answers that is right, and the ends of its 95 % interval; NaN where
+            they are on images of fewer than ten groups.
         share: ``[k]`` of all answers.
         error: expected calibration error: the mean distance of the two.
         expected: the error that probabilities without fault would show on so many images.
@@ -48,6 +49,11 @@ def reliability(
     Errors of different repeats do not cancel: each has its own, of which the mean is told (Guo et al. 2017,
     arXiv 1706.04599, section 2; bins of equally many answers, Nguyen & O'Connor 2015).
 
+    Chance alone makes the error greater than it is in truth, and greater once more in every resample: the
+    percentile interval of probabilities without fault never held 0, and often not even the error measured. So
+    the interval of the error is the basic one, of the resamples mirrored at the value (Davison & Hinkley
+    1997, section 5.2), and begins at 0 where probabilities without fault would show as much.
+
     Args:
         truth: ``[n]`` class numbers.
         probabilities: ``[r, n, c]``.
@@ -65,16 +71,29 @@ def reliability(
     said = _Said.of(truth, probabilities)
     whole = said.sums(weights, Resamples.whole(len(truth), len(said.sure)))
     error, loss, right = whole.error()[0].mean(), whole.loss()[0].mean(), whole.right()[0]
+    chance = said.errors_of_chance(weights)
     ends, error_ends, loss_ends = np.full((len(right), 2), np.nan), (np.nan, np.nan), (np.nan, np.nan)
     if resamples is not None and not resamples.too_few():
         drawn = said.sums(weights, resamples)
-        ends = np.nanpercentile(drawn.right(), LEVEL, axis=0).T
-        error_ends, loss_ends = resamples.interval(drawn.error()), resamples.interval(drawn.loss())
+        spread = drawn.right()
+        ends = np.array([
+            resamples.share_interval(float(value), spread[:, k], (said.bin == k).any(axis=0))
+            for k, value in enumerate(right)
+        ])
+        error_ends = _mirrored(float(error), resamples.interval(drawn.error()), chance)
+        loss_ends = resamples.interval(drawn.loss())
     total = whole.weight[0].sum(axis=0)
     return Reliability(
         divide(whole.sure[0].sum(axis=0), total), np.column_stack([right, ends]), total / total.sum(),
-        Estimate(float(error), *error_ends), said.expected(weights), Estimate(float(loss), *loss_ends),
+        Estimate(float(error), *error_ends), float(chance.mean()), Estimate(float(loss), *loss_ends),
     )
+
+
+def _mirrored(error: float, ends: tuple[float, float], chance: Floats) -> tuple[float, float]:
+    """The basic interval of a calibration error from the percentile interval; see :func:`reliability`."""
+    low, high = (max(0.0, 2 * error - end) for end in reversed(ends))
+    low = 0.0 if error <= np.percentile(chance, LEVEL[1]) else min(low, error)
+    return low, max(high, error)
 
 
 def _weights(truth: Integers, classes: int, shares: ArrayLike | None) -> Floats:
@@ -150,13 +169,16 @@ class _Said:
         weight, sure, correct = np.split(told[..., :-1], 3, axis=2)
         return _Sums(weight, sure, correct, told[..., -1], resamples.repeat_counts)
 
-    def expected(self, weights: Floats) -> float:
-        """The calibration error if every answer were right with the probability that it has."""
+    def errors_of_chance(self, weights: Floats) -> Floats:
+        """Calibration errors if every answer were right with the probability that it has.
+
+        An image that is hard is so in all repeats: it gets one random number for them.
+        """
         random, errors = np.random.default_rng(0), []
         for _ in range(SIMULATED):
-            total = 0.0
+            total, drawn = 0.0, random.random(len(weights))
             for sure, bins in zip(self.sure, self.bin, strict=True):
-                gap = weights * (sure - (random.random(len(sure)) < sure))
+                gap = weights * (sure - (drawn < sure))
                 total += float(np.abs(np.bincount(bins, gap, self.bins)).sum() / weights.sum())
             errors.append(total / len(self.sure))
-        return float(np.mean(errors))
+        return np.array(errors)

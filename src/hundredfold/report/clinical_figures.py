@@ -86,8 +86,7 @@ def reliability_diagram(table: pd.DataFrame, *, width: float = 0.7 * WIDTH) -> F
     for way, colour, marker, height in (("before", CYCLE[1], "s", 0.13), ("after", CYCLE[0], "o", 0.05)):
         own = table[table["way"] == way]
         x, y = own["sure"].to_numpy(float), own["right"].to_numpy(float)
-        if own["low"].notna().all():
-            axes.vlines(x, own["low"], own["high"], color=colour, alpha=0.35, linewidth=2)
+        axes.vlines(x, own["low"], own["high"], color=colour, alpha=0.35, linewidth=2)  # none where missing
         axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.4 if way == "after" else 0.8)
         axes.plot([0.57], [height], color=colour, marker=marker, markersize=4)
         axes.text(0.6, height, f"{way} calibration", color=legible(colour), fontweight="bold", va="center",

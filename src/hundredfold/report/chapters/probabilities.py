@@ -90,7 +90,8 @@ def _items(ways: Mapping[str, Reliability]) -> list[Exhibit | Listing]:
     )
     caption = (
         "On the dashed line probabilities are right; below it answers are too sure of themselves. Each point "
-        "is about a tenth of the answers. Bars: 95 % bootstrap intervals."
+        "is about a tenth of the answers. Bars: 95 % intervals, where these are on images of 10 groups or "
+        "more."
     )
     summary = pd.DataFrame([
         {"way": way, **{
