@@ -299,6 +299,17 @@ def test_small_classes_are_left_out_of_both_sides(world: World) -> None:
     assert set(found.frame["n_read"]) == {round(reads)}
 
 
+def test_a_class_without_any_training_image_has_fewer_than_any_number(world: World) -> None:
+    """One with a single training image was left out, and one with none stayed, to be never recognised."""
+    label = world[0].frame["label"].to_numpy(dtype=object).copy()
+    label[np.flatnonzero((world[0].frame["split"] == "test") & (label == "basophil"))[:3]] = "only in test"
+    table = world[0].assign(label=label)
+    trial = Trial.of(table, min_class_size=1)
+    assert trial.small == ("only in test",)
+    assert "only in test" not in trial.test.classes
+    assert (trial.left_out, Trial.of(table).small) == (0, ())
+
+
 def test_a_plug_in_classifier_takes_part(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = {**CLASSIFIERS._entries, "first": lambda samples, classes: KNeighborsClassifier(1)}
     monkeypatch.setattr(CLASSIFIERS, "_entries", entries)

@@ -69,7 +69,8 @@ class Trial:
         leak = _leak(table, insist=allow_leak)
         # In the order of ids, so that no result depends on the order of a table's rows.
         train, test = (side.by_id(sorted(side.ids)) for side in (table.train, table.test))
-        sizes = train.frame["label"].value_counts()
+        every = sorted({*train.classes, *test.classes})  # also those that have no training image at all
+        sizes = train.frame["label"].value_counts().reindex(every, fill_value=0)
         small = sorted(str(name) for name, size in sizes.items() if size < min_class_size)
         if small:
             train, test = (side.select(~side.frame["label"].isin(small)) for side in (train, test))
