@@ -12,6 +12,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from hundredfold.metrics import Resamples, interval_width, measure, tradeoff
 from hundredfold.metrics.certain import (
+    certain_accuracy,
     class_trials,
     flawless_accuracy,
     flawless_area,
@@ -114,6 +115,27 @@ def test_a_group_counts_once_however_many_images_and_classes_it_has() -> None:
     found = of(measure(truth, truth[None], scores, drawn), "balanced_accuracy")
     # patients of whom all images are right, or all wrong: twelve of them, as likely as at least .025
     assert found.low == pytest.approx(0.025 ** (1 / 12))
+
+
+def test_classes_that_are_each_recognised_always_or_never_leave_the_mean_open() -> None:
+    """One class that nothing was learned of beside two flawless ones: no resample differs from another."""
+    sizes = [30, 40, 50]
+    truth = np.repeat(np.arange(3), sizes)
+    said = np.where(truth == 2, 0, truth)
+    scores = np.eye(3)[np.stack([said, said])]
+    drawn = Resamples.draw(np.arange(len(truth)), 2, 200, seed=0)
+    found = measure(truth, np.stack([said, said]), scores, drawn)[0]
+    low, high = (2 * flawless_accuracy(sizes[:2]) / 3, 1 - flawless_accuracy(sizes[2:]) / 3)
+    assert found.metric == "balanced_accuracy"
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert interval_width(truth, np.stack([said, said]), 3, drawn) == pytest.approx(high - low)
+    ends = certain_accuracy(sizes, [1, 1, 0])
+    chances = np.random.default_rng(0).random((20_000, 3)) ** 0.05  # of what was seen, in each class
+    likely = chances[(chances**sizes).prod(axis=1) >= 0.025]
+    assert len(likely) > 100
+    means = (likely * [1, 1, -1] + [0, 0, 1]).mean(axis=1)
+    assert ends[0] <= means.min()
+    assert means.max() <= ends[1]
 
 
 def test_fewer_than_ten_groups_have_no_interval_however_flawless() -> None:

@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from hundredfold.metrics.averages import Floats
 from hundredfold.metrics.resampling import LEVEL, Resamples
 
-__all__ = ["class_trials", "flawless_accuracy", "flawless_area", "flawless_f1", "least_mean"]
+__all__ = [
+    "certain_accuracy", "class_trials", "flawless_accuracy", "flawless_area", "flawless_f1", "least_mean",
+]
 
 #: How likely a flawless result must be in a population that is not ruled out.
 LIKELY = LEVEL[0] / 100
@@ -58,6 +60,29 @@ def flawless_accuracy(trials: ArrayLike) -> float:
     """
     n = np.asarray(trials, dtype=np.float64)
     return least_mean(n, np.full(len(n), 1 / len(n)))
+
+
+def certain_accuracy(trials: ArrayLike, recalls: ArrayLike) -> tuple[float, float]:
+    """The interval of a balanced accuracy of classes that are each recognised always or never.
+
+    As after a flawless result, resamples do not differ from each other, whatever the mean is. The lower end
+    is had with the classes never recognised at 0, the upper one with the others at 1.
+
+    Args:
+        trials: ``[c]``.
+        recalls: ``[c]``, each 1 or 0.
+
+    Examples:
+        >>> low, high = certain_accuracy([40, 40], [1, 0])
+        >>> round(low, 3), round(high, 3), round(0.025 ** (1 / 40) / 2, 3)
+        (0.456, 0.544, 0.456)
+    """
+    n, always = np.asarray(trials, dtype=np.float64), np.asarray(recalls) == 1
+    below, above = (
+        float(of.mean() * (1 - flawless_accuracy(n[of]))) if of.any() else 0.0 for of in (always, ~always)
+    )
+    value = float(always.mean())
+    return value - below, value + above
 
 
 def flawless_f1(trials: ArrayLike, images: ArrayLike) -> float:

@@ -8,8 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hundredfold.metrics.averages import Floats, Integers, divide, nanmean
-from hundredfold.metrics.certain import class_trials, flawless_accuracy, flawless_area, flawless_f1
-from hundredfold.metrics.counts import balanced_accuracy, mean_f1
+from hundredfold.metrics.certain import (
+    certain_accuracy,
+    class_trials,
+    flawless_accuracy,
+    flawless_area,
+    flawless_f1,
+)
+from hundredfold.metrics.counts import mean_f1, recalls
 from hundredfold.metrics.ranking import weighted_auroc
 from hundredfold.metrics.resampling import MIN_GROUPS, Resamples
 
@@ -31,8 +37,9 @@ class Measure:
             over the others.
         class_number: which class, for ``recall``; ``None`` for figures over all classes.
         values: ``[r]``.
-        low: lower end of the 95 % interval of the mean over repeats; NaN where there is none. Where the value
-            is 1 or 0 in every repeat it is exact; see :mod:`~hundredfold.metrics.certain`.
+        low: lower end of the 95 % interval of the mean over repeats; NaN where there is none. Where the
+            value, or the recall of each class, is 1 or 0 in every repeat it is exact; see
+            :mod:`~hundredfold.metrics.certain`.
         high: upper end.
         n_test: the test images behind it.
     """
@@ -67,13 +74,15 @@ def measure(
     once = Resamples.whole(len(truth), len(predicted))
     points = _statistics(truth, predicted, scores, once)  # name → [1, r] or [1, r, c]
     spread = _statistics(truth, predicted, scores, resamples) if resamples else None
-    images = np.bincount(truth, minlength=classes)
+    images, recall = np.bincount(truth, minlength=classes), points["recall"][0]
 
     def of(metric: str, number: int | None, among: NDArray[np.bool_]) -> Measure:
         at = (slice(None), slice(None), *(() if number is None else (number,)))
         values, ends = points[metric][at][0], (np.nan, np.nan)
         if spread is not None and resamples is not None and number is None:
-            ends = _ends(metric, float(values.mean()), spread[metric][at], resamples, truth, among=among)
+            ends = _ends(
+                metric, float(values.mean()), spread[metric][at], resamples, truth, recall=recall, among=among
+            )
         elif spread is not None and resamples is not None:
             ends = resamples.share_interval(float(values.mean()), spread[metric][at], among)
         return Measure(metric, number, values, *ends, n_test=int(among.sum()))
@@ -109,19 +118,29 @@ def interval_width(
         0.045
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
-    value = float(np.mean([balanced_accuracy(truth, row, classes) for row in predicted]))
+    found = np.stack([recalls(truth, row, classes) for row in predicted])
     spread = resampled_accuracy(truth, predicted, classes, resamples)
-    low, high = _ends("balanced_accuracy", value, spread, resamples, truth)
+    value = float(nanmean(found).mean())
+    low, high = _ends("balanced_accuracy", value, spread, resamples, truth, recall=found)
     return high - low
 
 
 def _ends(
     metric: str, value: float, spread: Floats, resamples: Resamples, truth: Integers, *,
-    among: NDArray[np.bool_] | None = None,
+    recall: Floats, among: NDArray[np.bool_] | None = None,
 ) -> tuple[float, float]:
-    """The interval of a figure over all classes, or over those with images ``among`` [n] the test images."""
+    """The interval of a figure over all classes, or over those with images ``among`` [n] the test images.
+
+    ``recall`` is that of each repeat and class ``[r, c]``.
+    """
     low, high = resamples.interval(spread, among)
-    if np.isnan(low) or value not in (0, 1):
+    if np.isnan(low):
+        return low, high
+    there = np.unique(truth if among is None else truth[among])
+    each = recall[:, there].mean(axis=0)
+    if metric in ("balanced_accuracy", WITHOUT_TINY) and np.isin(each, (0, 1)).all():
+        return certain_accuracy(class_trials(truth, resamples, among), each)
+    if value not in (0, 1):
         return low, high
     trials = class_trials(truth, resamples, among)
     if metric == "auroc":
