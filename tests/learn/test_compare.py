@@ -184,3 +184,14 @@ def test_of_runs_with_the_same_labels_cross_validation_chooses_among_all() -> No
 def test_of_other_labels_nothing_is_chosen(first: str | None, second: str | None) -> None:
     runs = [measured("one", first, a=0.6), measured("second", second, b=0.8)]
     assert together(runs)[0].facts["choice"] is None
+
+
+def test_a_difference_that_is_the_same_in_every_resample_is_not_certain() -> None:
+    """One method is flawless, the other knows one class: on images not seen either may do otherwise."""
+    table = predictions(good=1.0, one=1.0)
+    one = (table["encoder"] == "one").to_numpy()
+    said = table["predicted"].astype(str).mask(one, "c0").astype("category")
+    row = compare(table.assign(predicted=said), GROUPS, [(svm("good"), svm("one"))], n_per_class=10).iloc[0]
+    assert row["difference"] == pytest.approx(2 / 3)
+    assert row["low"] < row["difference"] - 0.02
+    assert row["high"] > row["difference"] + 0.02
