@@ -13,7 +13,7 @@ from sklearn.metrics import balanced_accuracy_score
 from hundredfold.config import CurveChoices
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
-from hundredfold.errors import SettingsError
+from hundredfold.errors import SettingsError, SplitError
 from hundredfold.learn.curve import learning_curve
 from hundredfold.learn.draws import solve
 from hundredfold.learn.outer import sides_of
@@ -150,6 +150,17 @@ def test_a_class_of_one_group_is_named_since_nothing_can_recognise_it(world: Wor
         sides = sides_of(table.assign(group=alone), choices(), seed=seed)
         assert sides.facts()["classes_without_training_images"] == ["platelet"]
         assert "Without training images, hence never recognised: platelet." in sides.sentences()
+
+
+def test_too_few_labels_or_groups_for_the_splits_are_refused_in_words(world: World) -> None:
+    table = world[0]
+    for bad, given in (
+        (table.assign(split="audit"), choices()), (table, choices(min_class_size=1000)),
+        (table.assign(group=np.where(np.arange(len(table)) % 2, "p", "q")), choices()),
+    ):
+        with pytest.raises(SplitError, match="in 3 groups or more") as told:
+            sides_of(bad, given, seed=0)
+        assert "--outer-splits" in str(told.value)
 
 
 def test_what_needs_one_test_split_is_refused(world: World) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hundredfold.config import CurveChoices
 from hundredfold.data.splits import pieces_of
 from hundredfold.data.table import ImageTable
-from hundredfold.errors import SettingsError
+from hundredfold.errors import SettingsError, SplitError
 from hundredfold.learn.budgets import group_folds, headline_budget
 from hundredfold.learn.draws import Outcome
 from hundredfold.learn.scores import Said
@@ -75,7 +75,8 @@ def sides_of(table: ImageTable, choices: CurveChoices, *, seed: int) -> Sides:
 
     Raises:
         SettingsError: outer splits with an operating point, or with each site left out.
-        SplitError, LeakError: see :meth:`Trial.of`.
+        SplitError: fewer groups than parts, or fewer than two classes; see also :meth:`Trial.of`.
+        LeakError: see :meth:`Trial.of`.
     """
     if choices.outer_splits == 1:
         only = Trial.of(table, min_class_size=choices.min_class_size, allow_leak=choices.allow_leak)
@@ -92,6 +93,13 @@ def sides_of(table: ImageTable, choices: CurveChoices, *, seed: int) -> Sides:
     labelled = labelled.select(~labelled.frame["label"].isin(small))
     codes = labelled.frame["label"].astype("category").cat.codes.to_numpy(dtype=np.int64)
     pieces = pieces_of(labelled).tolist()
+    if len(labelled.classes) < 2 or len(set(pieces)) < choices.outer_splits:
+        raise SplitError(
+            f"expected labels of two classes or more in {choices.outer_splits} groups or more, found "
+            f"{len(labelled.classes)} in {len(set(pieces))}", where=f"outer_splits={choices.outer_splits}",
+            remedy="Images of an audit set and classes below --min-class-size do not count. Label more "
+            "images, or lower --outer-splits.",
+        )
     part = group_folds(labelled.ids, codes, pieces, folds=choices.outer_splits, seed=seed)
     splits = [np.where(part == number, "test", "train") for number in range(choices.outer_splits)]
     trials = tuple(
