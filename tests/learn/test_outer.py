@@ -152,6 +152,26 @@ def test_a_class_of_one_group_is_named_since_nothing_can_recognise_it(world: Wor
         assert "Without training images, hence never recognised: platelet." in sides.sentences()
 
 
+def test_scores_of_splits_that_know_two_of_three_classes_stand_beside_the_others(world: World) -> None:
+    """They are ranked together: margins among logarithms of probabilities would be no ranking at all."""
+    alone = world[0].frame["group"].where(world[0].frame["label"] != "platelet", "one patient")
+    table, given = world[0].assign(group=alone), choices(
+        budgets=(5,), repeats=1, bootstrap=0, classifiers=("svm", "lda")
+    )
+    found = learning_curve({"sharp": world[1]["sharp"]}, table, given)
+    assert found.clinical is not None
+    scores, taught = found.clinical.scores, ["score:basophil", "score:eosinophil"]
+    nowhere = next(trial.test.ids for trial in sides_of(table, given, seed=0).trials if "platelet" not in
+                   trial.train.classes)
+    for name in given.classifiers:
+        rows = scores[scores["classifier"] == name]
+        own = rows[rows["id"].isin(nowhere)]
+        np.testing.assert_allclose(np.exp(own[taught].to_numpy(float)).sum(axis=1), 1, rtol=1e-5)
+        assert (own["score:platelet"] == rows["score:platelet"].min()).all()
+        best = own[taught].idxmax(axis=1).str.removeprefix("score:")
+        assert best.tolist() == own["predicted"].astype(str).tolist()
+
+
 def test_too_few_labels_or_groups_for_the_splits_are_refused_in_words(world: World) -> None:
     table = world[0]
     for bad, given in (

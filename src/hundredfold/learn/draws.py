@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import has_fit_parameter
 
 from hundredfold.files import atomic_write
-from hundredfold.learn.classifiers import judge, make_classifier
+from hundredfold.learn.classifiers import beside_more, judge, make_classifier
 from hundredfold.learn.processes import in_processes
 from hundredfold.learn.transforms import feature_transform
 from hundredfold.process import one_thread
@@ -123,6 +123,8 @@ def solve(
         more = {"groups": groups} if has_fit_parameter(classifier, "groups") else {}
         unconverged[place] = not fit_and_tell(classifier, known, labels, **more)
         predicted[place], own = judge(classifier, asked)
+        if present == 2 < classes:
+            own = beside_more(classifier, own)
         scores[place] = for_every_class(own, classifier.classes_, classes)
     return Outcome(predicted, scores, unconverged)
 

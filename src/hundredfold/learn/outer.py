@@ -154,8 +154,20 @@ class Judged:
                 for study, solved, cell in zip(self.studies, self.solved, cells, strict=True)
             ]
             predicted.append(np.concatenate([one.predicted for one in answers])[order])
-            scores.append(np.concatenate([one.scores for one in answers])[order])
+            said = np.concatenate([one.scores for one in answers])
+            scores.append(np.where(self._taught, said, said.min(axis=0))[order])
         return Said(np.stack(predicted), np.stack(scores))
+
+    @cached_property
+    def _taught(self) -> NDArray[np.bool_]:
+        """Which classes each test image's split has labels of ``[n, c]``, split by split.
+
+        What a split says of another class is no higher than any other of its scores; among those of all
+        splits it may be, and would put the class's images above others, though nothing recognises them.
+        """
+        classes = range(len(self.study.trial.classes))
+        known = [np.isin(classes, one.trial.train_codes) for one in self.studies]
+        return np.repeat(known, [len(one.trial.test) for one in self.studies], axis=0)
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:

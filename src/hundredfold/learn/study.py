@@ -24,7 +24,7 @@ __all__ = ["NETWORK", "Answer", "Cell", "Study"]
 
 #: Changes when a classifier on frozen vectors gives other scores than before: outcomes that were kept are not
 #: taken then. Networks, which take hours, have their own identity.
-SCORES = "coupled machines, kernels in float32"
+SCORES = "coupled machines, kernels in float32, two of more classes as more"
 
 #: The classifier that is trained end to end on the images themselves.
 NETWORK = "network"
