@@ -45,6 +45,7 @@ from hundredfold.encode.protocol import EncoderLike
 from hundredfold.files import write_json
 from hundredfold.learn.compare import compare
 from hundredfold.progress import say
+from hundredfold.report.tables import curve_points
 from hundredfold.rundir import RunDirectory, software
 from hundredfold.ssl.adapt import adapted_encoder
 from hundredfold.ssl.pool import Pool
@@ -66,7 +67,7 @@ FROZEN = {
     "c": tuple(f"lightly-train{look}" for look in (*LOOKS, ADAPTED)),
     "a minute's work on a": tuple(f"initial{look}" for look in (*LOOKS, ADAPTED) if look),
 }
-NETWORK, END_TO_END = ("initial", "network"), ", end to end"
+NETWORK = ("initial", "network")
 
 
 def encoders(contest: Contest, minutes: int) -> dict[str, EncoderLike]:
@@ -121,11 +122,11 @@ def frozen(contest: Contest, run: RunDirectory) -> RunDirectory:
     )
 
 
-def trained(contest: Contest, run: RunDirectory, name: str) -> RunDirectory:
+def trained(contest: Contest, run: RunDirectory, name: str, budgets: tuple[int, ...]) -> RunDirectory:
     """What is d and e, or fine-tuning: the network that starts from one encoder."""
     return hundredfold.curve(
         run / "embeddings" / name, labels=contest.data / "labels.csv", out=contest.folder / f"network-{name}",
-        budgets=NETWORK_BUDGETS, classifiers=("network",), network_rates=RATES, modality=contest.modality,
+        budgets=budgets, classifiers=("network",), network_rates=RATES, modality=contest.modality,
         resume=True,
     )
 
@@ -150,31 +151,59 @@ def chosen(accuracy: dict[str, float]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def differences(
-    curves: list[RunDirectory], images: ImageTable, methods: dict[str, tuple[str, str]]
-) -> dict[str, Any]:
-    """Our DINO less each of the others at 100 labels per class, with intervals over test images and draws."""
-    answers, draws = [], {}
-    for number, run in enumerate(curves):
-        part = pd.read_parquet(run / "predictions.parquet")
-        part = part[part["n_per_class"].astype(int) == LABELS].astype(
-            {"encoder": str, "classifier": str, "label": str, "predicted": str}
+def answers(curves: list[RunDirectory], methods: dict[str, tuple[str, str]]) -> pd.DataFrame:
+    """What each of those that are compared says of the test images, with its name in the column ``what``."""
+    parts = []
+    for place, run in enumerate(curves):
+        told = pd.read_parquet(run / "predictions.parquet").astype(
+            {"encoder": str, "classifier": str, "label": str, "predicted": str, "n_per_class": int}
         )
-        part["encoder"] += END_TO_END if number else ""
-        answers.append(part)
-        draws |= dict.fromkeys(part["encoder"].unique(), run.state["curve"]["draws"])
-    told = pd.concat(answers, ignore_index=True)
-    there = set(zip(told["encoder"], told["classifier"], strict=True))
-    network = (NETWORK[0] + END_TO_END, NETWORK[1])
-    others = {name: method for name, method in {**methods, "d": network}.items() if name != "b"}
-    pairs = {name: (methods["b"], method) for name, method in others.items() if method in there}
+        own = {"d": NETWORK} if place else methods  # a fine-tuned network is in the table of values alone
+        for name, (encoder, classifier) in own.items():
+            rows = told[(told["encoder"] == encoder) & (told["classifier"] == classifier)]
+            parts.append(rows.assign(what=name, draws=run.state["curve"]["draws"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def differences(told: pd.DataFrame, images: ImageTable) -> dict[str, Any]:
+    """Our DINO at 100 labels per class less each of the others, and at 25 less the network at 100.
+
+    The intervals are over test images and draws; p-values are corrected for the number of comparisons.
+    """
+    budgets = told["n_per_class"]
+    most = budgets[told["what"] == "d"].max()
+    asked = {name: (name, LABELS) for name in sorted(set(told["what"]))}
+    asked |= {"b at 25": ("b", 25), "e": ("d", most)}
+    sides = {
+        side: rows.assign(encoder=side, n_per_class=LABELS) for side, (name, n) in asked.items()
+        if len(rows := told[(told["what"] == name) & (budgets == n)])
+    }
+    pairs = [("b", side) for side in sides if side not in ("b", "b at 25")]
+    pairs += [("b at 25", "d")] if "d" in sides else []
+    rows = pd.concat(sides.values()).assign(classifier="")
     groups = pd.Series(pieces_of(images.test), index=images.test.ids)
-    table = compare(told, groups, list(pairs.values()), n_per_class=LABELS, draws=draws)
+    draws = {name: part["draws"].iloc[0] for name, part in sides.items()}
+    table = compare(
+        rows, groups, [((one, ""), (other, "")) for one, other in pairs], n_per_class=LABELS, draws=draws
+    )
     kept = ["difference", "low", "high", "p_holm"]
     return {
-        f"b less {name}": {key: round(float(row[key]), 4) for key in kept}
-        for name, (_, row) in zip(pairs, table.iterrows(), strict=True)
+        f"{one} less {other}": {key: round(float(row[key]), 4) for key in kept}
+        for (one, other), (_, row) in zip(pairs, table.iterrows(), strict=True)
     }
+
+
+def points(table: pd.DataFrame, methods: dict[str, tuple[str, str]]) -> list[dict[str, Any]]:
+    """The learning curves of those that are compared, as ``figure.py`` draws them."""
+    found = curve_points(table)
+    # "All labels" has one place: the classifiers on vectors were asked for more than any class has.
+    found["n_per_class"] = found.groupby("n_labels")["n_per_class"].transform("min")
+    kept = ["n_per_class", "n_labels", "value", "low", "high", "band", "capped"]
+    rows: list[dict[str, Any]] = []
+    for name, (encoder, classifier) in {**methods, "d": NETWORK}.items():
+        own = found[(found["encoder"] == encoder) & (found["classifier"] == classifier)][kept]
+        rows += [{"what": name, **row} for row in own.round(5).to_dict("records")]
+    return rows
 
 
 def targets(told: dict[str, dict[str, float]], methods: dict[str, tuple[str, str]]) -> dict[str, Any]:
@@ -207,6 +236,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/time_to_accuracy"))
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--networks", nargs="*", default=["initial"])
+    parser.add_argument(
+        "--network-budgets", nargs="+", type=int, default=NETWORK_BUDGETS, help="besides all labels"
+    )
     parser.add_argument("--modality", default="microscopy")
     parser.add_argument("--results", type=Path, default=RESULTS / "label_efficiency.json")
     given = parser.parse_args()
@@ -214,11 +246,14 @@ def main() -> None:
     contest = Contest(*(path.absolute() for path in paths), modality=given.modality)
     run = embedded(contest, given.minutes)
     curves = [frozen(contest, run)]
-    curves += [trained(contest, run, name) for name in given.networks if (run / "embeddings" / name).is_dir()]
+    budgets = tuple(given.network_budgets)
+    there = [name for name in given.networks if (run / "embeddings" / name).is_dir()]
+    curves += [trained(contest, run, name, budgets) for name in there]
     table = pd.concat([pd.read_parquet(curve / "curve.parquet") for curve in curves], ignore_index=True)
     methods, told = chosen(curves[0].state["curve"]["choice"]["accuracy"]), values(table)
     known: dict[str, Any] = {
-        "values": told, "methods": methods, "targets": targets(told, methods), "minutes": given.minutes,
+        "values": told, "methods": methods, "targets": targets(told, methods),
+        "points": points(table, methods), "minutes": given.minutes, "test_images": int(table["n_test"].max()),
         "rates": RATES, "modality": given.modality, "cores": os.cpu_count(), "software": software(),
         "network_minutes": {
             curve.path.name: round(curve.state["stages"]["curve"]["seconds"] / 60, 1) for curve in curves[1:]
@@ -226,10 +261,10 @@ def main() -> None:
         "network_rates": [curve.state["curve"].get("network_rates") for curve in curves[1:]],
     }
     if "b" in methods:
-        known["differences"] = differences(curves, ImageTable.read(run / "images.parquet"), methods)
+        images = ImageTable.read(run / "images.parquet")
+        known["differences"] = differences(answers(curves[:2], methods), images)
     every = json.loads(given.results.read_text(encoding="utf-8")) if given.results.exists() else {}
     write_json(given.results, {**every, contest.data.name: known})
-    table.to_parquet(contest.folder / "efficiency.parquet")
     say(json.dumps({key: known.get(key) for key in ("targets", "differences")}, indent=1))
 
 
