@@ -193,6 +193,29 @@ def test_pre_training_that_brought_nothing_is_said_to(whole_run: RunDirectory) -
     assert any(line.startswith("Pre-training brought nothing here (−.") for line in told)
 
 
+def test_what_the_maps_of_the_last_stages_bring_is_not_called_pre_training(whole_run: RunDirectory) -> None:
+    """`initial` is without them; in a run without the vectors nobody can tell."""
+    embedded = gather(whole_run).embeddings
+    trained = embedded["pretrained"]
+    with_maps = replace(trained, encoder={**trained.encoder, "stages": 3})
+    for given, said in (
+        (embedded, "Pre-training brought ."),
+        ({**embedded, "pretrained": with_maps}, "with the maps of the network's last stages, which only they"),
+        ({}, "The pre-trained features bring ."),
+    ):
+        told = " ".join(finding(material(whole_run, embeddings=given), Headline("pretrained", "svm", 100)))
+        assert said in told
+        assert ("Pre-training brought" in told) == (given is embedded)
+
+
+def test_a_class_that_gives_all_it_has_is_told_of_smaller_budgets_too(whole_run: RunDirectory) -> None:
+    curve = gather(whole_run).curve
+    assert curve is not None
+    for capped, said in ((False, "with 5 per class"), (True, "with up to 5 per class")):
+        given = material(whole_run, curve=curve.assign(capped=capped))
+        assert said in " ".join(finding(given, Headline("pretrained", "svm", 100)))
+
+
 @pytest.mark.parametrize(("taken", "words"), [
     ("pretrained", "uses its features all the same"), ("initial", "does not use its features"),
 ])
