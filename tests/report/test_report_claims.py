@@ -156,9 +156,36 @@ def test_one_draw_of_labels_is_no_mean(whole_run: RunDirectory, tmp_path: Path) 
         settings["curve"] = {**settings.get("curve", {}), "budgets": [1, 100], "repeats": repeats}
         (run / "config.yaml").write_text(yaml.safe_dump(settings))
         material = gather(run)
+        assert material.curve is not None
+        drawn = material.curve[material.curve["repeat"] < repeats]
+        state = {**material.state, "curve": {"intervals": "40 test groups", "test_groups": 40}}
+        material = replace(material, curve=drawn, state=state)
         text = methods(material, headline_of(material), Trace(run.path)).markdown()
         assert said in text
         assert ("means over the draws" in text) == (repeats > 1)
+        assert ("of test groups and draws, drawn jointly" in text) == (repeats > 1)
+        assert ("What another draw of labels would change is not in them." in text) == (repeats == 1)
+
+
+def test_a_classifier_that_a_person_named_follows_from_no_rule(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    fitted = {"embeddings": "pretrained", "classifier": "svm", "cross_validation": {"pretrained/svm": 0.9}}
+    for named, said in (("auto", "never from a test image"), ("svm", "was named by a person")):
+        given = replace(gathered, predictor=fitted, settings={"fit": {"classifier": named}})
+        at = headline_of(given)
+        assert at is not None
+        told = classifiers_paragraph(Telling(given, at, Trace(whole_run.path), Citations()))
+        assert said in told
+        assert ("never from a test image" in told) == (named == "auto")
+
+
+def test_cross_validation_chose_nothing_where_there_was_one_method(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    one = {"encoder": "pretrained", "classifier": "svm", "n_per_class": 100}
+    for accuracy, chose in (({"pretrained/svm": 0.9}, False), ({"pretrained/svm": 0.9, "a/b": 0.8}, True)):
+        given = replace(gathered, state={"curve": {"choice": {**one, "accuracy": accuracy}}})
+        told = classifiers_paragraph(Telling(given, AT, Trace(whole_run.path), Citations()))
+        assert ("on the drawn labels alone chose" in told) == chose
 
 
 def test_a_method_that_labels_of_test_images_chose_is_said_to_be(whole_run: RunDirectory) -> None:
