@@ -23,12 +23,13 @@ from hundredfold.report.cautions import cautions
 from hundredfold.report.chapters.base import Exhibit, Listing
 from hundredfold.report.chapters.classes import errors_chapter
 from hundredfold.report.chapters.curves import curves_chapter
-from hundredfold.report.chapters.external import external_finding
+from hundredfold.report.chapters.external import external_finding, measures_chapter
 from hundredfold.report.chapters.record import record_chapter
 from hundredfold.report.figures import differences, learning_curves
 from hundredfold.report.material import Material, gather, headline_of
 from hundredfold.report.methods import cited, methods
 from hundredfold.report.paper.evaluation import classifiers_paragraph
+from hundredfold.report.paper.external import adaptation_paragraph
 from hundredfold.report.paper.telling import Telling
 from hundredfold.report.paper.trace import Trace
 from hundredfold.report.paper.works import Citations
@@ -237,6 +238,57 @@ def external(**evaluation: Any) -> str:
     noted = {"external": {"labels": {"a": 9, "b": 9}, "groups": 4}, "test_groups": 12, **evaluation}
     given = Material("there", {"curve": noted}, {}, curve=pd.DataFrame([row]))
     return " ".join(external_finding(given, Headline("initial", "svm", 9)))
+
+
+def adapted(**row: Any) -> str:
+    table = pd.DataFrame([{
+        "classifier": "refitted", "n_per_class": 10, "accuracy": 0.85, "other_accuracy": 0.8, **row,
+    }])
+    noted = {"external": {"labels": {"a": 9, "b": 9}, "groups": 4}, "test_groups": 1}
+    curve = pd.DataFrame([{
+        "encoder": "initial", "classifier": "svm", "class": None, "n_per_class": 9, "n_labels": 18, "repeat": 0,
+        "metric": "balanced_accuracy", "value": 0.8, "low": np.nan, "high": np.nan, "n_test": 50, "capped": False,
+    }])
+    given = Material("there", {"curve": noted}, {}, curve=curve, adaptation_compared=table)
+    return " ".join(external_finding(given, Headline("initial", "svm", 9)))
+
+
+def test_a_gain_by_new_labels_is_as_sure_as_its_corrected_p_value() -> None:
+    """The table beside it is corrected for two ways; the interval alone is not."""
+    doubt = "; corrected for the two ways it may be chance (p\u00a0= .070)."
+    assert adapted(low=0.002, high=0.1, p_holm=0.07).endswith(doubt)
+    assert "chance" not in adapted(low=0.02, high=0.08, p_holm=0.01)
+    assert adapted(low=-0.02, high=0.1, p_holm=0.4).endswith("; it may be chance.")
+    assert "chance" not in adapted(low=np.nan, high=np.nan, p_holm=np.nan)
+    assert "of 1 group that it has nothing from" in adapted(low=0.02, high=0.08, p_holm=0.01)
+
+
+def test_new_labels_are_no_more_than_there_were(tmp_path: Path) -> None:
+    settings = {"evaluate": {"budgets": [1, 100], "repeats": 1}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "facts.json").write_text(json.dumps({"adaptation": {"test_images": {"a": 5}}}))
+    given = Material("there", {}, settings, adaptation=pd.DataFrame())
+    told = adaptation_paragraph(Telling(given, None, Trace(tmp_path), Citations()))
+    assert "1, 100 random ones per class (of a class with fewer, all) of the one half" in told
+    assert "and to these alone, once; the encoder" in told
+
+
+def test_a_measure_without_an_interval_has_no_words_for_one(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    assert gathered.curve is not None
+    one = gathered.curve[(gathered.curve["encoder"] == "pretrained") & (gathered.curve["classifier"] == "svm")]
+    one = one[(one["n_per_class"] == 100) & (one["repeat"] == 0)]
+    for curve, words in ((one, "Below each value: its 95 % interval."), (one.assign(low=np.nan), "")):
+        listing = measures_chapter(replace(gathered, curve=curve), AT).items[0]
+        assert isinstance(listing, Listing)
+        assert listing.caption == words
+
+
+def test_one_draw_is_no_mean_on_the_page_either(whole_run: RunDirectory) -> None:
+    curve = gather(whole_run).curve
+    assert curve is not None
+    for drawn, said in ((curve, "is the mean over draws of"), (curve[curve["repeat"] == 0], "is of one draw of")):
+        assert f"Each point {said} the labelled images" in " ".join(curves_chapter(drawn, AT, {}).sentences)
 
 
 def test_images_are_called_new_only_where_that_is_known() -> None:
