@@ -115,6 +115,13 @@ def titles(given: Material) -> str:
     return " ".join(caution.title for caution in cautions(given, at))
 
 
+def test_one_is_not_told_as_several(whole_run: RunDirectory) -> None:
+    given = material(whole_run, state={"scan": {"near_copies_astride": 1}, "curve": {"test_images": {"a": 1}}})
+    told = [caution.title for caution in cautions(given, None)]
+    assert "1 test image has a near-copy among the training images." in told
+    assert "Only 1 test image." in told
+
+
 def test_cautions_of_the_whole_run(whole_run: RunDirectory) -> None:
     told = titles(gather(whole_run))
     assert "Only 4 groups are in the test set." in told

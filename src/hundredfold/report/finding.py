@@ -26,7 +26,15 @@ from hundredfold.report.tables import (
     stages_of,
     without_tiny,
 )
-from hundredfold.report.words import AUDIT_SET, features_words, interval, method_words, share, shown
+from hundredfold.report.words import (
+    AUDIT_SET,
+    features_words,
+    interval,
+    many,
+    method_words,
+    share,
+    shown,
+)
 
 __all__ = ["finding"]
 
@@ -64,13 +72,11 @@ def _before_the_curve(material: Material) -> list[str]:
         return ["This run holds no images yet."]
     lost = len(images) - len(images.usable)
     left_out = "none was" if lost == 0 else "1 was" if lost == 1 else f"{lost:,} were"
-    ready = len(images.usable)
-    told = [f"{ready:,} {'image is' if ready == 1 else 'images are'} ready; {left_out} left out."]
+    told = [f"{many(len(images.usable), 'image is', 'images are')} ready; {left_out} left out."]
     if len(images.train):
-        classes = len(images.classes)
         told.append(
             f"{len(images.train):,} are labelled for training, {len(images.test):,} are kept for testing, in "
-            f"{classes:,} class{'es' * (classes != 1)}."
+            f"{many(len(images.classes), 'class', 'classes')}."
         )
     if material.metrics is not None:
         told.append(f"Pre-training has come to step {int(material.metrics['step'].max()):,}.")
