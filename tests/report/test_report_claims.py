@@ -25,6 +25,7 @@ from hundredfold.report.chapters.classes import errors_chapter
 from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.chapters.external import external_finding, measures_chapter
 from hundredfold.report.chapters.record import record_chapter
+from hundredfold.report.chapters.strata import strata_listings
 from hundredfold.report.figures import differences, learning_curves
 from hundredfold.report.material import Material, gather, headline_of
 from hundredfold.report.methods import cited, methods
@@ -35,7 +36,7 @@ from hundredfold.report.paper.trace import Trace
 from hundredfold.report.paper.works import Citations
 from hundredfold.report.sheets import pair_sheet
 from hundredfold.report.style import CYCLE, legible
-from hundredfold.report.tables import Headline, counts
+from hundredfold.report.tables import Headline, at_point, counts
 from hundredfold.report.texts import write_texts
 from hundredfold.rundir import RunDirectory
 
@@ -180,6 +181,34 @@ def test_a_classifier_that_a_person_named_follows_from_no_rule(whole_run: RunDir
         assert ("never from a test image" in told) == (named == "auto")
 
 
+@pytest.mark.parametrize(("presets", "said"), [
+    (["default"], "with the software's default settings, classes"),
+    (["paper"], "with the settings of [2], classes"),
+    (["paper", "default"], "of [2] or the software's default settings, each as in its own run, classes"),
+])
+def test_whose_settings_the_classifiers_had_is_read_from_the_curve(
+    whole_run: RunDirectory, presets: list[str], said: str
+) -> None:
+    """A comparison has no settings of a curve, and was said to have the default ones."""
+    gathered = gather(whole_run)
+    assert gathered.curve is not None
+    curve = gathered.curve.assign(preset=np.resize(np.array(presets, dtype=object), len(gathered.curve)))
+    given = replace(gathered, curve=curve, settings={}, state={})
+    told = classifiers_paragraph(Telling(given, AT, Trace(whole_run.path), Citations()))
+    assert said in re.sub(r"\[\d\]", "[2]", told)
+
+
+def test_a_site_is_not_said_to_have_been_learned_from() -> None:
+    """It may be on the test side alone."""
+    strata = pd.DataFrame([{
+        "encoder": "pretrained", "classifier": "svm", "n_per_class": 100, "by": "site", "stratum": "north",
+        "labels": "as in the curve", "metric": metric, "class": name, "value": 0.8, "low": 0.7, "high": 0.9,
+        "n_test": 30, "n_groups": 12, "n_classes": 2,
+    } for metric, name in (("balanced_accuracy", None), ("recall", "a"))])
+    caption = strata_listings(strata, AT)[0].caption
+    assert "learned from the whole training side; where labels of the site are there, too" in caption
+
+
 def test_cross_validation_chose_nothing_where_there_was_one_method(whole_run: RunDirectory) -> None:
     gathered = gather(whole_run)
     one = {"encoder": "pretrained", "classifier": "svm", "n_per_class": 100}
@@ -246,8 +275,9 @@ def adapted(**row: Any) -> str:
     }])
     noted = {"external": {"labels": {"a": 9, "b": 9}, "groups": 4}, "test_groups": 1}
     curve = pd.DataFrame([{
-        "encoder": "initial", "classifier": "svm", "class": None, "n_per_class": 9, "n_labels": 18, "repeat": 0,
-        "metric": "balanced_accuracy", "value": 0.8, "low": np.nan, "high": np.nan, "n_test": 50, "capped": False,
+        "encoder": "initial", "classifier": "svm", "class": None, "n_per_class": 9, "n_labels": 18,
+        "repeat": 0, "metric": "balanced_accuracy", "value": 0.8, "low": np.nan, "high": np.nan,
+        "n_test": 50, "capped": False,
     }])
     given = Material("there", {"curve": noted}, {}, curve=curve, adaptation_compared=table)
     return " ".join(external_finding(given, Headline("initial", "svm", 9)))
@@ -276,8 +306,8 @@ def test_new_labels_are_no_more_than_there_were(tmp_path: Path) -> None:
 def test_a_measure_without_an_interval_has_no_words_for_one(whole_run: RunDirectory) -> None:
     gathered = gather(whole_run)
     assert gathered.curve is not None
-    one = gathered.curve[(gathered.curve["encoder"] == "pretrained") & (gathered.curve["classifier"] == "svm")]
-    one = one[(one["n_per_class"] == 100) & (one["repeat"] == 0)]
+    one = at_point(gathered.curve, AT)
+    one = one[one["repeat"] == 0]
     for curve, words in ((one, "Below each value: its 95 % interval."), (one.assign(low=np.nan), "")):
         listing = measures_chapter(replace(gathered, curve=curve), AT).items[0]
         assert isinstance(listing, Listing)
@@ -287,7 +317,8 @@ def test_a_measure_without_an_interval_has_no_words_for_one(whole_run: RunDirect
 def test_one_draw_is_no_mean_on_the_page_either(whole_run: RunDirectory) -> None:
     curve = gather(whole_run).curve
     assert curve is not None
-    for drawn, said in ((curve, "is the mean over draws of"), (curve[curve["repeat"] == 0], "is of one draw of")):
+    once = curve[curve["repeat"] == 0]
+    for drawn, said in ((curve, "is the mean over draws of"), (once, "is of one draw of")):
         assert f"Each point {said} the labelled images" in " ".join(curves_chapter(drawn, AT, {}).sentences)
 
 

@@ -116,7 +116,8 @@ def titles(given: Material) -> str:
 
 
 def test_one_is_not_told_as_several(whole_run: RunDirectory) -> None:
-    given = material(whole_run, state={"scan": {"near_copies_astride": 1}, "curve": {"test_images": {"a": 1}}})
+    noted = {"scan": {"near_copies_astride": 1}, "curve": {"test_images": {"a": 1}}}
+    given = material(whole_run, state=noted)
     told = [caution.title for caution in cautions(given, None)]
     assert "1 test image has a near-copy among the training images." in told
     assert "Only 1 test image." in told
@@ -207,7 +208,7 @@ def test_what_the_maps_of_the_last_stages_bring_is_not_called_pre_training(whole
     with_maps = replace(trained, encoder={**trained.encoder, "stages": 3})
     for given, said in (
         (embedded, "Pre-training brought ."),
-        ({**embedded, "pretrained": with_maps}, "with the maps of the network's last stages, which only they"),
+        ({**embedded, "pretrained": with_maps}, "with the maps of the network's last stages, which only"),
         ({}, "The pre-trained features bring ."),
     ):
         told = " ".join(finding(material(whole_run, embeddings=given), Headline("pretrained", "svm", 100)))

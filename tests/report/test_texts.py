@@ -232,7 +232,7 @@ def test_methods_with_an_encoder_of_another_run_tell_its_pre_training(
 def test_methods_of_a_run_without_the_vectors_claim_nothing_of_the_encoder(
     told: Callable[..., RunDirectory],
 ) -> None:
-    """Of `compare`, or of a curve elsewhere: "its weights were taken as they were" was said of any encoder."""
+    """Of `compare`, or of a curve elsewhere: "its weights were taken as they were" was said of any."""
     run = told()
     state = json.loads((run / "run.json").read_text())
     del state["pretrain"]

@@ -134,7 +134,8 @@ def _leaks(material: Material) -> list[Caution]:
         place = Place(FACTS, "/curve/external/known_groups/images")
         found.append(Caution(title, SAME_NAMES, (("test images of groups with known names", place),)))
     if astride := (material.state.get("scan") or {}).get("near_copies_astride"):
-        title = f"{many(astride, 'test image has', 'test images have')} a near-copy among the training images."
+        images = many(astride, "test image has", "test images have")
+        title = f"{images} a near-copy among the training images."
         place = Place(FACTS, "/scan/near_copies_astride")
         found.append(Caution(title, ASTRIDE, (("test images with a near-copy", place),)))
     seen = material.state.get("transductive") or material.evaluation.get("transductive")

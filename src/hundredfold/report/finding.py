@@ -115,7 +115,8 @@ def _other_budgets(points: Sequence[Point], at: Headline) -> list[str]:
     parts = []
     if fewer:
         less = min(fewer, key=lambda budget: abs(budget - at.n_per_class / 10))
-        parts.append(f"{share(line[less].value)} with {'up to ' if line[less].capped else ''}{less:,} per class")
+        labels = f"up to {less:,}" if line[less].capped else f"{less:,}"
+        parts.append(f"{share(line[less].value)} with {labels} per class")
     if (most := line[max(line)]).n_per_class > at.n_per_class:
         labels = f"up to {most.n_per_class:,}" if most.capped else f"{most.n_per_class:,}"
         parts.append(f"{share(most.value)} with {labels} per class ({most.n_labels:,.0f} labels)")
@@ -168,7 +169,7 @@ def _pretraining(more: float, ends: tuple[float, float], material: Material) -> 
 
 
 def _brought(material: Material, more: str, chance: str) -> str:
-    """What pre-training brought; where only one of the two has the maps of its last stages, not that alone."""
+    """What pre-training brought; if only one has the maps of its last stages, it was not that alone."""
     held = [stages_of(found.encoder) for name in ("pretrained", "initial")
             if (found := material.embeddings.get(name)) is not None]
     if len(held) == 2 and held[0] == held[1]:

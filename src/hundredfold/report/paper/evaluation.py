@@ -63,8 +63,11 @@ def _frozen(t: Telling, every: Sequence[str]) -> list[str]:
     if not (frozen := [name for name in every if name != NETWORK]):
         return []
     transform, names = f"A power transform {t.cite('yeojohnson')}", and_([_named(t, one) for one in frozen])
-    paper = t.setting("curve", "preset") == "paper"
-    settings = f"the settings of {t.cite('nielsen')}" if paper else "the software's default settings"
+    assert t.material.curve is not None
+    presets = set(t.material.curve["preset"])  # a comparison has runs of one or of both, and no such setting
+    parts = [*([f"the settings of {t.cite('nielsen')}"] if "paper" in presets else []),
+             *(["the software's default settings"] if presets - {"paper"} else [])]
+    settings = " or ".join(parts) + (", each as in its own run" if len(parts) > 1 else "")
     return [(
         f"{transform} and a principal component analysis that kept all components were fitted to the "
         f"labelled images alone, then the classifier: {names}, with {settings}, classes weighted alike where "
