@@ -14,7 +14,7 @@ import pytest
 from hundredfold.data.table import ImageTable
 from hundredfold.report.cautions import cautions
 from hundredfold.report.chapters.training import _time, learned, training_chapter
-from hundredfold.report.finding import finding
+from hundredfold.report.finding import _pretraining, finding
 from hundredfold.report.material import Material, as_evaluated, gather, headline_of
 from hundredfold.report.tables import Headline, headline
 from hundredfold.rundir import RunDirectory
@@ -238,6 +238,12 @@ def test_the_report_speaks_of_the_predictors_method(whole_run: RunDirectory, tak
     at = headline_of(swapped)
     assert at == Headline(taken, "knn", 100)
     assert sum(words in line for line in finding(swapped, at)) == 1
+
+
+def test_a_predictor_of_joined_encoders_uses_the_features_of_each() -> None:
+    for taken, words in (("pretrained+initial", "uses its features all"), ("initial", "does not use")):
+        told = _pretraining(-0.05, (np.nan, np.nan), Material("run", {}, {}, predictor={"embeddings": taken}))
+        assert words in told
 
 
 def test_a_class_without_test_images_is_named(whole_run: RunDirectory) -> None:

@@ -244,6 +244,23 @@ def test_methods_of_a_run_without_the_vectors_claim_nothing_of_the_encoder(
     assert "taken as they were" not in text
 
 
+def test_methods_of_joined_encoders_do_not_forget_that_one_was_trained(
+    told: Callable[..., RunDirectory],
+) -> None:
+    run = told()
+    state = json.loads((run / "run.json").read_text())
+    del state["pretrain"]
+    (run / "run.json").write_text(json.dumps(state))
+    (run / "metrics.jsonl").unlink()
+    path = run / "embeddings" / "pretrained" / "embeddings.json"
+    embedded = json.loads(path.read_text())
+    embedded["encoder"]["parts"] = [{"name": "a"}, {"name": "b", "provenance": {"method": "DINO"}}]
+    path.write_text(json.dumps(embedded))
+    text = sentences(run)
+    assert "The encoder is of another run" in text
+    assert "No encoder was trained" not in text
+
+
 def test_methods_tell_which_features_hold_the_maps_of_the_last_stages(
     told: Callable[..., RunDirectory],
 ) -> None:

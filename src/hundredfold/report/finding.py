@@ -160,7 +160,7 @@ def _pretraining(more: float, ends: tuple[float, float], material: Material) -> 
     told = f"Pre-training brought nothing here ({share(more)}): do not rely on it before you know why."
     if (taken := (material.predictor or {}).get("embeddings")) is None:
         return told
-    if taken == "pretrained":
+    if "pretrained" in taken.split("+"):
         return (
             f"{told} The run's predictor uses its features all the same: they did best in cross-validation "
             "on the training labels."

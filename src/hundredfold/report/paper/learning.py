@@ -55,7 +55,8 @@ def pretraining_paragraph(t: Telling) -> str:
     if (source := pretraining_source(t)) is None:
         if t.at is None or t.at.encoder == THUMBNAIL:  # no network, hence no weights
             return ""
-        return NOTHING if t.at.encoder in t.material.embeddings else ELSEWHERE
+        found = t.material.embeddings.get(t.at.encoder)
+        return ELSEWHERE if found is None or _is_trained(found.encoder) else NOTHING
     file, path, facts = source
 
     def told(meaning: str, *at: object, write: Callable[[Any], str] = plain) -> str:
@@ -66,6 +67,12 @@ def pretraining_paragraph(t: Telling) -> str:
     parts = [_what(t, facts, told, own=own), _views(facts, settings, told), _method(t, settings, told)]
     parts += [_optimiser(t, facts, settings, told), _end(t, own=own)]
     return " ".join(part for part in parts if part)
+
+
+def _is_trained(encoder: Mapping[str, Any]) -> bool:
+    """Whether an encoder, or one of those joined in it, was pre-trained."""
+    parts = encoder.get("parts") or [encoder]
+    return any((part.get("provenance") or {}).get("method") == "DINO" for part in parts)
 
 
 Told = Callable[..., str]
