@@ -72,7 +72,7 @@ def test_the_chosen_method_is_ahead_by_so_much_with_so_much_certainty() -> None:
         "Best by cross-validation on the training labels, without the test images: logistic regression on "
         "the pre-trained features (.86 there). On the test images it reaches ."
     )
-    assert "it is ahead of both others, by at least .1" in words
+    assert "it is ahead of both others, of the nearest by .1" in words
     assert "(the SVM on the pre-trained features; 95\u00a0%\u00a0interval of the difference ." in words
     assert "p-values are corrected for 2 comparisons (Holm), intervals are each for its difference" in words
 
@@ -82,6 +82,18 @@ def test_what_no_label_could_be_held_out_for_was_not_chosen() -> None:
     words = told(material_of(CLEAR, {**CHOICE, "accuracy": {}}))
     assert "cross-validation" not in words
     assert "(taken by a fixed rule, not chosen by results)" in words
+
+
+def test_one_method_is_not_the_best_of_one() -> None:
+    """Beside the network there was one classifier: cross-validation had nothing to choose from."""
+    skill = {("initial", "svm"): 0.8, ("initial", "network"): 0.5}
+    alone = {"encoder": "initial", "classifier": "svm", "n_per_class": 100, "accuracy": {"initial/svm": 0.8}}
+    given = material_of(skill, alone)
+    table = contest(given, Headline("initial", "svm", 100))
+    assert table is not None
+    words = " ".join(best_sentences(given, table))
+    assert "Best by" not in words
+    assert "the SVM on the features before pre-training (taken by a fixed rule" in words
 
 
 def test_a_network_is_said_to_have_no_part_in_the_choice() -> None:
@@ -114,7 +126,7 @@ def test_a_choice_that_is_behind_on_the_test_images_is_told_so() -> None:
     (0.9, (0.6,), "it is ahead of the other method, by ."),
     (0.6, (0.9,), "it is behind the other method, by ."),
     (0.8, (0.8,), "it cannot be told from the other method there: the difference may be chance"),
-    (0.9, (0.6, 0.6, 0.6), "it is ahead of all 3 others, by at least ."),
+    (0.9, (0.6, 0.6, 0.6), "it is ahead of all 3 others, of the nearest by ."),
     (0.6, (0.9, 0.9), "it is behind both others, most by ."),
     (0.75, (0.6, 0.9, 0.9), "it is ahead of 1 of the 3 others, by ."),
 ])

@@ -23,18 +23,20 @@ from hundredfold.report.cautions import cautions
 from hundredfold.report.chapters.base import Exhibit, Listing
 from hundredfold.report.chapters.classes import errors_chapter
 from hundredfold.report.chapters.curves import curves_chapter
-from hundredfold.report.chapters.external import external_finding
+from hundredfold.report.chapters.external import external_finding, measures_chapter
 from hundredfold.report.chapters.record import record_chapter
+from hundredfold.report.chapters.strata import strata_listings
 from hundredfold.report.figures import differences, learning_curves
 from hundredfold.report.material import Material, gather, headline_of
 from hundredfold.report.methods import cited, methods
 from hundredfold.report.paper.evaluation import classifiers_paragraph
+from hundredfold.report.paper.external import adaptation_paragraph
 from hundredfold.report.paper.telling import Telling
 from hundredfold.report.paper.trace import Trace
 from hundredfold.report.paper.works import Citations
 from hundredfold.report.sheets import pair_sheet
 from hundredfold.report.style import CYCLE, legible
-from hundredfold.report.tables import Headline, counts
+from hundredfold.report.tables import Headline, at_point, counts
 from hundredfold.report.texts import write_texts
 from hundredfold.rundir import RunDirectory
 
@@ -156,9 +158,64 @@ def test_one_draw_of_labels_is_no_mean(whole_run: RunDirectory, tmp_path: Path) 
         settings["curve"] = {**settings.get("curve", {}), "budgets": [1, 100], "repeats": repeats}
         (run / "config.yaml").write_text(yaml.safe_dump(settings))
         material = gather(run)
+        assert material.curve is not None
+        drawn = material.curve[material.curve["repeat"] < repeats]
+        state = {**material.state, "curve": {"intervals": "40 test groups", "test_groups": 40}}
+        material = replace(material, curve=drawn, state=state)
         text = methods(material, headline_of(material), Trace(run.path)).markdown()
         assert said in text
         assert ("means over the draws" in text) == (repeats > 1)
+        assert ("of test groups and draws, drawn jointly" in text) == (repeats > 1)
+        assert ("What another draw of labels would change is not in them." in text) == (repeats == 1)
+
+
+def test_a_classifier_that_a_person_named_follows_from_no_rule(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    fitted = {"embeddings": "pretrained", "classifier": "svm", "cross_validation": {"pretrained/svm": 0.9}}
+    for named, said in (("auto", "never from a test image"), ("svm", "was named by a person")):
+        given = replace(gathered, predictor=fitted, settings={"fit": {"classifier": named}})
+        at = headline_of(given)
+        assert at is not None
+        told = classifiers_paragraph(Telling(given, at, Trace(whole_run.path), Citations()))
+        assert said in told
+        assert ("never from a test image" in told) == (named == "auto")
+
+
+@pytest.mark.parametrize(("presets", "said"), [
+    (["default"], "with the software's default settings, classes"),
+    (["paper"], "with the settings of [2], classes"),
+    (["paper", "default"], "of [2] or the software's default settings, each as in its own run, classes"),
+])
+def test_whose_settings_the_classifiers_had_is_read_from_the_curve(
+    whole_run: RunDirectory, presets: list[str], said: str
+) -> None:
+    """A comparison has no settings of a curve, and was said to have the default ones."""
+    gathered = gather(whole_run)
+    assert gathered.curve is not None
+    curve = gathered.curve.assign(preset=np.resize(np.array(presets, dtype=object), len(gathered.curve)))
+    given = replace(gathered, curve=curve, settings={}, state={})
+    told = classifiers_paragraph(Telling(given, AT, Trace(whole_run.path), Citations()))
+    assert said in re.sub(r"\[\d\]", "[2]", told)
+
+
+def test_a_site_is_not_said_to_have_been_learned_from() -> None:
+    """It may be on the test side alone."""
+    strata = pd.DataFrame([{
+        "encoder": "pretrained", "classifier": "svm", "n_per_class": 100, "by": "site", "stratum": "north",
+        "labels": "as in the curve", "metric": metric, "class": name, "value": 0.8, "low": 0.7, "high": 0.9,
+        "n_test": 30, "n_groups": 12, "n_classes": 2,
+    } for metric, name in (("balanced_accuracy", None), ("recall", "a"))])
+    caption = strata_listings(strata, AT)[0].caption
+    assert "learned from the whole training side; where labels of the site are there, too" in caption
+
+
+def test_cross_validation_chose_nothing_where_there_was_one_method(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    one = {"encoder": "pretrained", "classifier": "svm", "n_per_class": 100}
+    for accuracy, chose in (({"pretrained/svm": 0.9}, False), ({"pretrained/svm": 0.9, "a/b": 0.8}, True)):
+        given = replace(gathered, state={"curve": {"choice": {**one, "accuracy": accuracy}}})
+        told = classifiers_paragraph(Telling(given, AT, Trace(whole_run.path), Citations()))
+        assert ("on the drawn labels alone chose" in told) == chose
 
 
 def test_a_method_that_labels_of_test_images_chose_is_said_to_be(whole_run: RunDirectory) -> None:
@@ -210,6 +267,59 @@ def external(**evaluation: Any) -> str:
     noted = {"external": {"labels": {"a": 9, "b": 9}, "groups": 4}, "test_groups": 12, **evaluation}
     given = Material("there", {"curve": noted}, {}, curve=pd.DataFrame([row]))
     return " ".join(external_finding(given, Headline("initial", "svm", 9)))
+
+
+def adapted(**row: Any) -> str:
+    table = pd.DataFrame([{
+        "classifier": "refitted", "n_per_class": 10, "accuracy": 0.85, "other_accuracy": 0.8, **row,
+    }])
+    noted = {"external": {"labels": {"a": 9, "b": 9}, "groups": 4}, "test_groups": 1}
+    curve = pd.DataFrame([{
+        "encoder": "initial", "classifier": "svm", "class": None, "n_per_class": 9, "n_labels": 18,
+        "repeat": 0, "metric": "balanced_accuracy", "value": 0.8, "low": np.nan, "high": np.nan,
+        "n_test": 50, "capped": False,
+    }])
+    given = Material("there", {"curve": noted}, {}, curve=curve, adaptation_compared=table)
+    return " ".join(external_finding(given, Headline("initial", "svm", 9)))
+
+
+def test_a_gain_by_new_labels_is_as_sure_as_its_corrected_p_value() -> None:
+    """The table beside it is corrected for two ways; the interval alone is not."""
+    doubt = "; corrected for the two ways it may be chance (p\u00a0= .070)."
+    assert adapted(low=0.002, high=0.1, p_holm=0.07).endswith(doubt)
+    assert "chance" not in adapted(low=0.02, high=0.08, p_holm=0.01)
+    assert adapted(low=-0.02, high=0.1, p_holm=0.4).endswith("; it may be chance.")
+    assert "chance" not in adapted(low=np.nan, high=np.nan, p_holm=np.nan)
+    assert "of 1 group that it has nothing from" in adapted(low=0.02, high=0.08, p_holm=0.01)
+
+
+def test_new_labels_are_no_more_than_there_were(tmp_path: Path) -> None:
+    settings = {"evaluate": {"budgets": [1, 100], "repeats": 1}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "facts.json").write_text(json.dumps({"adaptation": {"test_images": {"a": 5}}}))
+    given = Material("there", {}, settings, adaptation=pd.DataFrame())
+    told = adaptation_paragraph(Telling(given, None, Trace(tmp_path), Citations()))
+    assert "1, 100 random ones per class (of a class with fewer, all) of the one half" in told
+    assert "and to these alone, once; the encoder" in told
+
+
+def test_a_measure_without_an_interval_has_no_words_for_one(whole_run: RunDirectory) -> None:
+    gathered = gather(whole_run)
+    assert gathered.curve is not None
+    one = at_point(gathered.curve, AT)
+    one = one[one["repeat"] == 0]
+    for curve, words in ((one, "Below each value: its 95 % interval."), (one.assign(low=np.nan), "")):
+        listing = measures_chapter(replace(gathered, curve=curve), AT).items[0]
+        assert isinstance(listing, Listing)
+        assert listing.caption == words
+
+
+def test_one_draw_is_no_mean_on_the_page_either(whole_run: RunDirectory) -> None:
+    curve = gather(whole_run).curve
+    assert curve is not None
+    once = curve[curve["repeat"] == 0]
+    for drawn, said in ((curve, "is the mean over draws of"), (once, "is of one draw of")):
+        assert f"Each point {said} the labelled images" in " ".join(curves_chapter(drawn, AT, {}).sentences)
 
 
 def test_images_are_called_new_only_where_that_is_known() -> None:

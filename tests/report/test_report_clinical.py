@@ -329,6 +329,7 @@ def test_probabilities_stand_beside_how_often_they_are_right(clinical_run: RunDi
     material = gather(clinical_run)
     at = headline(material.curve)
     found = probabilities_chapter(material, at)
+    assert "is to put that right" in found.sentences[0]  # whether it did, the table tells
     summary = item(found, "calibration").table.set_index("way")
     assert summary.loc["after", "loss"] < summary.loc["before", "loss"]
     assert summary.loc["after", "error"] < summary.loc["before", "error"]
@@ -466,6 +467,7 @@ def test_a_broken_promise_is_said(clinical_run: RunDirectory, far: float) -> Non
     row = pd.Series({"covered": 0.9 - far, "covered_low": 0.88 - far, "covered_high": 0.92 - far,
                      "n_held_out": 30.0})
     told = _measured(row, 0.9)
+    assert told.startswith("On the test images the true class is in .")
     assert ("as may happen by chance" in told) == (far < 0.1)
     assert ("Do not rely on the sets" in told) == (far > 0.1)
 

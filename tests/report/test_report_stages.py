@@ -14,7 +14,7 @@ import pytest
 from hundredfold.data.table import ImageTable
 from hundredfold.report.cautions import cautions
 from hundredfold.report.chapters.training import _time, learned, training_chapter
-from hundredfold.report.finding import finding
+from hundredfold.report.finding import _pretraining, finding
 from hundredfold.report.material import Material, as_evaluated, gather, headline_of
 from hundredfold.report.tables import Headline, headline
 from hundredfold.rundir import RunDirectory
@@ -115,6 +115,14 @@ def titles(given: Material) -> str:
     return " ".join(caution.title for caution in cautions(given, at))
 
 
+def test_one_is_not_told_as_several(whole_run: RunDirectory) -> None:
+    noted = {"scan": {"near_copies_astride": 1}, "curve": {"test_images": {"a": 1}}}
+    given = material(whole_run, state=noted)
+    told = [caution.title for caution in cautions(given, None)]
+    assert "1 test image has a near-copy among the training images." in told
+    assert "Only 1 test image." in told
+
+
 def test_cautions_of_the_whole_run(whole_run: RunDirectory) -> None:
     told = titles(gather(whole_run))
     assert "Only 4 groups are in the test set." in told
@@ -193,6 +201,29 @@ def test_pre_training_that_brought_nothing_is_said_to(whole_run: RunDirectory) -
     assert any(line.startswith("Pre-training brought nothing here (−.") for line in told)
 
 
+def test_what_the_maps_of_the_last_stages_bring_is_not_called_pre_training(whole_run: RunDirectory) -> None:
+    """`initial` is without them; in a run without the vectors nobody can tell."""
+    embedded = gather(whole_run).embeddings
+    trained = embedded["pretrained"]
+    with_maps = replace(trained, encoder={**trained.encoder, "stages": 3})
+    for given, said in (
+        (embedded, "Pre-training brought ."),
+        ({**embedded, "pretrained": with_maps}, "with the maps of the network's last stages, which only"),
+        ({}, "The pre-trained features bring ."),
+    ):
+        told = " ".join(finding(material(whole_run, embeddings=given), Headline("pretrained", "svm", 100)))
+        assert said in told
+        assert ("Pre-training brought" in told) == (given is embedded)
+
+
+def test_a_class_that_gives_all_it_has_is_told_of_smaller_budgets_too(whole_run: RunDirectory) -> None:
+    curve = gather(whole_run).curve
+    assert curve is not None
+    for capped, said in ((False, "with 5 per class"), (True, "with up to 5 per class")):
+        given = material(whole_run, curve=curve.assign(capped=capped))
+        assert said in " ".join(finding(given, Headline("pretrained", "svm", 100)))
+
+
 @pytest.mark.parametrize(("taken", "words"), [
     ("pretrained", "uses its features all the same"), ("initial", "does not use its features"),
 ])
@@ -207,6 +238,12 @@ def test_the_report_speaks_of_the_predictors_method(whole_run: RunDirectory, tak
     at = headline_of(swapped)
     assert at == Headline(taken, "knn", 100)
     assert sum(words in line for line in finding(swapped, at)) == 1
+
+
+def test_a_predictor_of_joined_encoders_uses_the_features_of_each() -> None:
+    for taken, words in (("pretrained+initial", "uses its features all"), ("initial", "does not use")):
+        told = _pretraining(-0.05, (np.nan, np.nan), Material("run", {}, {}, predictor={"embeddings": taken}))
+        assert words in told
 
 
 def test_a_class_without_test_images_is_named(whole_run: RunDirectory) -> None:

@@ -204,7 +204,8 @@ def test_methods_without_pre_training_say_that_nothing_was_trained(told: Callabl
     (run / "run.json").write_text(json.dumps(state))
     (run / "metrics.jsonl").unlink()
     text = sentences(run)
-    assert "The encoder was not trained on these images" in text
+    assert "No encoder was trained for this; the weights were taken as they were" in text
+    assert "whether they had learned from some of these images is not known" in text
     assert "pre-trained by self-distillation" not in text
     assert WORKS["dino"].words not in text
 
@@ -228,10 +229,55 @@ def test_methods_with_an_encoder_of_another_run_tell_its_pre_training(
     assert "This was done in another run" in text
 
 
+def test_methods_of_a_run_without_the_vectors_claim_nothing_of_the_encoder(
+    told: Callable[..., RunDirectory],
+) -> None:
+    """Of `compare`, or of a curve elsewhere: "its weights were taken as they were" was said of any."""
+    run = told()
+    state = json.loads((run / "run.json").read_text())
+    del state["pretrain"]
+    (run / "run.json").write_text(json.dumps(state))
+    (run / "metrics.jsonl").unlink()
+    shutil.rmtree(run / "embeddings")
+    text = sentences(run)
+    assert "The encoder is of another run, which tells how it was made." in text
+    assert "taken as they were" not in text
+
+
+def test_methods_of_joined_encoders_do_not_forget_that_one_was_trained(
+    told: Callable[..., RunDirectory],
+) -> None:
+    run = told()
+    state = json.loads((run / "run.json").read_text())
+    del state["pretrain"]
+    (run / "run.json").write_text(json.dumps(state))
+    (run / "metrics.jsonl").unlink()
+    path = run / "embeddings" / "pretrained" / "embeddings.json"
+    embedded = json.loads(path.read_text())
+    embedded["encoder"]["parts"] = [{"name": "a"}, {"name": "b", "provenance": {"method": "DINO"}}]
+    path.write_text(json.dumps(embedded))
+    text = sentences(run)
+    assert "The encoder is of another run" in text
+    assert "No encoder was trained" not in text
+
+
+def test_methods_tell_which_features_hold_the_maps_of_the_last_stages(
+    told: Callable[..., RunDirectory],
+) -> None:
+    run = told()
+    path = run / "embeddings" / "pretrained" / "embeddings.json"
+    embedded = json.loads(path.read_text())
+    embedded["encoder"]["stages"] = 3
+    path.write_text(json.dumps(embedded))
+    assert "the same network before pre-training (without these maps)" in sentences(run)
+
+
 def test_methods_say_that_pre_training_saw_test_images(told: Callable[..., RunDirectory]) -> None:
     run = told()
     run.record(pretrain={**run.state["pretrain"], "transductive": True})
-    assert "the test images (without their labels) among them" in sentences(run)
+    text = sentences(run)
+    assert "on 32 images without their labels, the test images among them" in text
+    assert "unlabelled images" not in text  # labelled ones were there, too
 
 
 def test_methods_of_an_audit_set(told: Callable[..., RunDirectory]) -> None:

@@ -86,6 +86,7 @@ def test_a_run_brings_its_own_pixels_and_its_encoder(run: RunDirectory, tmp_path
     embed(run.path, encoder=f"{run.path}+thumbnail", out=tmp_path / "other")
     assert sorted(path.name for path in (run / "embeddings").iterdir()) == ["pretrained", "thumbnail"]
     joined = next((tmp_path / "other" / "embeddings").iterdir())
+    assert joined.name == "pretrained+thumbnail"
     assert Embeddings.read(joined).vectors.shape == (6, 512 + 864)
 
 

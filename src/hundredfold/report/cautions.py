@@ -14,7 +14,7 @@ from hundredfold.report.chapters.shortcuts import reached_by_shortcuts
 from hundredfold.report.material import Material
 from hundredfold.report.paper.trace import FACTS, Place
 from hundredfold.report.tables import METRIC, Headline, at_point, listed
-from hundredfold.report.words import features_words, method_words, share, shown
+from hundredfold.report.words import features_words, many, method_words, share, shown
 
 __all__ = ["Caution", "cautions"]
 
@@ -129,11 +129,13 @@ def _leaks(material: Material) -> list[Caution]:
     if leak := material.evaluation.get("leak"):
         found.append(Caution("A leak was allowed.", f"{_sentence(leak)}. {LEAK}"))
     if count := _of_known_groups(material):
-        title = f"{count:,} test images are of groups that bear names of groups it learned from."
+        images = many(count, "test image is", "test images are")
+        title = f"{images} of groups that bear names of groups it learned from."
         place = Place(FACTS, "/curve/external/known_groups/images")
         found.append(Caution(title, SAME_NAMES, (("test images of groups with known names", place),)))
     if astride := (material.state.get("scan") or {}).get("near_copies_astride"):
-        title = f"{astride:,} test images have a near-copy among the training images."
+        images = many(astride, "test image has", "test images have")
+        title = f"{images} a near-copy among the training images."
         place = Place(FACTS, "/scan/near_copies_astride")
         found.append(Caution(title, ASTRIDE, (("test images with a near-copy", place),)))
     seen = material.state.get("transductive") or material.evaluation.get("transductive")
@@ -244,7 +246,7 @@ def _groups(material: Material) -> list[Caution]:
         place = Place("images.parquet", "id", "number", {
             "label": True, "group": None, "problem": None, "split": ["train", _judging(material)],
         })
-        title = f"{missing:,} labelled images have no group."
+        title = f"{many(missing, 'labelled image has', 'labelled images have')} no group."
         told = EACH_ITS_OWN if external else SOME_WITHOUT_GROUP
         return [Caution(title, told, (("labelled images without a group", place),))]
     if single:
@@ -294,7 +296,7 @@ def _test_set(numbers: pd.Series, *, interval: bool) -> list[Caution]:
     if numbers.sum() < FEW_TEST_IMAGES:
         place = Place(FACTS, "/curve/test_images", "sum")
         told = "The accuracy is rough; see its interval." if interval else "The accuracy is rough."
-        title = f"Only {int(numbers.sum()):,} test images."
+        title = f"Only {many(int(numbers.sum()), 'test image')}."
         found.append(Caution(title, told, (("test images", place),)))
     if absent := sorted(numbers[numbers == 0].index):
         found.append(Caution("Classes without test images.", f"{listed(absent)}: {ABSENT}"))

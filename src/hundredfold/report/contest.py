@@ -121,9 +121,9 @@ def is_capped(material: Material, n_per_class: int) -> bool:
 
 
 def _choice(material: Material) -> Mapping[str, Any]:
-    """What cross-validation chose; where no label could be held out, the first method was taken unchosen."""
+    """What cross-validation chose, if there were several; without labels to hold out the first was taken."""
     choice = material.evaluation.get("choice") or {}
-    return choice if choice.get("accuracy") else {}
+    return choice if len(choice.get("accuracy") or ()) > 1 else {}
 
 
 def _reached(choice: Mapping[str, Any]) -> str:
@@ -156,7 +156,7 @@ def _beside(table: pd.DataFrame) -> str:
         return f"it cannot be told from {others} there: {every} may be chance ({_nearest(open_)})"
     parts = []
     if len(ahead):
-        parts.append(f"it is ahead of {_how_many(len(ahead), many)}, by {_lead(ahead)}")
+        parts.append(f"it is ahead of {_how_many(len(ahead), many)}, {_lead(ahead)}")
     if len(behind):
         worst = behind.sort_values("difference").iloc[0]
         some = str(len(behind)) if len(ahead) else _how_many(len(behind), many)
@@ -178,7 +178,7 @@ def _how_many(count: int, many: int) -> str:
 
 def _lead(ahead: pd.DataFrame) -> str:
     nearest = ahead.sort_values("difference").iloc[0]
-    return f"at least {_gap(nearest)}" if len(ahead) > 1 else _gap(nearest)
+    return f"of the nearest by {_gap(nearest)}" if len(ahead) > 1 else f"by {_gap(nearest)}"
 
 
 def _gap(row: pd.Series) -> str:

@@ -23,9 +23,18 @@ from hundredfold.report.tables import (
     listed,
     points_of,
     recall_points,
+    stages_of,
     without_tiny,
 )
-from hundredfold.report.words import AUDIT_SET, features_words, interval, method_words, share, shown
+from hundredfold.report.words import (
+    AUDIT_SET,
+    features_words,
+    interval,
+    many,
+    method_words,
+    share,
+    shown,
+)
 
 __all__ = ["finding"]
 
@@ -63,11 +72,11 @@ def _before_the_curve(material: Material) -> list[str]:
         return ["This run holds no images yet."]
     lost = len(images) - len(images.usable)
     left_out = "none was" if lost == 0 else "1 was" if lost == 1 else f"{lost:,} were"
-    told = [f"{len(images.usable):,} images are ready; {left_out} left out."]
+    told = [f"{many(len(images.usable), 'image is', 'images are')} ready; {left_out} left out."]
     if len(images.train):
         told.append(
             f"{len(images.train):,} are labelled for training, {len(images.test):,} are kept for testing, in "
-            f"{len(images.classes):,} classes."
+            f"{many(len(images.classes), 'class', 'classes')}."
         )
     if material.metrics is not None:
         told.append(f"Pre-training has come to step {int(material.metrics['step'].max()):,}.")
@@ -106,7 +115,8 @@ def _other_budgets(points: Sequence[Point], at: Headline) -> list[str]:
     parts = []
     if fewer:
         less = min(fewer, key=lambda budget: abs(budget - at.n_per_class / 10))
-        parts.append(f"{share(line[less].value)} with {less:,} per class")
+        labels = f"up to {less:,}" if line[less].capped else f"{less:,}"
+        parts.append(f"{share(line[less].value)} with {labels} per class")
     if (most := line[max(line)]).n_per_class > at.n_per_class:
         labels = f"up to {most.n_per_class:,}" if most.capped else f"{most.n_per_class:,}"
         parts.append(f"{share(most.value)} with {labels} per class ({most.n_labels:,.0f} labels)")
@@ -146,16 +156,26 @@ def _paired(material: Material, at: Headline, other: Point) -> tuple[float, floa
 
 def _pretraining(more: float, ends: tuple[float, float], material: Material) -> str:
     if round(more, 2) > 0:
-        return f"Pre-training brought {share(more)}{_chance(ends)}."
+        return _brought(material, share(more), _chance(ends))
     told = f"Pre-training brought nothing here ({share(more)}): do not rely on it before you know why."
     if (taken := (material.predictor or {}).get("embeddings")) is None:
         return told
-    if taken == "pretrained":
+    if "pretrained" in taken.split("+"):
         return (
             f"{told} The run's predictor uses its features all the same: they did best in cross-validation "
             "on the training labels."
         )
     return f"{told} The run's predictor does not use its features."
+
+
+def _brought(material: Material, more: str, chance: str) -> str:
+    """What pre-training brought; if only one has the maps of its last stages, it was not that alone."""
+    held = [stages_of(found.encoder) for name in ("pretrained", "initial")
+            if (found := material.embeddings.get(name)) is not None]
+    if len(held) == 2 and held[0] == held[1]:
+        return f"Pre-training brought {more}{chance}."
+    maps = ", with the maps of the network's last stages, which only they hold" if len(set(held)) == 2 else ""
+    return f"The pre-trained features bring {more} over those before pre-training{maps}{chance}."
 
 
 def _network(more: float, ends: tuple[float, float], at: Headline) -> str:

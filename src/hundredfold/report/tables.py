@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ __all__ = [
     "recall_points",
     "reject_counts",
     "rows_of",
+    "stages_of",
     "without_tiny",
 ]
 
@@ -91,6 +92,11 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     """
     told = ", ".join(shown(name) for name in names[:most])
     return told + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def stages_of(encoder: Mapping[str, Any]) -> int:
+    """Of how many last stages of the network an encoder's vectors hold the mean maps, from its facts."""
+    return int((encoder.get("parts") or [encoder])[0].get("stages") or 0)
 
 
 def rows_of(table: pd.DataFrame) -> Iterator[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = [
     "AUDIT_SET", "LEVEL", "compact", "encoder_label", "features_words", "file_name", "in_lines", "interval",
-    "method_label", "method_words", "percent_of", "probability", "share", "shown", "tick",
+    "many", "method_label", "method_words", "percent_of", "probability", "share", "shown", "tick",
 ]
 
 #: a p-value below is told from chance
@@ -157,6 +157,16 @@ def tick(value: float, _place: object = None) -> str:
     """
     text = f"{abs(value):.4g}" if abs(value) > 1e-9 else "0"
     return ("−" if value < 0 and text != "0" else "") + (text[1:] if text.startswith("0.") else text)
+
+
+def many(count: int, one: str, several: str = "") -> str:
+    """A count with its noun.
+
+    Examples:
+        >>> many(1, "test image"), many(1200, "test image"), many(2, "class", "classes")
+        ('1 test image', '1,200 test images', '2 classes')
+    """
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
 def percent_of(value: float) -> str:

@@ -45,7 +45,7 @@ def embed(settings: EmbedSettings) -> RunDirectory:
 
     opened = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
     encoder = asked_precision(opened, settings)
-    name = encoder_name(settings.encoder, encoder.facts.get("provenance", {}))
+    name = encoder_name(settings.encoder, encoder.facts)
     run = RunDirectory.create(settings.out)
     begun = (run / "embeddings" / name).exists()
     with run.stage("embed", settings=settings, resume=settings.resume or not begun):
@@ -126,15 +126,23 @@ def _embed_folder(settings: EmbedSettings, run: RunDirectory, name: str, encoder
     shutil.rmtree(pixels)
 
 
-def encoder_name(spec: str, provenance: Mapping[str, Any]) -> str:
+def encoder_name(spec: str, facts: Mapping[str, Any]) -> str:
     """A folder name for an encoder; one whose training is not finished never takes the name of one that is.
 
+    Several joined ones never take the name of one of them.
+
     Examples:
-        >>> encoder_name("timm:resnet10t+thumbnail", {}), encoder_name("runs/cells/encoder", {})
-        ('timm-resnet10t+thumbnail', 'pretrained')
-        >>> encoder_name("runs/cells", {"step": 120, "steps": 400})
+        >>> encoder_name("thumbnail", {}), encoder_name("runs/cells/encoder", {})
+        ('thumbnail', 'pretrained')
+        >>> encoder_name("runs/cells", {"provenance": {"step": 120, "steps": 400}})
         'step-00000120'
+        >>> encoder_name("timm:resnet10t+runs/cells/initial", {"parts": [{}, {}]})
+        'timm-resnet10t+initial'
     """
+    if "+" in spec and not Path(spec).is_dir():
+        named = zip(spec.split("+"), facts["parts"], strict=True)
+        return "+".join(encoder_name(part, found) for part, found in named)
+    provenance = facts.get("provenance") or {}
     if (step := provenance.get("step")) is not None and step < provenance["steps"]:
         say(f"Pre-training is not finished: the encoder after {step:,} of {provenance['steps']:,} steps.")
         return f"step-{step:08d}"

@@ -219,7 +219,7 @@ def _encoders(settings: RunSettings, directory: RunDirectory) -> Iterator[tuple[
                 yield name, open_encoder(str(directory / folder) if folder else name)
         return
     encoder = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
-    named = {encoder_name(settings.encoder, encoder.facts.get("provenance", {})): encoder}
+    named = {encoder_name(settings.encoder, encoder.facts): encoder}
     yield from (named | {"thumbnail": open_encoder("thumbnail")}).items()
 
 

@@ -23,7 +23,7 @@ from hundredfold.report.words import (
     share,
 )
 
-__all__ = ["BANDS", "band_of", "curve_exhibit", "curves_chapter"]
+__all__ = ["BANDS", "NOTES", "band_of", "curve_exhibit", "curves_chapter"]
 
 METRICS = {"macro_f1": "Macro F1", "auroc": "Area under the ROC curve"}
 ORDER = ("pretrained", "adapted", "initial", "thumbnail", "shortcut", "svm", "knn", "logistic")
@@ -73,10 +73,14 @@ def curves_chapter(curve: pd.DataFrame, at: Headline, facts: Mapping[str, Any]) 
     sentences = (
         "Balanced accuracy: the share of a class's images that are found, averaged over the classes.",
         f"A classifier that guesses reaches {share(chance)}.",
-        f"Each point is the mean over draws of the labelled images; {_tested(facts)}.",
+        f"Each point is {_drawn(points)} of the labelled images; {_tested(facts)}.",
         *([f"Intervals: {resampled}."] if resampled and band_of(points) == "interval" else []),
     )
     return Chapter("curves", "Accuracy against the number of labels", sentences, items)
+
+
+def _drawn(points: pd.DataFrame) -> str:
+    return "the mean over draws" if (points["draws"] > 1).any() else "of one draw"
 
 
 def _tested(facts: Mapping[str, Any]) -> str:

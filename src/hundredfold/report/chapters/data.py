@@ -145,10 +145,11 @@ def _examples(material: Material) -> Exhibit | None:
     table = class_examples(kept, each=EXAMPLES_EACH, most_classes=CLASSES_SHOWN, seed=0)
     names = list(dict.fromkeys(table["label"]))
     side = "training " if len(kept.train) else ""  # an external validation has none
+    some = (kept.train if side else kept.usable).frame["label"].nunique() > len(names)
     return Exhibit(
         "examples",
         "Images of each class",
-        f"Random {side}images{' of the largest classes' if len(names) == CLASSES_SHOWN else ''}, "
+        f"Random {side}images{' of the largest classes' if some else ''}, "
         "decoded once and resized.",
         f"Rows of up to {EXAMPLES_EACH} images for {len(names)} classes: "
         f"{', '.join(shown(n) for n in names)}.",

@@ -9,14 +9,16 @@ import pandas as pd
 
 from hundredfold.learn.adaptation import ADAPTED, ALONE, AS_IT_IS
 from hundredfold.report.chapters.base import Cell, Chapter, Exhibit, Listing
-from hundredfold.report.chapters.curves import BANDS, band_of
+from hundredfold.report.chapters.curves import BANDS, NOTES, band_of
 from hundredfold.report.figures import learning_curves
 from hundredfold.report.material import Material
 from hundredfold.report.tables import Headline, curve_points, listed, points_of, rows_of
 from hundredfold.report.words import (
+    LEVEL,
     features_words,
     in_lines,
     interval,
+    many,
     method_label,
     method_words,
     probability,
@@ -75,7 +77,7 @@ def measures_chapter(material: Material, at: Headline) -> Chapter:
         for row in rows_of(known)
     ]
     listing = Listing(
-        "measures", "The measures", "Below each value: its 95 % interval over the groups of the new images.",
+        "measures", "The measures", NOTES[band_of(curve_points(material.curve))].strip(),
         ["", f"{method_label(at.classifier)}", "images"], lines, known,
     )
     told = [NOTHING]
@@ -147,13 +149,14 @@ def _whose(material: Material) -> str:
     groups = int(material.evaluation.get("test_groups") or 0)
     if not groups:
         return ", of which no groups are known"
+    of = f" of {many(groups, 'group')}"
     if shared := int((external.get("known_groups") or {}).get("groups", 0)):
-        return f" of {groups:,} groups, {shared:,} of which bear names of groups that it learned from"
+        return f"{of}, {shared:,} of which bear names of groups that it learned from"
     if external.get("known_groups", {}) is None:
-        return f" of {groups:,} groups (whether it learned from these cannot be told)"
+        return f"{of} (whether it learned from these cannot be told)"
     if not external.get("groups"):
-        return f" of {groups:,} groups (those that it learned from are not known)"
-    return f" of {groups:,} groups" + ("" if material.evaluation.get("leak") else " that it has nothing from")
+        return f"{of} (those that it learned from are not known)"
+    return of + ("" if material.evaluation.get("leak") else " that it has nothing from")
 
 
 def _beside_its_own(external: Mapping[str, Any], value: float) -> str:
@@ -174,8 +177,8 @@ def _unknown(external: Mapping[str, Any]) -> str:
         return ""
     names = listed([f"{shown(name)} ({count:,})" for name, count in classes.items()])
     return (
-        f"{sum(classes.values()):,} images bear labels that it does not know: {names}. They are in no number "
-        "here, and it calls each of them one of its own classes."
+        f"{many(sum(classes.values()), 'image bears a label', 'images bear labels')} that it does not know: "
+        f"{names}. No number here counts them, and it calls each one of its own classes."
     )
 
 
@@ -196,7 +199,11 @@ def _adapted(material: Material) -> str:
         return ""
     own = table[table["classifier"] == ADAPTED]
     last = next(iter(rows_of(own.tail(1))))
-    doubt = "; it may be chance" if last.low <= 0 <= last.high else ""
+    doubt = ""
+    if last.low <= 0 <= last.high:
+        doubt = "; it may be chance"
+    elif last.p_holm >= LEVEL:
+        doubt = f"; corrected for the two ways it may be chance (p\u00a0{probability(last.p_holm)})"
     return (
         f"Fitted again with up to {last.n_per_class:,} labels per class of this source, it reaches "
         f"{share(last.accuracy)} in place of {share(last.other_accuracy)} on the images of other groups that "

@@ -23,7 +23,7 @@ __all__ = ["probabilities_chapter"]
 MEANING = (
     "A probability of .8 can be believed if such answers are right in 80\u00a0% of the images. What a "
     "classifier says of itself is mostly too sure, or too unsure; {how}, fitted {whose}to training labels "
-    "that were held out by group, puts that right. Test images had no part in it."
+    "that were held out by group, is to put that right. Test images had no part in it."
 )
 HOW = {
     "temperature": "one number", "platt": "a curve for each class", "isotonic": "a staircase for each class",

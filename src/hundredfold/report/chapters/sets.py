@@ -72,7 +72,8 @@ def _whose(material: Material, at: Headline) -> list[str]:
 
 def _measured(row: pd.Series, coverage: float, *, bootstrapped: bool = True) -> str:
     ends = interval(row["covered_low"], row["covered_high"])
-    told, labels = f"On the test images it is in {share(row['covered'])} of the sets", row["n_held_out"]
+    told = f"On the test images the true class is in {share(row['covered'])} of the sets"
+    labels = row["n_held_out"]
     spread = np.sqrt(coverage * (1 - coverage) / (labels + 2))  # of the beta distribution (Vovk 2012)
     luck = (
         f"Another draw of {labels:,.0f} labels would give another value: two times in three within "

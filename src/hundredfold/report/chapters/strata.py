@@ -16,8 +16,8 @@ __all__ = ["OTHERS", "strata_listings"]
 MOST_COLUMNS = 6
 OWN, OTHERS = "as in the curve", "of the other sites"
 SITES = (
-    "The test images of each site, judged by classifiers that learned from labels of all sites; these "
-    "numbers do not tell how it does at a hospital that gave no label."
+    "The test images of each site, judged by classifiers that learned from the whole training side; where "
+    "labels of the site are there, too, its numbers do not tell how it does at a hospital that gave no label."
 )
 LEFT_OUT = (
     "Without its labels: the same test images, judged by classifiers that learned from labels of the other "

@@ -96,6 +96,8 @@ def _ensemble(t: Telling) -> str | None:
         return None
     if t.at.encoder == "adapted":
         return "One classifier on the features of two copies of one network; no ensemble of classifiers."
+    if "+" in t.at.encoder:
+        return "One classifier on the features of several encoders side by side; no ensemble of classifiers."
     return "One encoder and one classifier; no ensemble."
 
 

@@ -35,6 +35,10 @@ CHOSEN = (
     "The method is the one that cross-validation by group chose on labelled images most of which were test "
     "images here, too, so these figures may be a little too good; the number follows a fixed rule."
 )
+NAMED = (
+    "The classifier was named by a person (fit --classifier); if that person had seen how classifiers do on "
+    "the test images, these figures may be too good. The number follows a fixed rule."
+)
 CALIBRATIONS = {
     "temperature": ("one temperature", "temperature"),
     "platt": ("a logistic curve for each class", "multiclass"),
@@ -59,8 +63,11 @@ def _frozen(t: Telling, every: Sequence[str]) -> list[str]:
     if not (frozen := [name for name in every if name != NETWORK]):
         return []
     transform, names = f"A power transform {t.cite('yeojohnson')}", and_([_named(t, one) for one in frozen])
-    paper = t.setting("curve", "preset") == "paper"
-    settings = f"the settings of {t.cite('nielsen')}" if paper else "the software's default settings"
+    assert t.material.curve is not None
+    presets = set(t.material.curve["preset"])  # a comparison has runs of one or of both, and no such setting
+    parts = [*([f"the settings of {t.cite('nielsen')}"] if "paper" in presets else []),
+             *(["the software's default settings"] if presets - {"paper"} else [])]
+    settings = " or ".join(parts) + (", each as in its own run" if len(parts) > 1 else "")
     return [(
         f"{transform} and a principal component analysis that kept all components were fitted to the "
         f"labelled images alone, then the classifier: {names}, with {settings}, classes weighted alike where "
@@ -98,12 +105,33 @@ def _draws(t: Telling) -> list[str]:
     same = "every method got the same images" if _same_draws(t) else "not all methods got the same images"
     return [f"{drawn}{'' if budgets else ';'} {same}.", (
         f"The figures given are those of {method_words(t.at.classifier)} on {features_words(t.at.encoder)} "
-        f"at {here} labels per class{_averaged(t)}. {CHOSEN if t.material.chosen_on_test(t.at) else BY_RULE}"
+        f"at {here} label{'s' * (here != '1')} per class{_averaged(t)}. {_by_whom(t)}"
     )]
 
 
+def _by_whom(t: Telling) -> str:
+    """What chose the method that is spoken of, which is the predictor's if that was judged."""
+    assert t.at is not None
+    facts = t.material.predictor or {}
+    if t.material.chosen_on_test(t.at):
+        return CHOSEN
+    own = (facts.get("embeddings"), facts.get("classifier")) == (t.at.encoder, t.at.classifier)
+    return NAMED if own and _is_named(t) else BY_RULE
+
+
+def _is_named(t: Telling) -> bool:
+    """Whether a person named the predictor's classifier."""
+    return t.setting("fit", "classifier") not in (None, "auto")
+
+
 def _averaged(t: Telling) -> str:
-    return "" if t.setting("curve", "repeats") == 1 else ", means over the draws"
+    return ", means over the draws" if _several_draws(t) else ""
+
+
+def _several_draws(t: Telling) -> bool:
+    """Whether the figures are of several draws of labels."""
+    curve = t.material.curve
+    return t.at is not None and curve is not None and at_point(curve, t.at)["repeat"].nunique() > 1
 
 
 def _same_draws(t: Telling) -> bool:
@@ -121,7 +149,7 @@ def _choice(t: Telling) -> list[str]:
             f"{value}."
         )]
     choice = t.material.evaluation.get("choice")
-    if not choice or not choice.get("accuracy"):
+    if not choice or len(choice.get("accuracy") or ()) < 2:
         return []
     return [
         (f"Cross-validation by group on the drawn labels alone chose {method_words(choice['classifier'])} on "
@@ -136,7 +164,8 @@ def predictor_paragraph(t: Telling) -> str:
         return ""
     number = t.trace.number("labels of the predictor", Place(t.predictor, "/labels", "sum"))
     several = len(facts.get("cross_validation") or {}) > 1
-    chosen = ", as cross-validation by group on these labels chose" if several else ""
+    which = "the features, as" if _is_named(t) else "as"
+    chosen = f", {which} cross-validation by group on these labels chose" if several else ""
     told = [
         (f"For use, {method_words(str(facts['classifier']))} on {features_words(str(facts['embeddings']))} "
         "was "
@@ -234,10 +263,13 @@ def intervals_paragraph(t: Telling) -> str:
         "too "
         "narrow." if unit == "images" else ""
     )
+    several = _several_draws(t)
+    drawn = " and draws, drawn jointly" if several else ""
+    once = "" if several else " What another draw of labels would change is not in them."
     return (
-        f"Intervals are 95\u00a0% percentile intervals of {resamples} bootstrap resamples of test {unit} and "
-        f"draws, drawn jointly {t.cite('bootstrap')}; for shares of exactly 0 or 1, exact binomial limits "
-        f"{t.cite('exact')}. A figure from fewer than ten {unit} has none.{alone}"
+        f"Intervals are 95\u00a0% percentile intervals of {resamples} bootstrap resamples of test {unit}"
+        f"{drawn} {t.cite('bootstrap')}; for shares of exactly 0 or 1, exact binomial limits "
+        f"{t.cite('exact')}. A figure from fewer than ten {unit} has none.{once}{alone}"
     )
 
 

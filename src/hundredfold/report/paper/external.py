@@ -93,12 +93,18 @@ def adaptation_paragraph(t: Telling) -> str:
     judged = t.fact("images that judge the adaptation", "adaptation", "test_images", take="sum")
     return (
         "To see what labels of the new source would bring, its images were halved by group. The classifier "
-        f"was fitted again, to its own labels and {numbers} random ones per class of the one half, and to "
-        f"these alone, {t.set('draws of labels', VERB, 'repeats')} times; the encoder stayed as it was. The "
+        f"was fitted again, to its own labels and {numbers} random ones per class (of a class with fewer, "
+        "all) of the one half, and to "
+        f"these alone, {_times(t)}; the encoder stayed as it was. The "
         f"{judged} images of the other half judged both and the predictor as it was; differences are paired "
         f"by image and draw, with two-sided p-values corrected after Holm {t.cite('holm')}; intervals are "
         "not corrected."
     )
+
+
+def _times(t: Telling) -> str:
+    repeats = t.set("draws of labels", VERB, "repeats")
+    return "once" if repeats == "1" else f"{repeats} times"
 
 
 def _groups(t: Telling) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from hundredfold.report.paper.telling import Telling, and_, pointer
 from hundredfold.report.paper.trace import FACTS, Place, count, percent, plain
 from hundredfold.report.paper.works import backbone_work
+from hundredfold.report.tables import stages_of
 from hundredfold.report.words import shown
 from hundredfold.views.modalities import MODALITIES, Modality
 
@@ -26,7 +27,12 @@ OTHERS = {
     ),
     "thumbnail": "thumbnails of the images with histograms of their colours, without any network",
 }
-NOTHING = "The encoder was not trained on these images; its weights were taken as they were."
+NOTHING = (
+    "No encoder was trained for this; the weights were taken as they were, and whether they had learned from "
+    "some of these images is not known."
+)
+ELSEWHERE = "The encoder is of another run, which tells how it was made."
+THUMBNAIL = "thumbnail"
 #: unit of time → its seconds, for times of two units or more
 UNITS = (("h", 3600), ("min", 60))
 PRECISIONS = {"bfloat16": "bfloat16 mixed precision", "float32": "float32", "float64": "float64"}
@@ -47,7 +53,10 @@ def pretraining_source(t: Telling) -> tuple[str, tuple[str, ...], Mapping[str, A
 def pretraining_paragraph(t: Telling) -> str:
     """What was pre-trained on what, with which settings; or that nothing was."""
     if (source := pretraining_source(t)) is None:
-        return "" if t.at is None else NOTHING
+        if t.at is None or t.at.encoder == THUMBNAIL:  # no network, hence no weights
+            return ""
+        found = t.material.embeddings.get(t.at.encoder)
+        return ELSEWHERE if found is None or _is_trained(found.encoder) else NOTHING
     file, path, facts = source
 
     def told(meaning: str, *at: object, write: Callable[[Any], str] = plain) -> str:
@@ -58,6 +67,12 @@ def pretraining_paragraph(t: Telling) -> str:
     parts = [_what(t, facts, told, own=own), _views(facts, settings, told), _method(t, settings, told)]
     parts += [_optimiser(t, facts, settings, told), _end(t, own=own)]
     return " ".join(part for part in parts if part)
+
+
+def _is_trained(encoder: Mapping[str, Any]) -> bool:
+    """Whether an encoder, or one of those joined in it, was pre-trained."""
+    parts = encoder.get("parts") or [encoder]
+    return any((part.get("provenance") or {}).get("method") == "DINO" for part in parts)
 
 
 Told = Callable[..., str]
@@ -84,7 +99,7 @@ def _side(t: Telling, facts: Mapping[str, Any], *, own: bool) -> str:
     counted = t.material.evaluation.get("transductive")
     name = "pretrained" if own or t.at is None else t.at.encoder
     if own and facts.get("transductive"):
-        return "unlabelled images, the test images (without their labels) among them"
+        return "images without their labels, the test images among them"
     if (counted or {}).get(name):
         number = t.fact("test images that pre-training saw", "curve", "transductive", name)
         return f"images without their labels; {number} of the test images were among them"
@@ -271,9 +286,19 @@ def features_paragraph(t: Telling) -> str:
     every = (str(name) for name in t.material.curve["encoder"].unique())
     others = [name for name in every if name not in (t.at.encoder, "shortcut")]
     if others:
-        named = and_([OTHERS.get(name, f"the features of {shown(name)}") for name in others])
+        named = and_([_other(t, name, held=bool(first.get("stages"))) for name in others])
         told.append(f"For comparison, the same was done with {named}.")
     return " ".join(told)
+
+
+def _other(t: Telling, name: str, *, held: bool) -> str:
+    """Features to compare with, and whether maps of the last stages are in them, where those differ in it."""
+    words = OTHERS.get(name, f"the features of {shown(name)}")
+    if (found := t.material.embeddings.get(name)) is None or name == THUMBNAIL:
+        return words
+    if bool(stages_of(found.encoder)) == held:
+        return words
+    return f"{words} ({'without these maps' if held else 'and the mean maps of its last stages'})"
 
 
 def _origin(t: Telling, facts: Mapping[str, Any]) -> str:

@@ -36,7 +36,8 @@ def stated(t: Telling) -> str:
     tested = t.trace.number("test images", Place("curve.parquet", "n_test", rows=_rows(t)))
     told = (
         f"Figures of {method_words(t.at.classifier)} on {features_words(t.at.encoder)}, fitted to {budget} "
-        f"labels per class (fewer where a class has fewer){_draws(t)}, on {tested} test images{which}."
+        f"label{'s' * (budget != '1')} per class (fewer where a class has fewer){_draws(t)}, on {tested} "
+        f"test images{which}."
     )
     if (facts := t.material.predictor) is None:
         return told
