@@ -10,16 +10,20 @@ import pandas as pd
 import pytest
 
 import hundredfold
+from hundredfold.config import CurveChoices
 from hundredfold.data.near_duplicates import near_duplicates
 from hundredfold.data.pixels import fill
 from hundredfold.data.source import find_images
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
-from hundredfold.encode.copies import copies_across
+from hundredfold.encode.copies import copies_across, copies_among
 from hundredfold.encode.embed import Embeddings, embed
 from hundredfold.encode.thumbnail import ThumbnailEncoder
+from hundredfold.learn.outer import sides_of
+from hundredfold.workflows.labelled import label, read_embeddings
 
 SIDE, SHIFT = 80, 9
+TWINS = [("a00.png", "a00_twin.png"), ("b01.png", "b01_twin.png")]
 
 
 def field(seed: int) -> np.ndarray:
@@ -61,13 +65,14 @@ def test_what_thumbnails_miss_is_found_across_the_split_alone(
     assert near_duplicates(store).empty
     sides = ["test" if name.endswith("_twin.png") else "train" for name in found.ids]
     pairs = copies_across(found, found.images.assign(split=sides), store)
-    assert pairs[["first", "second"]].to_numpy().tolist() == [
-        ["a00.png", "a00_twin.png"], ["b01.png", "b01_twin.png"]
-    ]
+    assert list(zip(pairs["first"], pairs["second"], strict=True)) == TWINS
     assert (pairs["likeness"] > 0.92).all()
     known = found.images.assign(split=sides, cluster=[name[:3] for name in found.ids])
     assert copies_across(found, known, store).empty
     assert copies_across(found, found.images.assign(split="train"), store).empty
+    among = copies_among(found, found.images.assign(split="train"), store)
+    assert list(zip(among["first"], among["second"], strict=True)) == TWINS
+    assert copies_among(found, known, store).empty
 
 
 def test_they_are_not_learned_from(
@@ -90,3 +95,22 @@ def test_they_are_not_learned_from(
     assert labels.reindex(["a00.png", "b01.png"]).isna().all()
     assert labels.notna().sum() == 8
     assert pd.read_csv(run / "copies_across.csv")["first"].tolist() == ["a00.png", "b01.png"]
+
+
+def test_outer_splits_part_none_of_them(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(path.name for path in photographs.iterdir())
+    labels = tmp_path / "labels.csv"
+    pd.DataFrame({"image": names, "label": [name[0] for name in names]}).to_csv(labels, index=False)
+    run = tmp_path / "run"
+    hundredfold.scan(photographs, labels=labels, out=run, pixel_size=SIDE)
+    hundredfold.embed(run, encoder="thumbnail", out=run)
+    table = label(run, read_embeddings(run), labels, outer=True)
+    assert "2 pairs of labelled images show the same" in capsys.readouterr().err
+    for seed in range(5):
+        for trial in sides_of(table, CurveChoices.of(outer_splits=3), seed=seed).trials:
+            held = set(trial.test.ids)
+            assert all((one in held) == (other in held) for one, other in TWINS)
+            assert len(held) + len(trial.train) == len(names)
+    assert pd.read_csv(run / "copies_among.csv")["first"].tolist() == [one for one, _ in TWINS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hundredfold.data.near_duplicates import confirmed
 from hundredfold.data.splits import HELD_OUT, pieces_of
@@ -12,7 +13,7 @@ from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
 from hundredfold.encode.neighbours import nearest
 
-__all__ = ["copies_across"]
+__all__ = ["copies_across", "copies_among", "join"]
 
 #: Training images that are looked at for each image held out.
 NEAREST = 5
@@ -43,11 +44,55 @@ def copies_across(embeddings: Embeddings, table: ImageTable, store: PixelStore) 
     if not len(train) or not len(test):
         return confirmed(store, [], alike=ALIKE)
     known, asked = (embeddings.of(table.by_id(table.ids[side])) for side in sides)
-    near = nearest(asked, known, NEAREST)[1]
-    pieces, places = pieces_of(table), store.rows(table.ids)
-    pairs = [
-        (int(places[one]), int(places[other]))
-        for other, found in zip(test, train[near], strict=True) for one in found
-        if pieces[one] != pieces[other]
-    ]
-    return confirmed(store, pairs, alike=ALIKE)
+    near = train[nearest(asked, known, NEAREST)[1]]
+    return _confirmed(table, store, _pairs(near, test))
+
+
+def copies_among(embeddings: Embeddings, table: ImageTable, store: PixelStore) -> pd.DataFrame:
+    """Images that show the same, beyond those that are known to, whatever side they are on.
+
+    As :func:`copies_across`, but each image is laid upon the five nearest of all others.
+    """
+    rows = np.flatnonzero(table.frame["problem"].isna())
+    if len(rows) < 2:
+        return confirmed(store, [], alike=ALIKE)
+    vectors = embeddings.of(table.by_id(table.ids[rows]))
+    near = rows[nearest(vectors, vectors, NEAREST + 1)[1]]  # itself among them
+    return _confirmed(table, store, np.unique(np.sort(_pairs(near, rows), axis=1), axis=0))
+
+
+def join(table: ImageTable, pairs: pd.DataFrame) -> ImageTable:
+    """The table with the two images of each pair, and all that hangs together with either, in one cluster.
+
+    Args:
+        table: the images.
+        pairs: of :func:`copies_among`.
+
+    Examples:
+        >>> table = ImageTable.of({"id": list("abcd"), "group": ["p", "p", "q", "r"]})
+        >>> linked = join(table, pd.DataFrame({"first": ["b"], "second": ["c"]}))
+        >>> linked.frame["cluster"].tolist()[:3], pieces_of(linked).tolist()
+        (['a', 'a', 'a'], [0, 0, 0, 1])
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pieces, place = pieces_of(table), dict(zip(table.ids, range(len(table)), strict=True))
+    ends = [pieces[[place[name] for name in pairs[side].astype(str)]] for side in ("first", "second")]
+    graph = coo_array((np.ones(len(pairs), dtype=np.int8), tuple(ends)), shape=(len(table), len(table)))
+    joined = connected_components(graph, directed=False)[1][pieces]
+    linked = np.isin(pieces, np.concatenate(ends))
+    first = pd.Series(table.ids, index=table.frame.index).groupby(joined).transform("min")
+    return table.assign(cluster=table.frame["cluster"].mask(linked, first))
+
+
+def _pairs(near: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each row with those near to it [n,k]: pairs [n*k,2], itself second."""
+    return np.stack([near.ravel(), np.repeat(rows, near.shape[1])], axis=1)
+
+
+def _confirmed(table: ImageTable, store: PixelStore, pairs: NDArray[np.int64]) -> pd.DataFrame:
+    """Those of some pairs of rows of the table that are copies, and in two pieces so far."""
+    pieces, places = pieces_of(table)[pairs], store.rows(table.ids)[pairs]
+    apart = places[pieces[:, 0] != pieces[:, 1]]
+    return confirmed(store, [(int(one), int(other)) for one, other in apart], alike=ALIKE)

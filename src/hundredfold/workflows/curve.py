@@ -52,7 +52,7 @@ def curve(settings: CurveSettings) -> RunDirectory:
             return before
     check_choices(settings)
     embeddings = read_embeddings(settings.embeddings)
-    table = label(settings.embeddings, embeddings, settings.labels)
+    table = label(settings.embeddings, embeddings, settings.labels, outer=settings.outer_splits > 1)
     if settings.outer_splits == 1:
         table = with_split(table, seed=settings.seed)
     sides = sides_of(table, settings, seed=settings.seed)

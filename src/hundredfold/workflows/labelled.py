@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,6 @@ __all__ = [
 #: The place of a run's embeddings in their order; the first that there are are those to fit on.
 ORDER = {"pretrained": 0, "adapted": 1, "initial": 2, "thumbnail": 4}
 OTHERS = 3
-#: Training images that show what an image held out shows, as the encoder sees it.
-COPIES = "copies_across.csv"
 #: What a resume of a finished stage may be given otherwise: it tells where things are, not what was done.
 PLACES = {"resume", "out", "copy_to", "embeddings", "labels"}
 
@@ -81,8 +80,14 @@ def pixels_of(path: Path) -> PixelStore | None:
     return PixelStore.open(run.pixels) if run is not None and (run.pixels / "pixels.json").is_file() else None
 
 
-def label(path: Path, embeddings: dict[str, Embeddings], labels: Path | Url) -> ImageTable:
+def label(
+    path: Path, embeddings: dict[str, Embeddings], labels: Path | Url, *, outer: bool = False
+) -> ImageTable:
     """The embedded images with the labels of a table; the split of a scanned run stays.
+
+    What shows the same as an image held out, as the encoder sees it, loses its label: the split is drawn,
+    and the image is not learned from (``RUN/copies_across.csv``). For ``outer`` splits, which are not drawn
+    yet and deal all labelled images, such images hang together from now on (``RUN/copies_among.csv``).
 
     Raises:
         InputError: the labels cannot be read, name no image, or contradict each other.
@@ -91,44 +96,60 @@ def label(path: Path, embeddings: dict[str, Embeddings], labels: Path | Url) -> 
 
     name, first = next(iter(embeddings.items()))
     images = scanned(path, first)
-    return _without_copies(path, name, first, LabelSet.read(labels, images).apply(images))
-
-
-def _without_copies(path: Path, name: str, embeddings: Embeddings, table: ImageTable) -> ImageTable:
-    """Take the labels from training images that show what an image held out shows, as the encoder sees it.
-
-    They are named in ``RUN/copies_across.csv``. The split is drawn, and stays; so they are not learned from.
-    """
+    table = LabelSet.read(labels, images).apply(images)
     run, store = run_of(path), pixels_of(path)
     if run is None or store is None or not noted_settings(run).get("scan", {}).get("near_copies"):
         return table
-    pairs = _copies(run, name, embeddings, table, store)
+    return (_joined if outer else _without_copies)(run, name, first, table, store)
+
+
+def _without_copies(
+    run: RunDirectory, name: str, embeddings: Embeddings, table: ImageTable, store: PixelStore
+) -> ImageTable:
+    """Take the labels from training images that show what an image held out shows."""
+    from hundredfold.encode.copies import copies_across
+
+    pairs = _copies(run, copies_across, embeddings, table, store)
     astray = table.frame["id"].isin(pairs["first"]) & table.frame["label"].notna()
     if astray.any():
         say(f"Near-copies: {int(astray.sum()):,} labelled training images show what an image held out shows, "
-            f"by the neighbours of {name}; they are not learned from ({run / COPIES}).")
+            f"by the neighbours of {name}; they are not learned from ({run / 'copies_across.csv'}).")
     return table.assign(label=table.frame["label"].mask(astray))
 
 
-def _copies(
+def _joined(
     run: RunDirectory, name: str, embeddings: Embeddings, table: ImageTable, store: PixelStore
+) -> ImageTable:
+    """Let labelled images that show the same hang together."""
+    from hundredfold.encode.copies import copies_among, join
+
+    labelled = table.select(table.labelled)
+    pairs = _copies(run, copies_among, embeddings, labelled, store)
+    if len(pairs):
+        say(f"Near-copies: {len(pairs):,} pairs of labelled images show the same, by the neighbours of "
+            f"{name}; no split parts them ({run / 'copies_among.csv'}).")
+    return join(table, pairs)
+
+
+def _copies(
+    run: RunDirectory, find: Callable[[Embeddings, ImageTable, PixelStore], pd.DataFrame],
+    embeddings: Embeddings, table: ImageTable, store: PixelStore,
 ) -> pd.DataFrame:
-    """The pairs across the split, found once for an encoder and a split."""
+    """The pairs, found once for an encoder and a split; the file has the name of what finds them."""
     import pandas as pd
 
     from hundredfold.data.rows import write_rows
-    from hundredfold.encode.copies import copies_across
     from hundredfold.encode.protocol import digest
 
-    frame = table.frame
-    key = digest(name, str(embeddings.encoder.get("hash")), *frame["id"], *frame["split"].astype(str))
-    path = run / COPIES
-    if path.is_file() and run.state.get("copies_across") == key:
+    frame, what = table.frame, find.__name__
+    key = digest(str(embeddings.encoder.get("hash")), *frame["id"], *frame["split"].astype(str))
+    path = run / f"{what}.csv"
+    if path.is_file() and run.state.get(what) == key:
         return pd.read_csv(path, dtype={"first": str, "second": str}, keep_default_na=False)
     embedded = table.select(frame["id"].isin(embeddings.ids))
-    pairs = copies_across(embeddings, embedded, store)
+    pairs = find(embeddings, embedded, store)
     write_rows(path, pairs)
-    run.record(copies_across=key)
+    run.record(**{what: key})
     return pairs
 
 
