@@ -136,6 +136,15 @@ def test_other_test_images_are_refused_by_name(first: Path, smear: Path, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_other_numbers_of_outer_splits_are_refused(first: Path, tmp_path: Path) -> None:
+    for name, splits in (("three", 3), ("five", 5)):
+        run = RunDirectory.open(shutil.copytree(first, tmp_path / name))
+        run.record(curve={**run.state["curve"], "outer_splits": splits})
+    with pytest.raises(SplitError, match=r"found three: 3, five: 5"):
+        hundredfold.compare([tmp_path / "three", tmp_path / "five"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_without_a_curve_is_refused(first: Path, tmp_path: Path) -> None:
     bare = RunDirectory.create(tmp_path / "bare").path
     with pytest.raises(RunMissingError, match="no finished learning curve"):

@@ -38,7 +38,7 @@ def compare(settings: CompareSettings) -> RunDirectory:
 
     Raises:
         RunMissingError: a run has no learning curve, or not the images that tell the groups.
-        SplitError: the runs were not judged on the same test images.
+        SplitError: the runs were not judged on the same test images, or in as many outer splits.
         SettingsError: an encoder is unknown.
         RunExistsError: OUT holds a comparison and ``resume`` is not set.
     """
@@ -48,6 +48,7 @@ def compare(settings: CompareSettings) -> RunDirectory:
     measured = [_measured(run) for run in runs]
     images = _images(runs[0])
     together(measured)  # what cannot be compared is refused before anything is computed
+    _check_splits(runs)
     run = RunDirectory.create(settings.out)
     with run.stage("compare", settings=settings, resume=settings.resume):
         if settings.encoders:
@@ -77,6 +78,17 @@ def _measured(run: RunDirectory) -> Measured:
         run.path.resolve().name, LearningCurve.read(run.path), facts.get("draws"),
         facts.get("transductive") or {}, facts.get("choice") or {}, facts.get("supervised"),
     )
+
+
+def _check_splits(runs: list[RunDirectory]) -> None:
+    """The same images are no same test where one run learned from less of them."""
+    counts = [(run.state.get("curve") or {}).get("outer_splits") or 1 for run in runs]
+    if len(set(counts)) > 1:
+        told = ", ".join(f"{run.path.name}: {count}" for run, count in zip(runs, counts, strict=True))
+        raise SplitError(
+            f"expected runs of the same number of test splits, found {told}",
+            remedy="Run `hundredfold curve` for all with the same --outer-splits.",
+        )
 
 
 def _images(run: RunDirectory) -> ImageTable:
