@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import CompareSettings, CurveSettings, EmbedSettings, verb
-from hundredfold.errors import RunMissingError
+from hundredfold.errors import RunMissingError, SplitError
 from hundredfold.files import atomic_write
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
