@@ -216,6 +216,17 @@ def test_what_the_maps_of_the_last_stages_bring_is_not_called_pre_training(whole
         assert ("Pre-training brought" in told) == (given is embedded)
 
 
+def test_training_is_held_against_what_takes_none(whole_run: RunDirectory) -> None:
+    """The features before pre-training, adapted to these images, are had within a minute."""
+    curve = gather(whole_run).curve
+    assert curve is not None
+    for like, said in (("initial", "a minute, training brought ."), ("pretrained", "brought nothing (.00)")):
+        more = curve[curve["encoder"].astype(str) == like].assign(encoder="adapted")
+        both = pd.concat([curve.astype({"encoder": str}), more], ignore_index=True)
+        given = material(whole_run, curve=both, predictions=None)
+        assert said in " ".join(finding(given, Headline("pretrained", "svm", 100)))
+
+
 def test_a_class_that_gives_all_it_has_is_told_of_smaller_budgets_too(whole_run: RunDirectory) -> None:
     curve = gather(whole_run).curve
     assert curve is not None

@@ -136,6 +136,9 @@ def _references(material: Material, points: Sequence[Point], at: Headline) -> li
     if "pretrained" in beside and "initial" in beside:
         ends = _paired(material, replace(at, encoder="pretrained"), beside["initial"])
         told.append(_pretraining(beside["pretrained"].value - beside["initial"].value, ends, material))
+    if "pretrained" in beside and "adapted" in beside:
+        ends = _paired(material, replace(at, encoder="pretrained"), beside["adapted"])
+        told.append(_training(beside["pretrained"].value - beside["adapted"].value, ends))
     if "thumbnail" in beside and at.encoder != "thumbnail":
         more = beside[at.encoder].value - beside["thumbnail"].value
         told.append(_network(more, _paired(material, at, beside["thumbnail"]), at))
@@ -176,6 +179,14 @@ def _brought(material: Material, more: str, chance: str) -> str:
         return f"Pre-training brought {more}{chance}."
     maps = ", with the maps of the network's last stages, which only they hold" if len(set(held)) == 2 else ""
     return f"The pre-trained features bring {more} over those before pre-training{maps}{chance}."
+
+
+def _training(more: float, ends: tuple[float, float]) -> str:
+    """What the training itself was worth: those it is compared with have all else."""
+    over = f"Over {features_words('adapted')}, which takes a minute"
+    if round(more, 2) > 0:
+        return f"{over}, training brought {share(more)}{_chance(ends)}."
+    return f"{over}, training brought nothing ({share(more)}): it was not worth its time here."
 
 
 def _network(more: float, ends: tuple[float, float], at: Headline) -> str:
