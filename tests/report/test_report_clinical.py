@@ -236,8 +236,11 @@ def test_few_groups_have_no_interval_and_the_chapter_says_so(tmp_path: Path) -> 
     assert "twice" not in words
 
 
-def test_intervals_that_were_not_taken_are_no_sign_of_few_groups(clinical_run: RunDirectory) -> None:
-    given = replace(gather(clinical_run), settings={"curve": {"bootstrap": 0}})
+@pytest.mark.parametrize("verb", ["curve", "evaluate"])
+def test_intervals_that_were_not_taken_are_no_sign_of_few_groups(
+    clinical_run: RunDirectory, verb: str
+) -> None:
+    given = replace(gather(clinical_run), settings={verb: {"bootstrap": 0}})
     words = " ".join(chapter_of(given).sentences)
     assert "No intervals were taken (--bootstrap 0)." in words
     assert "fewer than 10 groups" not in words

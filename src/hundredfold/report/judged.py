@@ -97,7 +97,9 @@ def judged(material: Material, at: Headline) -> Judged | None:
         first["group"].to_numpy(np.int64), first["piece"].to_numpy(np.int64),
         *_thresholds(material.thresholds, at, classes),
         prevalences(np.bincount(truth, minlength=len(classes)), classes, material.prevalence),
-        bootstrapped=material.settings.get("curve", {}).get("bootstrap") != 0,
+        bootstrapped=all(
+            material.settings.get(verb, {}).get("bootstrap") != 0 for verb in ("curve", "evaluate")
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from hundredfold.report.tables import at_point
 from hundredfold.report.words import features_words, method_words, shown
 
 __all__ = [
-    "CALIBRATIONS", "classifiers_paragraph", "figures_paragraph", "intervals_paragraph",
+    "CALIBRATIONS", "OTHER_RESAMPLES", "classifiers_paragraph", "figures_paragraph", "intervals_paragraph",
     "predictor_paragraph", "software_paragraph",
 ]
 
@@ -38,6 +38,10 @@ CHOSEN = (
 NAMED = (
     "The classifier was named by a person (fit --classifier); if that person had seen how classifiers do on "
     "the test images, these figures may be too good. The number follows a fixed rule."
+)
+OTHER_RESAMPLES = (
+    ", those of operating points and of differences of a thousand or more, those of ROC and precision-recall "
+    "curves and of calibration of five hundred (the basic interval for the calibration error)"
 )
 CALIBRATIONS = {
     "temperature": ("one temperature", "temperature"),
@@ -268,8 +272,8 @@ def intervals_paragraph(t: Telling) -> str:
     once = "" if several else " What another draw of labels would change is not in them."
     return (
         f"Intervals are 95\u00a0% percentile intervals of {resamples} bootstrap resamples of test {unit}"
-        f"{drawn} {t.cite('bootstrap')}; for shares of exactly 0 or 1, exact binomial limits "
-        f"{t.cite('exact')}. A figure from fewer than ten {unit} has none.{once}{alone}"
+        f"{drawn} {t.cite('bootstrap')}{OTHER_RESAMPLES}; for shares of exactly 0 or 1, exact binomial "
+        f"limits {t.cite('exact')}. A figure from fewer than ten {unit} has none.{once}{alone}"
     )
 
 

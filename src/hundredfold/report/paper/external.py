@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hundredfold.report.paper.evaluation import CALIBRATIONS
+from hundredfold.report.paper.evaluation import CALIBRATIONS, OTHER_RESAMPLES
 from hundredfold.report.paper.telling import Telling
 from hundredfold.report.paper.trace import percent, share
 from hundredfold.report.words import features_words, method_words, shown
@@ -121,5 +121,5 @@ def _intervals(t: Telling) -> list[str]:
     resamples = t.set("bootstrap resamples", VERB, "bootstrap")
     return [(
         f"Intervals are 95\u00a0% percentile intervals of {resamples} bootstrap resamples of the {unit} "
-        f"{t.cite('bootstrap')}."
+        f"{t.cite('bootstrap')}{OTHER_RESAMPLES}."
     )]
