@@ -17,8 +17,8 @@ classifier that cross-validation on the training labels chose for it. What our e
 held against none: LightlyTrain's is looked at as it came and with each of that (``LOOKS``), whichever
 cross-validation finds better, and so are the start weights, as "a minute's work on a". The test set is read
 once. ``--modality`` is what the user of our program would say of the images, in both commands.
-What is done is kept in ``benchmarks/results/label_efficiency.json``, and a second call goes on. ``figure.py``
-draws it.
+What is done is kept in ``benchmarks/results/label_efficiency.json`` (what networks say of each image in
+``networks/`` beside it), and a second call goes on. ``figure.py`` draws it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -122,13 +123,51 @@ def frozen(contest: Contest, run: RunDirectory) -> RunDirectory:
     )
 
 
-def trained(contest: Contest, run: RunDirectory, name: str, budgets: tuple[int, ...]) -> RunDirectory:
-    """What is d and e, or fine-tuning: the network that starts from one encoder."""
-    return hundredfold.curve(
+@dataclass(frozen=True)
+class Told:
+    """What a curve comes to: its table, what it says of each test image, and facts of how it came about."""
+
+    curve: pd.DataFrame
+    predictions: pd.DataFrame
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, run: RunDirectory) -> Self:
+        """That of a finished run."""
+        found = run.state["curve"]
+        facts = {"draws": found["draws"], "rates": found.get("network_rates")}
+        return cls(*(pd.read_parquet(run / f"{name}.parquet") for name in ("curve", "predictions")), facts)
+
+    @classmethod
+    def kept(cls, folder: Path) -> Self:
+        """What :meth:`keep` wrote."""
+        tables = (pd.read_parquet(folder / f"{name}.parquet") for name in ("curve", "predictions"))
+        return cls(*tables, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+
+    def keep(self, folder: Path) -> None:
+        """Write it, the facts last."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.curve.to_parquet(folder / "curve.parquet", compression="zstd")
+        self.predictions.to_parquet(folder / "predictions.parquet", compression="zstd")
+        write_json(folder / "facts.json", self.facts)
+
+
+def trained(
+    contest: Contest, run: RunDirectory, name: str, budgets: tuple[int, ...], kept: Path
+) -> Told:
+    """What is d and e, or fine-tuning: the network that starts from one encoder.
+
+    It takes hours, so what it came to is kept with the results, and taken from there.
+    """
+    if (kept / "facts.json").exists():
+        return Told.kept(kept)
+    found = Told.of(hundredfold.curve(
         run / "embeddings" / name, labels=contest.data / "labels.csv", out=contest.folder / f"network-{name}",
         budgets=budgets, classifiers=("network",), network_rates=RATES, modality=contest.modality,
         resume=True,
-    )
+    ))
+    found.keep(kept)
+    return found
 
 
 def values(curve: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -151,17 +190,17 @@ def chosen(accuracy: dict[str, float]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def answers(curves: list[RunDirectory], methods: dict[str, tuple[str, str]]) -> pd.DataFrame:
+def answers(curves: list[Told], methods: dict[str, tuple[str, str]]) -> pd.DataFrame:
     """What each of those that are compared says of the test images, with its name in the column ``what``."""
     parts = []
-    for place, run in enumerate(curves):
-        told = pd.read_parquet(run / "predictions.parquet").astype(
+    for place, curve in enumerate(curves):
+        told = curve.predictions.astype(
             {"encoder": str, "classifier": str, "label": str, "predicted": str, "n_per_class": int}
         )
         own = {"d": NETWORK} if place else methods  # a fine-tuned network is in the table of values alone
         for name, (encoder, classifier) in own.items():
             rows = told[(told["encoder"] == encoder) & (told["classifier"] == classifier)]
-            parts.append(rows.assign(what=name, draws=run.state["curve"]["draws"]))
+            parts.append(rows.assign(what=name, draws=curve.facts["draws"]))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -245,20 +284,18 @@ def main() -> None:
     paths = (given.data, given.work, given.weights, Path(".peers"), given.results)
     contest = Contest(*(path.absolute() for path in paths), modality=given.modality)
     run = embedded(contest, given.minutes)
-    curves = [frozen(contest, run)]
-    budgets = tuple(given.network_budgets)
+    vectors, budgets = frozen(contest, run), tuple(given.network_budgets)
     there = [name for name in given.networks if (run / "embeddings" / name).is_dir()]
-    curves += [trained(contest, run, name, budgets) for name in there]
-    table = pd.concat([pd.read_parquet(curve / "curve.parquet") for curve in curves], ignore_index=True)
-    methods, told = chosen(curves[0].state["curve"]["choice"]["accuracy"]), values(table)
+    folders = {name: given.results.parent / "networks" / f"{contest.data.name}-{name}" for name in there}
+    networks = {name: trained(contest, run, name, budgets, folder) for name, folder in folders.items()}
+    curves = [Told.of(vectors), *networks.values()]
+    table = pd.concat([curve.curve for curve in curves], ignore_index=True)
+    methods, told = chosen(vectors.state["curve"]["choice"]["accuracy"]), values(table)
     known: dict[str, Any] = {
         "values": told, "methods": methods, "targets": targets(told, methods),
         "points": points(table, methods), "minutes": given.minutes, "test_images": int(table["n_test"].max()),
         "rates": RATES, "modality": given.modality, "cores": os.cpu_count(), "software": software(),
-        "network_minutes": {
-            curve.path.name: round(curve.state["stages"]["curve"]["seconds"] / 60, 1) for curve in curves[1:]
-        },
-        "network_rates": [curve.state["curve"].get("network_rates") for curve in curves[1:]],
+        "networks": {name: one.facts for name, one in networks.items()},
     }
     if "b" in methods:
         images = ImageTable.read(run / "images.parquet")
