@@ -68,6 +68,8 @@ FROZEN = {
     "c": tuple(f"lightly-train{look}" for look in (*LOOKS, ADAPTED)),
     "a minute's work on a": tuple(f"initial{look}" for look in (*LOOKS, ADAPTED) if look),
 }
+#: The encoder whose backbone a network starts from → the name of what is compared.
+NETWORKS = {"initial": "d", "pretrained": "f"}
 NETWORK = ("initial", "network")
 
 
@@ -145,10 +147,11 @@ class Told:
         return cls(*tables, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
 
     def keep(self, folder: Path) -> None:
-        """Write it, the facts last."""
+        """Write it, the facts last; without the labels, which are the data set's."""
         folder.mkdir(parents=True, exist_ok=True)
         self.curve.to_parquet(folder / "curve.parquet", compression="zstd")
-        self.predictions.to_parquet(folder / "predictions.parquet", compression="zstd")
+        said = self.predictions.drop(columns="label")
+        said.to_parquet(folder / "predictions.parquet", compression="zstd")
         write_json(folder / "facts.json", self.facts)
 
 
@@ -190,14 +193,18 @@ def chosen(accuracy: dict[str, float]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def answers(curves: list[Told], methods: dict[str, tuple[str, str]]) -> pd.DataFrame:
+def answers(
+    vectors: Told, networks: dict[str, Told], methods: dict[str, tuple[str, str]]
+) -> pd.DataFrame:
     """What each of those that are compared says of the test images, with its name in the column ``what``."""
-    parts = []
-    for place, curve in enumerate(curves):
+    parts, labels = [], vectors.predictions.drop_duplicates("id").astype(str).set_index("id")["label"]
+    asked = [(vectors, methods)]
+    asked += [(one, {NETWORKS[name]: (name, "network")}) for name, one in networks.items()]
+    for curve, own in asked:
         told = curve.predictions.astype(
-            {"encoder": str, "classifier": str, "label": str, "predicted": str, "n_per_class": int}
+            {"encoder": str, "classifier": str, "id": str, "predicted": str, "n_per_class": int}
         )
-        own = {"d": NETWORK} if place else methods  # a fine-tuned network is in the table of values alone
+        told = told.assign(label=told["id"].map(labels))
         for name, (encoder, classifier) in own.items():
             rows = told[(told["encoder"] == encoder) & (told["classifier"] == classifier)]
             parts.append(rows.assign(what=name, draws=curve.facts["draws"]))
@@ -207,7 +214,8 @@ def answers(curves: list[Told], methods: dict[str, tuple[str, str]]) -> pd.DataF
 def differences(told: pd.DataFrame, images: ImageTable) -> dict[str, Any]:
     """Our DINO at 100 labels per class less each of the others, and at 25 less the network at 100.
 
-    The intervals are over test images and draws; p-values are corrected for the number of comparisons.
+    And the network that starts from it, less those that start from ImageNet's weights. The intervals are
+    over test images and draws; p-values are corrected for the number of comparisons.
     """
     budgets = told["n_per_class"]
     most = budgets[told["what"] == "d"].max()
@@ -218,7 +226,7 @@ def differences(told: pd.DataFrame, images: ImageTable) -> dict[str, Any]:
         if len(rows := told[(told["what"] == name) & (budgets == n)])
     }
     pairs = [("b", side) for side in sides if side not in ("b", "b at 25")]
-    pairs += [("b at 25", "d")] if "d" in sides else []
+    pairs += [pair for pair in (("b at 25", "d"), ("f", "d"), ("f", "e")) if set(pair) <= sides.keys()]
     rows = pd.concat(sides.values()).assign(classifier="")
     groups = pd.Series(pieces_of(images.test), index=images.test.ids)
     draws = {name: part["draws"].iloc[0] for name, part in sides.items()}
@@ -239,7 +247,8 @@ def points(table: pd.DataFrame, methods: dict[str, tuple[str, str]]) -> list[dic
     found["n_per_class"] = found.groupby("n_labels")["n_per_class"].transform("min")
     kept = ["n_per_class", "n_labels", "value", "low", "high", "band", "capped"]
     rows: list[dict[str, Any]] = []
-    for name, (encoder, classifier) in {**methods, "d": NETWORK}.items():
+    trained = {name: (encoder, "network") for encoder, name in NETWORKS.items()}
+    for name, (encoder, classifier) in {**methods, **trained}.items():
         own = found[(found["encoder"] == encoder) & (found["classifier"] == classifier)][kept]
         rows += [{"what": name, **row} for row in own.round(5).to_dict("records")]
     return rows
@@ -259,6 +268,7 @@ def targets(told: dict[str, dict[str, float]], methods: dict[str, tuple[str, str
     return {
         **{f"{name} at {LABELS}": at(name, LABELS) for name in methods},
         "d at 100": network.get(str(LABELS)), "b at 25": at("b", 25), "e": every,
+        "f at 100": told.get("pretrained/network", {}).get(str(LABELS)),
         "b at 100 / e": None if ours is None or every is None else round(ours / every, 4),
         "logistic regression on all labels": frozen_all,
         "e beats it": None if every is None else every > frozen_all,
@@ -274,7 +284,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help="start weights of benchmarks/weights.py")
     parser.add_argument("--work", type=Path, default=Path("runs/time_to_accuracy"))
     parser.add_argument("--minutes", type=int, default=60)
-    parser.add_argument("--networks", nargs="*", default=["initial"])
+    parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=["initial"])
     parser.add_argument(
         "--network-budgets", nargs="+", type=int, default=NETWORK_BUDGETS, help="besides all labels"
     )
@@ -284,13 +294,13 @@ def main() -> None:
     paths = (given.data, given.work, given.weights, Path(".peers"), given.results)
     contest = Contest(*(path.absolute() for path in paths), modality=given.modality)
     run = embedded(contest, given.minutes)
-    vectors, budgets = frozen(contest, run), tuple(given.network_budgets)
+    curve, budgets = frozen(contest, run), tuple(given.network_budgets)
     there = [name for name in given.networks if (run / "embeddings" / name).is_dir()]
     folders = {name: given.results.parent / "networks" / f"{contest.data.name}-{name}" for name in there}
     networks = {name: trained(contest, run, name, budgets, folder) for name, folder in folders.items()}
-    curves = [Told.of(vectors), *networks.values()]
-    table = pd.concat([curve.curve for curve in curves], ignore_index=True)
-    methods, told = chosen(vectors.state["curve"]["choice"]["accuracy"]), values(table)
+    vectors = Told.of(curve)
+    table = pd.concat([one.curve for one in (vectors, *networks.values())], ignore_index=True)
+    methods, told = chosen(curve.state["curve"]["choice"]["accuracy"]), values(table)
     known: dict[str, Any] = {
         "values": told, "methods": methods, "targets": targets(told, methods),
         "points": points(table, methods), "minutes": given.minutes, "test_images": int(table["n_test"].max()),
@@ -299,7 +309,7 @@ def main() -> None:
     }
     if "b" in methods:
         images = ImageTable.read(run / "images.parquet")
-        known["differences"] = differences(answers(curves[:2], methods), images)
+        known["differences"] = differences(answers(vectors, networks, methods), images)
     every = json.loads(given.results.read_text(encoding="utf-8")) if given.results.exists() else {}
     write_json(given.results, {**every, contest.data.name: known})
     say(json.dumps({key: known.get(key) for key in ("targets", "differences")}, indent=1))
