@@ -186,7 +186,7 @@ def _training(more: float, ends: tuple[float, float]) -> str:
     over = f"Over {features_words('adapted')}, which takes a minute"
     if round(more, 2) > 0:
         return f"{over}, training brought {share(more)}{_chance(ends)}."
-    return f"{over}, training brought nothing ({share(more)}): it was not worth its time here."
+    return f"{over}, training brought nothing ({share(more)})."
 
 
 def _network(more: float, ends: tuple[float, float], at: Headline) -> str:
