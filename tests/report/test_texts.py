@@ -197,12 +197,17 @@ def test_methods_of_a_pre_trained_run(told: Callable[..., RunDirectory]) -> None
     assert "50 bootstrap resamples" not in text  # the setting was 1,000
 
 
-def test_methods_without_pre_training_say_that_nothing_was_trained(told: Callable[..., RunDirectory]) -> None:
-    run = told()
+def forget_pretraining(run: RunDirectory) -> None:
+    """As if it had been done elsewhere."""
     state = json.loads((run / "run.json").read_text())
     del state["pretrain"]
     (run / "run.json").write_text(json.dumps(state))
     (run / "metrics.jsonl").unlink()
+
+
+def test_methods_without_pre_training_say_that_nothing_was_trained(told: Callable[..., RunDirectory]) -> None:
+    run = told()
+    forget_pretraining(run)
     text = sentences(run)
     assert "No encoder was trained for this; the weights were taken as they were" in text
     assert "whether they had learned from some of these images is not known" in text
@@ -234,10 +239,7 @@ def test_methods_of_a_run_without_the_vectors_claim_nothing_of_the_encoder(
 ) -> None:
     """Of `compare`, or of a curve elsewhere: "its weights were taken as they were" was said of any."""
     run = told()
-    state = json.loads((run / "run.json").read_text())
-    del state["pretrain"]
-    (run / "run.json").write_text(json.dumps(state))
-    (run / "metrics.jsonl").unlink()
+    forget_pretraining(run)
     shutil.rmtree(run / "embeddings")
     text = sentences(run)
     assert "The encoder is of another run, which tells how it was made." in text
@@ -248,10 +250,7 @@ def test_methods_of_joined_encoders_do_not_forget_that_one_was_trained(
     told: Callable[..., RunDirectory],
 ) -> None:
     run = told()
-    state = json.loads((run / "run.json").read_text())
-    del state["pretrain"]
-    (run / "run.json").write_text(json.dumps(state))
-    (run / "metrics.jsonl").unlink()
+    forget_pretraining(run)
     path = run / "embeddings" / "pretrained" / "embeddings.json"
     embedded = json.loads(path.read_text())
     embedded["encoder"]["parts"] = [{"name": "a"}, {"name": "b", "provenance": {"method": "DINO"}}]
