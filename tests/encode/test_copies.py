@@ -14,9 +14,10 @@ from hundredfold.config import CurveChoices
 from hundredfold.data.near_duplicates import near_duplicates
 from hundredfold.data.pixels import fill
 from hundredfold.data.source import find_images
+from hundredfold.data.splits import pieces_of
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
-from hundredfold.encode.copies import copies_across, copies_among
+from hundredfold.encode.copies import copies_across, copies_among, join
 from hundredfold.encode.embed import Embeddings, embed
 from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.learn.outer import sides_of
@@ -114,3 +115,10 @@ def test_outer_splits_part_none_of_them(
             assert all((one in held) == (other in held) for one, other in TWINS)
             assert len(held) + len(trial.train) == len(names)
     assert pd.read_csv(run / "copies_among.csv")["first"].tolist() == [one for one, _ in TWINS]
+
+
+def test_clusters_that_a_pair_links_become_one() -> None:
+    table = ImageTable.of({"id": list("abcdefg"), "cluster": ["a", "a", "c", "c", None, None, "g"]})
+    pairs = pd.DataFrame({"first": ["b", "d"], "second": ["c", "e"]})
+    assert pieces_of(join(table, pairs)).tolist() == [0, 0, 0, 0, 0, 1, 2]
+    assert pieces_of(join(table, pairs[:0])).tolist() == [0, 0, 1, 1, 2, 3, 4]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hundredfold.data.near_duplicates import confirmed
+from hundredfold.data.near_duplicates import clusters_of, confirmed
 from hundredfold.data.splits import HELD_OUT, pieces_of
 from hundredfold.data.store import PixelStore
 from hundredfold.data.table import ImageTable
@@ -62,7 +62,7 @@ def copies_among(embeddings: Embeddings, table: ImageTable, store: PixelStore) -
 
 
 def join(table: ImageTable, pairs: pd.DataFrame) -> ImageTable:
-    """The table with the two images of each pair, and all that hangs together with either, in one cluster.
+    """The table with the two images of each pair in one cluster, beside those that were in either's.
 
     Args:
         table: the images.
@@ -71,19 +71,13 @@ def join(table: ImageTable, pairs: pd.DataFrame) -> ImageTable:
     Examples:
         >>> table = ImageTable.of({"id": list("abcd"), "group": ["p", "p", "q", "r"]})
         >>> linked = join(table, pd.DataFrame({"first": ["b"], "second": ["c"]}))
-        >>> linked.frame["cluster"].tolist()[:3], pieces_of(linked).tolist()
-        (['a', 'a', 'a'], [0, 0, 0, 1])
+        >>> linked.frame["cluster"].tolist()[1:3], pieces_of(linked).tolist()
+        (['b', 'b'], [0, 0, 0, 1])
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    pieces, place = pieces_of(table), dict(zip(table.ids, range(len(table)), strict=True))
-    ends = [pieces[[place[name] for name in pairs[side].astype(str)]] for side in ("first", "second")]
-    graph = coo_array((np.ones(len(pairs), dtype=np.int8), tuple(ends)), shape=(len(table), len(table)))
-    joined = connected_components(graph, directed=False)[1][pieces]
-    linked = np.isin(pieces, np.concatenate(ends))
-    first = pd.Series(table.ids, index=table.frame.index).groupby(joined).transform("min")
-    return table.assign(cluster=table.frame["cluster"].mask(linked, first))
+    known = table.frame[["id", "cluster"]].dropna()
+    before = pd.DataFrame({"first": known.groupby("cluster")["id"].transform("first"), "second": known["id"]})
+    every = pd.concat([pairs[["first", "second"]], before], ignore_index=True)
+    return table.assign(cluster=clusters_of(every, table.ids).to_numpy())
 
 
 def _pairs(near: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
