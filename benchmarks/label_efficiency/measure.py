@@ -27,7 +27,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -160,15 +160,22 @@ def trained(
 ) -> Told:
     """What is d and e, or fine-tuning: the network that starts from one encoder.
 
-    It takes hours, so what it came to is kept with the results, and taken from there.
+    It takes hours, so what it came to is kept with the results, and taken from there, if it was asked the
+    same of the same encoder.
     """
-    if (kept / "facts.json").exists():
-        return Told.kept(kept)
+    vectors = json.loads((run / "embeddings" / name / "embeddings.json").read_text(encoding="utf-8"))
+    asked = {
+        "encoder": vectors["encoder"]["hash"], "budgets": list(budgets), "tried": list(RATES),
+        "modality": contest.modality,
+    }
+    if (kept / "facts.json").exists() and asked.items() <= (found := Told.kept(kept)).facts.items():
+        return found
     found = Told.of(hundredfold.curve(
         run / "embeddings" / name, labels=contest.data / "labels.csv", out=contest.folder / f"network-{name}",
         budgets=budgets, classifiers=("network",), network_rates=RATES, modality=contest.modality,
         resume=True,
     ))
+    found = replace(found, facts={**found.facts, **asked})
     found.keep(kept)
     return found
 
