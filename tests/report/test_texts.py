@@ -197,12 +197,21 @@ def test_methods_of_a_pre_trained_run(told: Callable[..., RunDirectory]) -> None
     assert "50 bootstrap resamples" not in text  # the setting was 1,000
 
 
-def forget_pretraining(run: RunDirectory) -> None:
-    """As if it had been done elsewhere."""
+def forget_pretraining(run: RunDirectory) -> dict[str, Any]:
+    """As if it had been done elsewhere; tells what was noted of it."""
     state = json.loads((run / "run.json").read_text())
-    del state["pretrain"]
+    noted: dict[str, Any] = state.pop("pretrain")
     (run / "run.json").write_text(json.dumps(state))
     (run / "metrics.jsonl").unlink()
+    return noted
+
+
+def note_of_encoder(run: RunDirectory, **facts: object) -> None:
+    """Note something else of the pre-trained encoder beside its vectors."""
+    path = run / "embeddings" / "pretrained" / "embeddings.json"
+    embedded = json.loads(path.read_text())
+    embedded["encoder"] |= facts
+    path.write_text(json.dumps(embedded))
 
 
 def test_methods_without_pre_training_say_that_nothing_was_trained(told: Callable[..., RunDirectory]) -> None:
@@ -219,16 +228,10 @@ def test_methods_with_an_encoder_of_another_run_tell_its_pre_training(
     told: Callable[..., RunDirectory],
 ) -> None:
     run = told()
-    state = json.loads((run / "run.json").read_text())
-    noted = state.pop("pretrain")
-    (run / "run.json").write_text(json.dumps(state))
-    (run / "metrics.jsonl").unlink()
-    path = run / "embeddings" / "pretrained" / "embeddings.json"
-    embedded = json.loads(path.read_text())
-    embedded["encoder"]["provenance"] = {
-        "method": "DINO", **noted, "images": 777, "weights": "random", "settings": {},
-    }
-    path.write_text(json.dumps(embedded))
+    noted = forget_pretraining(run)
+    note_of_encoder(
+        run, provenance={"method": "DINO", **noted, "images": 777, "weights": "random", "settings": {}}
+    )
     text = sentences(run)
     assert "on 777 images" in text
     assert "This was done in another run" in text
@@ -251,10 +254,7 @@ def test_methods_of_joined_encoders_do_not_forget_that_one_was_trained(
 ) -> None:
     run = told()
     forget_pretraining(run)
-    path = run / "embeddings" / "pretrained" / "embeddings.json"
-    embedded = json.loads(path.read_text())
-    embedded["encoder"]["parts"] = [{"name": "a"}, {"name": "b", "provenance": {"method": "DINO"}}]
-    path.write_text(json.dumps(embedded))
+    note_of_encoder(run, parts=[{"name": "a"}, {"name": "b", "provenance": {"method": "DINO"}}])
     text = sentences(run)
     assert "The encoder is of another run" in text
     assert "No encoder was trained" not in text
@@ -264,10 +264,7 @@ def test_methods_tell_which_features_hold_the_maps_of_the_last_stages(
     told: Callable[..., RunDirectory],
 ) -> None:
     run = told()
-    path = run / "embeddings" / "pretrained" / "embeddings.json"
-    embedded = json.loads(path.read_text())
-    embedded["encoder"]["stages"] = 3
-    path.write_text(json.dumps(embedded))
+    note_of_encoder(run, stages=3)
     assert "the same network before pre-training (without these maps)" in sentences(run)
 
 
