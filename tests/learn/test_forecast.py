@@ -103,6 +103,15 @@ def test_no_gain_is_called_no_gain() -> None:
     assert "none" not in steep.sentence
 
 
+@pytest.mark.parametrize("end", [0.985, 1.0])
+def test_nobody_gains_more_than_what_is_missing(end: float) -> None:
+    values = end - 0.3 * (N**-0.9 - 100.0**-0.9)
+    found = forecast_of(np.minimum(values, end), 6, 50)
+    assert isinstance(found, Forecast)
+    assert found.value == pytest.approx(end)
+    assert found.gain <= found.high <= max(found.gain, 1 - end + 1e-9)
+
+
 def test_capped_points_are_left_out_and_named() -> None:
     values = CURVES["power law"].copy()
     values[-1] = 0.2  # a point of other classes must not matter

@@ -110,7 +110,8 @@ def forecast(
     leave the law open, but not how far the law itself is wrong beyond the last point; so the interval is
     widened, by ``BEYOND`` times the logarithm of how many times the labels (added in squares). That was
     measured on curves of SVM and logistic regression, on histograms and thumbnails, whose right end was
-    hidden. A kNN follows no power law while its neighbours are most of its labels: there it held 89 %.
+    hidden. A kNN follows no power law while its neighbours are most of its labels: there it held 89 %. No
+    interval goes beyond what is missing to 1.
 
     Args:
         budgets: ``[k]`` labels per class, ascending.
@@ -145,10 +146,11 @@ def forecast(
     gain = float(law.at(beyond) - law.at(end))
     low, high = np.percentile(refitted.at(beyond) - refitted.at(end), (2.5, 97.5))
     below, above = (error * np.log(beyond / end) for error in BEYOND)
+    most = max(gain, 1 - float(measured[-1]))  # nobody gains more than what is missing
     return Forecast(
         start=int(end), labels=labels, value=float(measured[-1]), gain=gain,
         low=gain - float(np.hypot(max(0.0, gain - low), below)),
-        high=gain + float(np.hypot(max(0.0, high - gain), above)), law=law, left_out=left_out,
+        high=min(most, gain + float(np.hypot(max(0.0, high - gain), above))), law=law, left_out=left_out,
     )
 
 
