@@ -136,6 +136,22 @@ def test_other_test_images_are_refused_by_name(first: Path, smear: Path, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_runs_of_other_budgets_are_compared_where_all_were_measured(
+    first: Path, smear: Path, tmp_path: Path
+) -> None:
+    """The first has five labels per class, too, at which the other would silently be missing."""
+    for name, budgets in (("second", (1, 2)), ("third", (2,))):
+        chosen = {**SMALL, "budgets": budgets, "seed": 3}
+        hundredfold.curve(first, labels=smear / "labels.csv", out=tmp_path / name, **chosen)
+    found = hundredfold.compare([first, tmp_path / "second"], out=tmp_path / "out")
+    table = pd.read_csv(found / "comparison.csv")
+    assert set(table["n_per_class"]) == {1}
+    assert set(table["other_encoder"]) == {"first/thumbnail", "second/thumbnail"}
+    with pytest.raises(SplitError, match=r"found none \(first: 1, 5; third: 2\)"):
+        hundredfold.compare([first, tmp_path / "third"], out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_other_numbers_of_outer_splits_are_refused(first: Path, tmp_path: Path) -> None:
     for name, splits in (("three", 3), ("five", 5)):
         run = RunDirectory.open(shutil.copytree(first, tmp_path / name))

@@ -72,10 +72,12 @@ def together(runs: Sequence[Measured]) -> tuple[LearningCurve, dict[str, str]]:
 
     Raises:
         SplitError: two runs were judged on other test images, or with other labels of them; some are named.
+            Or there is no number of labels per class with which all were measured.
     """
     first = runs[0]
     for other in runs[1:]:
         _check_same_test(first, other)
+    _check_budgets(runs)
     joined: list[Measured] = []
     draws: dict[str, str] = {}
     seen: dict[str, int] = {}
@@ -133,6 +135,18 @@ def _check_same_test(first: Measured, other: Measured) -> None:
             f"the runs were not judged on the same test: {'; '.join(told)}",
             where=f"{first.name}, {other.name}",
             remedy="Run `hundredfold curve` for both with the same labels, split and --min-class-size.",
+        )
+
+
+def _check_budgets(runs: Sequence[Measured]) -> None:
+    budgets = [sorted(set(run.curve.predictions["n_per_class"].astype(int))) for run in runs]
+    if not set.intersection(*map(set, budgets)):
+        told = "; ".join(
+            f"{run.name}: {', '.join(map(str, own))}" for run, own in zip(runs, budgets, strict=True)
+        )
+        raise SplitError(
+            f"expected a number of labels per class with which all runs were measured, found none ({told})",
+            remedy="Run `hundredfold curve` for all with the same --budgets.",
         )
 
 

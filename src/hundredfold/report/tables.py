@@ -171,7 +171,10 @@ def reject_counts(rejects: pd.DataFrame) -> pd.DataFrame:
 def headline(
     curve: pd.DataFrame, classifier: str | None = None, encoder: str | None = None
 ) -> Headline:
-    """The point to speak of, at most 100 labels a class.
+    """The point to speak of, at most 100 labels a class, and so many as every encoder was measured with.
+
+    Runs that are compared may have been measured with other numbers of labels: where one has no point,
+    it would silently be missing beside the others.
 
     Args:
         curve: rows of ``curve.csv``.
@@ -184,7 +187,10 @@ def headline(
     encoder = next((name for name in wanted if name in encoders), encoders[0])
     chosen = next((name for name in (classifier, "svm") if name in classifiers), classifiers[0])
     rows = curve[(curve["encoder"] == encoder) & (curve["classifier"] == chosen)]
-    labels = rows.groupby("n_per_class")["n_labels"].max()
+    each = curve.groupby("encoder", observed=True)["n_per_class"]
+    shared = set.intersection(*(set(budgets) for _, budgets in each))
+    common = rows[rows["n_per_class"].isin(shared)]
+    labels = (rows if common.empty else common).groupby("n_per_class")["n_labels"].max()
     budget = headline_budget({int(str(n)): int(count) for n, count in labels.items()})
     return Headline(str(encoder), str(chosen), budget)
 
