@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, precision_score, recall_score
 
 from hundredfold.config import CurveChoices, ReportChoices
@@ -25,12 +26,14 @@ from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.chapters.sets import _measured, sets_chapter
+from hundredfold.report.clinical_figures import tradeoff_panels
 from hundredfold.report.material import Material, gather
 from hundredfold.report.paper.doubt import doubt_blocks
 from hundredfold.report.paper.telling import Telling
 from hundredfold.report.paper.trace import Trace
 from hundredfold.report.paper.works import Citations
 from hundredfold.report.referral import coverage_of
+from hundredfold.report.style import save_figure
 from hundredfold.report.tables import Headline, headline
 from hundredfold.report.words import share
 from hundredfold.rundir import RunDirectory
@@ -483,3 +486,22 @@ def test_the_promise_that_is_judged_is_the_predictors(clinical_run: RunDirectory
     asked = replace(plain, settings={"fit": {"coverage": 0.7, "sets": "class-wise"}})
     found = [coverage_of(one) for one in (plain, fitted, judged_there, asked)]
     assert found == [(0.9, "marginal"), (0.8, "class-wise"), (0.95, "marginal"), (0.7, "class-wise")]
+
+
+def test_nothing_of_the_panels_is_cut_off(tmp_path: Path) -> None:
+    """A title of three lines in the last row leaves less room for the others."""
+    names = [f"kind {number}" for number in range(10)] + ["neutrophil_segmented"]
+    x = np.linspace(0, 1, 101)
+    table = pd.concat([
+        pd.DataFrame({
+            "class": name, "x": x, "value": x**0.2, "low": np.nan, "high": np.nan, "area": 0.8,
+            "area_low": 0.7, "area_high": 0.9, "chance": x, "n_test": 40,
+        })
+        for name in names
+    ])
+    points = pd.DataFrame({"class": names, "chosen": False, "x": 0.0, "y": 0.0})
+    save_figure(tradeoff_panels(table, points, "roc"), tmp_path, "roc")
+    with Image.open(tmp_path / "roc.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    assert (pixels[:2] == 255).all()
+    assert (pixels[-2:] == 255).all()

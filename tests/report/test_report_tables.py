@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.metrics import confusion_matrix, recall_score
 
 from hundredfold.data.table import ImageTable
+from hundredfold.report.class_figures import class_strips
 from hundredfold.report.examples import class_examples, resembled, typical_errors
 from hundredfold.report.material import gather, without_repeats
-from hundredfold.report.style import apart
+from hundredfold.report.style import COLUMN, apart, save_figure
 from hundredfold.report.tables import (
     Headline,
     class_counts,
@@ -194,6 +198,30 @@ def test_shares_are_written_as_in_journals() -> None:
         "–",
         ".00",
     ]
+
+
+def test_the_point_of_every_class_is_whole(tmp_path: Path) -> None:
+    """That of a class never found is as large as another's."""
+    recall = pd.DataFrame({"label": ["a", "b", "c"], "value": [1.0, 0.5, 0.0], "low": np.nan, "high": np.nan})
+    figure = class_strips(recall.assign(n_test=40), sizes={"a": 9, "b": 9, "c": 9}, width=COLUMN)
+    save_figure(figure, tmp_path, "recall")
+    with Image.open(tmp_path / "recall.png") as picture:
+        blue = np.all(np.asarray(picture.convert("RGB")) == (0, 0x72, 0xB2), axis=2)
+    rows = np.flatnonzero(blue.any(axis=1))
+    marks = np.split(rows, np.flatnonzero(np.diff(rows) > 5) + 1)
+    sizes = [int(blue[mark].sum()) for mark in marks]
+    assert len(sizes) == 3
+    assert max(sizes) < 1.1 * min(sizes), sizes
+
+
+def test_the_report_speaks_of_a_number_of_labels_that_every_encoder_was_measured_with() -> None:
+    """Runs that are compared may have been measured with others: beside the first would stand nothing."""
+    curve = pd.DataFrame(
+        [("a", "svm", n, 3 * n) for n in (1, 10, 50)] + [("b", "svm", n, 3 * n) for n in (1, 10)],
+        columns=["encoder", "classifier", "n_per_class", "n_labels"],
+    )
+    assert headline(curve, "svm", "a").n_per_class == 10
+    assert headline(curve[curve["encoder"] == "a"], "svm", "a").n_per_class == 50
 
 
 def test_the_curve_ends_with_the_first_budget_that_takes_every_label() -> None:

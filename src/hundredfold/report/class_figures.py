@@ -153,7 +153,7 @@ def _recall_strip(axes: Axes, recall: pd.DataFrame, draws: pd.DataFrame | None) 
             recall["value"].to_numpy(float)[mask], rows[mask], "o", markersize=5, markerfacecolor=face,
             markeredgecolor=CYCLE[0], markeredgewidth=1.3,
         )
-    axes.set_xlim(-0.01, 1.02)
+    axes.set_xlim(-0.025, 1.025)  # points of 0 and 1 are whole, in a column too
     axes.xaxis.set_major_formatter(FuncFormatter(tick))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

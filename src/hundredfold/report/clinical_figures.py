@@ -65,8 +65,8 @@ def _panel(axes: Axes, curve: pd.DataFrame, points: pd.DataFrame, kind: str) -> 
         area += f" ({share(first['area_low'])}–{share(first['area_high'])})"
     name = in_lines(first["class"], 18)
     axes.set_title(f"{name} ({first['n_test']:,}{few})\n{area}", fontsize=7.5, color=INK)
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.02, 1.04)
+    axes.set_xlim(-0.04, 1.04)  # points of 0 and 1 are whole, with five panels in a row too
+    axes.set_ylim(-0.04, 1.04)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator([0, 0.5, 1]))
         axis.set_major_formatter(FuncFormatter(tick))
