@@ -140,6 +140,15 @@ def test_an_image_in_the_wrong_folder_is_a_conflict(endoscopy: Path, tmp_path: P
         scope.read_endoscopy(tmp_path / "e", CHOICES)
 
 
+def test_videos_in_folders_of_the_same_names_are_passed_over(endoscopy: Path, tmp_path: Path) -> None:
+    """The whole download has them, and they may lie nearer than the images."""
+    shutil.copytree(endoscopy, tmp_path / "unpacked" / "e")
+    video = tmp_path / "labeled-videos" / "lower-gi-tract" / "pathological-findings" / "polyps" / "a.avi"
+    video.parent.mkdir(parents=True)
+    video.touch()
+    assert len(scope.read_endoscopy(tmp_path, CHOICES).table) == 42
+
+
 def test_isic_groups_by_lesion_and_patient(isic: Path) -> None:
     reading = skin.read_isic(isic, CHOICES)
     frame = reading.table.frame.set_index("id")

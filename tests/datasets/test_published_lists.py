@@ -62,6 +62,16 @@ def test_who_insists_gets_both_lists_as_they_stand(endoscopy: Path, bowel_lists:
     assert "cannot be trusted" in reading.split
 
 
+@pytest.mark.parametrize("published", [False, True])
+def test_without_the_list_of_training_images_nothing_is_left_to_train_on_and_that_is_told(
+    published: bool, endoscopy: Path, bowel_lists: Path
+) -> None:
+    (bowel_lists / "endo" / "labeled_train.csv").unlink()
+    choices = DatasetChoices(splits=bowel_lists, published_split=published, allow_leak=published)
+    with pytest.raises(InputError, match=r"expected labeled_train.csv beside test.csv.*sparsam"):
+        read_endoscopy(endoscopy, choices)
+
+
 @pytest.fixture
 def skin_lists(isic: Path, tmp_path: Path) -> Path:
     """Of each class four test images; one of them shares its lesion with a training image."""

@@ -63,7 +63,8 @@ def read_endoscopy(
         LabelConflictError: image-labels.csv, or a list, calls an image otherwise than its folder.
         LeakError: ``published_split`` without ``allow_leak``.
     """
-    root = locate(images, lambda f: any((f / tract).is_dir() for tract in TRACTS), title=TITLE, tree=TREE)
+    # labeled-videos has folders of the same names.
+    root = locate(images, lambda f: any(_images_of(f, tract) for tract in TRACTS), title=TITLE, tree=TREE)
     labelled = _labelled(root, counts)
     others = _unlabelled(images) if choices.unlabelled else labelled[:0]
     table = ImageTable.of(pd.concat([labelled, others]))
@@ -85,10 +86,14 @@ def _labelled(root: Path, counts: Mapping[str, int]) -> pd.DataFrame:
     """Images ``TRACT/GROUP/CLASS/FILE`` of the known classes."""
     rows = [
         (f"labeled-images/{path.relative_to(root).as_posix()}", str(path.absolute()), path.parent.name)
-        for tract in TRACTS if (root / tract).is_dir() for path in files_below(root / tract, SUFFIXES)
+        for tract in TRACTS for path in _images_of(root, tract)
     ]
     frame = pd.DataFrame(rows, columns=["id", "path", "label"])
     return frame[frame["label"].isin(list(counts))]
+
+
+def _images_of(folder: Path, tract: str) -> list[Path]:
+    return files_below(folder / tract, SUFFIXES) if (folder / tract).is_dir() else []
 
 
 def _unlabelled(images: Path) -> pd.DataFrame:

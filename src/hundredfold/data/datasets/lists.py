@@ -117,19 +117,24 @@ class PublishedSplit:
         return table.assign(split=_names(table).isin(set(self.test)).map({True: "test", False: "train"}))
 
     def by_train(self, table: ImageTable) -> ImageTable:
-        """The listed training images and the unlabelled are train, all other labelled images test."""
+        """The listed training images and the unlabelled are train, all other labelled images test.
+
+        Raises:
+            InputError: there is no list of training images.
+        """
         self._check(table)
-        trained = _names(table).isin(set(self.train or {})).to_numpy() | ~table.labelled
+        trained = _names(table).isin(set(self._trained())).to_numpy() | ~table.labelled
         return table.assign(split=pd.Series(trained).map({True: "train", False: "test"}))
 
     def as_published(self, table: ImageTable, *, allow_leak: bool) -> ImageTable:
         """Both lists as they stand; an image on both gets a second row, on the test side.
 
         Raises:
+            InputError: there is no list of training images.
             LeakError: images, or images of one group, are on both sides, and ``allow_leak`` is not set.
         """
         frame, names = self.by_test(table).frame, _names(table)
-        listed = frame["label"].isna() | names.isin(set(self.train or {}) | set(self.test))
+        listed = frame["label"].isna() | names.isin(set(self._trained()) | set(self.test))
         twice = frame["label"].notna() & names.isin(self.leaking)
         copies = frame[twice].assign(id=COPY + "/" + frame.loc[twice, "id"])
         kept = frame.assign(split=frame["split"].mask(twice, "train"))[listed]
@@ -137,6 +142,15 @@ class PublishedSplit:
         if not allow_leak:
             _check_leak(both, len(copies))
         return both
+
+    def _trained(self) -> Mapping[str, str]:
+        """The listed training images; without them all labelled images would be test images, or none."""
+        if self.train is None:
+            raise InputError(
+                "expected labeled_train.csv beside test.csv, found no such list", where="splits",
+                remedy=f"The lists are in {WHERE}.",
+            )
+        return self.train
 
     def _check(self, table: ImageTable) -> None:
         """Make sure that the lists speak of these images, and call them the same."""
