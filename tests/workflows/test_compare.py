@@ -152,6 +152,25 @@ def test_runs_of_other_budgets_are_compared_where_all_were_measured(
     assert not (tmp_path / "none").exists()
 
 
+def test_runs_that_know_of_other_groups_are_refused(first: Path, smear: Path, tmp_path: Path) -> None:
+    """Else the order of the runs decided whether patients or images are resampled."""
+    tested = set(pd.read_parquet(first / "predictions.parquet")["id"].astype(str))
+    labels = pd.read_csv(smear / "labels.csv")
+    labels["split"] = ["test" if name in tested else "train" for name in labels["image"]]
+    labels["group"] = labels["split"] + (labels.groupby("split").cumcount() // 3).astype(str)
+    labels.to_csv(tmp_path / "grouped.csv", index=False)
+    shutil.copytree(first / "embeddings" / "thumbnail", tmp_path / "vectors")
+    hundredfold.curve(
+        tmp_path / "vectors", labels=tmp_path / "grouped.csv", out=tmp_path / "second", **SMALL
+    )
+    count = labels.loc[labels["split"] == "test", "group"].nunique()
+    for runs in ([first, tmp_path / "second"], [tmp_path / "second", first]):
+        with pytest.raises(SplitError, match=f"second: {count}") as caught:
+            hundredfold.compare(runs, out=tmp_path / "out")
+        assert "first: 0" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_numbers_of_outer_splits_are_refused(first: Path, tmp_path: Path) -> None:
     for name, splits in (("three", 3), ("five", 5)):
         run = RunDirectory.open(shutil.copytree(first, tmp_path / name))

@@ -38,7 +38,8 @@ def compare(settings: CompareSettings) -> RunDirectory:
 
     Raises:
         RunMissingError: a run has no learning curve, or not the images that tell the groups.
-        SplitError: the runs were not judged on the same test images, or in as many outer splits.
+        SplitError: the runs were not judged on the same test images, or in as many outer splits, or know of
+            other groups of these images.
         SettingsError: an encoder is unknown.
         RunExistsError: OUT holds a comparison and ``resume`` is not set.
     """
@@ -49,6 +50,7 @@ def compare(settings: CompareSettings) -> RunDirectory:
     images = _images(runs[0])
     together(measured)  # what cannot be compared is refused before anything is computed
     _check_splits(runs)
+    _check_groups(runs)
     run = RunDirectory.create(settings.out)
     with run.stage("compare", settings=settings, resume=settings.resume):
         if settings.encoders:
@@ -88,6 +90,17 @@ def _check_splits(runs: list[RunDirectory]) -> None:
         raise SplitError(
             f"expected runs of the same number of test splits, found {told}",
             remedy="Run `hundredfold curve` for all with the same --outer-splits.",
+        )
+
+
+def _check_groups(runs: list[RunDirectory]) -> None:
+    """Groups are resampled whole: where one run knows of none, its intervals are of images, and narrower."""
+    counts = [int((run.state.get("curve") or {}).get("test_groups") or 0) for run in runs]
+    if len(set(counts)) > 1:
+        told = ", ".join(f"{run.path.name}: {count:,}" for run, count in zip(runs, counts, strict=True))
+        raise SplitError(
+            f"expected test images of the same groups (patients, slides) in all runs, found {told}",
+            remedy="Run `hundredfold curve` for all with the labels that tell the groups.",
         )
 
 
