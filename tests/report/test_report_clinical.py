@@ -26,7 +26,7 @@ from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.chapters.sets import _measured, sets_chapter
-from hundredfold.report.clinical_figures import tradeoff_panels
+from hundredfold.report.clinical_figures import reliability_diagram, tradeoff_panels
 from hundredfold.report.material import Material, gather
 from hundredfold.report.paper.doubt import doubt_blocks
 from hundredfold.report.paper.telling import Telling
@@ -486,6 +486,24 @@ def test_the_promise_that_is_judged_is_the_predictors(clinical_run: RunDirectory
     asked = replace(plain, settings={"fit": {"coverage": 0.7, "sets": "class-wise"}})
     found = [coverage_of(one) for one in (plain, fitted, judged_there, asked)]
     assert found == [(0.9, "marginal"), (0.8, "class-wise"), (0.95, "marginal"), (0.7, "class-wise")]
+
+
+def test_every_mark_in_the_reliability_diagram_is_a_value() -> None:
+    """What says which is which stands above: among the values it would be one more."""
+    sure = np.array([0.5, 0.57, 0.9])
+    table = pd.concat([
+        pd.DataFrame({"way": way, "sure": sure, "right": sure - less, "low": 0.0, "high": 1.0})
+        for way, less in (("before", 0.44), ("after", 0.0))
+    ])
+    axes = reliability_diagram(table).axes[0]
+    axes.figure.draw_without_rendering()
+    inside = axes.get_window_extent()
+    marks = [
+        tuple(axes.transData.inverted().transform(place).round(6).tolist())
+        for line in axes.lines if line.get_marker() not in ("None", None)
+        for place in line.get_transform().transform(line.get_xydata()) if inside.contains(*place)
+    ]
+    assert sorted(marks) == sorted(map(tuple, table[["sure", "right"]].round(6).to_numpy().tolist()))
 
 
 def test_nothing_of_the_panels_is_cut_off(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import confusion_matrix, recall_score
 
+from hundredfold.data.datasets.endoscopy import COUNTS
 from hundredfold.data.table import ImageTable
+from hundredfold.report import class_figures
 from hundredfold.report.class_figures import class_strips
 from hundredfold.report.examples import class_examples, resembled, typical_errors
 from hundredfold.report.material import gather, without_repeats
@@ -198,6 +200,18 @@ def test_shares_are_written_as_in_journals() -> None:
         "–",
         ".00",
     ]
+
+
+def test_classes_that_differ_in_their_last_letters_are_told_apart_in_figures() -> None:
+    """The grades of HyperKvasir, of which six were called alike on both sides of the confusion matrix."""
+    names = sorted(COUNTS)
+    images = predictions(names, names)
+    matrix = class_figures.confusion_matrix(confusion(images, AT)).axes[0]
+    strips = class_strips(
+        pd.DataFrame({"label": names, "value": 1.0, "low": np.nan, "high": np.nan, "n_test": 40})
+    ).axes[0]
+    for labels in (matrix.get_yticklabels(), matrix.get_xticklabels(), strips.get_yticklabels()):
+        assert len({label.get_text() for label in labels}) == len(names) == 23
 
 
 def test_the_point_of_every_class_is_whole(tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from hundredfold.metrics import TINY
 from hundredfold.report.style import CYCLE, INK, MUTED, RULE, WIDTH, apart, drawn, small
-from hundredfold.report.tables import rows_of
-from hundredfold.report.words import percent_of, shown, tick
+from hundredfold.report.words import percent_of, shown_apart, tick
 
 __all__ = ["class_strips", "confusion_matrix", "embedding_map"]
 
@@ -50,7 +49,7 @@ def confusion_matrix(table: pd.DataFrame, *, width: float | None = None) -> Figu
     left.imshow(np.nan_to_num(grid), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     room = 72 * side / len(names)  # points a cell
     _write_cells(left, grid, spread, room)
-    ticks, words = range(len(names)), [shown(name, 24) for name in names]
+    ticks, words = range(len(names)), shown_apart(names, 24)
     size = min(small() + 0.5, 0.75 * room)
     left.set_yticks(ticks, words, color=INK, fontsize=size)
     slope = 55 if room > 2 * small() else 90
@@ -115,7 +114,8 @@ def class_strips(
     figure = Figure(figsize=(width, height), layout="constrained")
     ratios = [1, 2.4] if sizes else [1]
     panels = figure.subplots(1, len(ratios), sharey=True, squeeze=False, width_ratios=ratios)[0]
-    names = [f"{shown(row.label, 26)}  ({row.n_test:,})" for row in rows_of(recall)]
+    told = zip(shown_apart(list(recall["label"]), 26), recall["n_test"], strict=True)
+    names = [f"{name}  ({number:,})" for name, number in told]
     if sizes:
         _size_bars(panels[0], [int(sizes.get(name, 0)) for name in recall["label"]])
     _recall_strip(panels[-1], recall, draws)
@@ -172,7 +172,7 @@ def embedding_map(table: pd.DataFrame) -> Figure:
     names = sorted(table["label"].unique())
     figure = Figure(figsize=(WIDTH, height + 0.19 * np.ceil(len(names) / 3)), layout="constrained")
     axes = figure.add_subplot()
-    for position, name in enumerate(names):
+    for position, (name, words) in enumerate(zip(names, shown_apart(names, 28), strict=True)):
         points = table[table["label"] == name]
         axes.scatter(
             points["x"],
@@ -182,7 +182,7 @@ def embedding_map(table: pd.DataFrame) -> Figure:
             linewidths=0,
             alpha=0.75,
             marker=MARKERS[position // len(CYCLE) % len(MARKERS)],
-            label=shown(name, 28),
+            label=words,
             rasterized=True,
         )
     _name_islands(axes, table, names)
@@ -208,11 +208,11 @@ def _name_islands(axes: Axes, table: pd.DataFrame, names: list[str]) -> None:
         [_densest(table.loc[table["label"] == name, ["x", "y"]].to_numpy(float)) for name in names]
     )
     heights = apart([float(y) for y in places[:, 1]], 0.05 * np.ptp(table["y"]))
-    for position, name in enumerate(names):
+    for position, words in enumerate(shown_apart(names, 20)):
         text = axes.text(
             places[position, 0],
             heights[position],
-            shown(name, 20),
+            words,
             fontsize=7,
             fontweight="bold",
             ha="center",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -82,15 +82,16 @@ def reliability_diagram(table: pd.DataFrame, *, width: float = 0.7 * WIDTH) -> F
         width: of the figure in inches.
     """
     figure, axes = plain_axes(width, width)
+    above: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}  # inside, a mark would be a value
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    for way, colour, marker, height in (("before", CYCLE[1], "s", 0.13), ("after", CYCLE[0], "o", 0.05)):
+    for way, colour, marker, place in (("before", CYCLE[1], "s", 0.03), ("after", CYCLE[0], "o", 0.55)):
         own = table[table["way"] == way]
         x, y = own["sure"].to_numpy(float), own["right"].to_numpy(float)
         axes.vlines(x, own["low"], own["high"], color=colour, alpha=0.35, linewidth=2)  # none where missing
         axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.4 if way == "after" else 0.8)
-        axes.plot([0.57], [height], color=colour, marker=marker, markersize=4)
-        axes.text(0.6, height, f"{way} calibration", color=legible(colour), fontweight="bold", va="center",
-                  fontsize=small() + 0.5)
+        axes.plot([place], [1.05], color=colour, marker=marker, markersize=4, **above)
+        axes.text(place + 0.03, 1.05, f"{way} calibration", color=legible(colour), fontweight="bold",
+                  va="center", fontsize=small() + 0.5, **above)
     axes.set_xlabel("probability of the most probable class")
     axes.set_ylabel("share that is right")
     for axis, limits in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
 
 __all__ = [
     "AUDIT_SET", "LEVEL", "compact", "encoder_label", "features_words", "file_name", "in_lines", "interval",
-    "many", "method_label", "method_words", "percent_of", "probability", "share", "shown", "tick",
+    "many", "method_label", "method_words", "percent_of", "probability", "share", "shown",
+    "shown_apart", "tick",
 ]
 
 #: a p-value below is told from chance
@@ -90,6 +92,24 @@ def shown(text: object, longest: int = 40) -> str:
     kept = (" " if _is_control(letter) else letter for letter in str(text))
     line = " ".join("".join(kept).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def shown_apart(names: Sequence[str], longest: int) -> list[str]:
+    """Names as :func:`shown`; where two would be cut to the same, all are cut in the middle, or not at all.
+
+    Grades and stages often differ in their last letters alone.
+
+    Examples:
+        >>> shown_apart(["colitis-grade-1", "colitis-grade-2"], 10)
+        ['colit…de-1', 'colit…de-2']
+        >>> shown_apart(["adipose tissue", "debris"], 10)
+        ['adipose t…', 'debris']
+    """
+    whole = [shown(name, len(name)) for name in names]
+    left, right = longest // 2, longest - longest // 2 - 1
+    middle = [name if len(name) <= longest else f"{name[:left]}…{name[-right:]}" for name in whole]
+    cut = [shown(name, longest) for name in names]
+    return next((some for some in (cut, middle) if len(set(some)) == len(set(whole))), whole)
 
 
 def share(value: float, digits: int = 2) -> str:
