@@ -106,6 +106,28 @@ def test_embeddings_without_split_get_a_test_set(smear: Path, tmp_path: Path) ->
     assert tested == set(groups[pd.read_parquet(again / "predictions.parquet")["id"].astype(str).unique()])
 
 
+@pytest.mark.parametrize("scanned_before", [True, False])
+def test_labels_that_call_every_image_train_have_no_test_set_drawn(
+    smear: Path, tmp_path: Path, scanned_before: bool
+) -> None:
+    """Whether they were known to the scan or not: what is called train is not tested on."""
+    rows = pd.read_csv(labels_of(smear)).assign(split="train")
+    rows.to_csv(tmp_path / "train.csv", index=False)
+    known = {"labels": tmp_path / "train.csv"} if scanned_before else {}
+    made = hundredfold.scan(smear / "images", out=tmp_path / "run", **known)
+    hundredfold.embed(made.path, encoder="thumbnail", out=made.path)
+    with pytest.raises(SplitError, match="leave the column 'split' out to have a test set drawn"):
+        curve(made.path, labels=tmp_path / "train.csv", out=tmp_path / "all", **SMALL)
+    # of those that are called nothing it is drawn, by group
+    patients = sorted(rows["group"].unique())
+    some = rows.assign(split=rows["split"].where(rows["group"].isin(patients[::2])))
+    some.to_csv(tmp_path / "some.csv", index=False)
+    drawn = curve(made.path, labels=tmp_path / "some.csv", out=tmp_path / "some", **SMALL)
+    tested = set(pd.read_parquet(drawn / "predictions.parquet")["id"].astype(str))
+    assert tested
+    assert tested <= set(some.loc[some["split"].isna(), "image"])
+
+
 @pytest.mark.parametrize(
     ("given", "error"),
     [({"budgets": (0,)}, SettingsError), ({"classifiers": ("forest",)}, SettingsError),
