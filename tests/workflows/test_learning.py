@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 import hundredfold
 from hundredfold.data.smear import draw_smear
@@ -145,6 +146,23 @@ def test_labels_without_their_column_say_which_there_are(run: Path, tmp_path: Pa
     (tmp_path / "labels.csv").write_text("image,diagnosis\na.png,x\n", encoding="utf-8")
     with pytest.raises(TableError, match="diagnosis"):
         curve(run, labels=tmp_path / "labels.csv", out=tmp_path / "new", **SMALL)
+
+
+def test_a_modality_that_no_network_is_told_is_said_to_have_no_effect(
+    run: Path, smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "modality has no effect, as network is not among the classifiers"
+    given: dict[str, Any] = {**SMALL, "budgets": (1,), "repeats": 1, "labels": labels_of(smear)}
+    made = curve(run, out=tmp_path / "xray", modality="xray", **given)
+    assert told in capsys.readouterr().err
+    assert told in (made / "log.txt").read_text(encoding="utf-8")
+    curve(run, out=tmp_path / "none", **given)
+    assert told not in capsys.readouterr().err
+    # `run` passes on what pre-training was told
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    (run / "config.yaml").write_text(yaml.safe_dump({**config, "pretrain": {"modality": "xray"}}))
+    curve(run, out=tmp_path / "passed", modality="xray", **given)
+    assert told not in capsys.readouterr().err
 
 
 def test_a_split_that_leaks_is_refused(
