@@ -140,6 +140,23 @@ def test_no_groups_are_a_caution(whole_run: RunDirectory) -> None:
     assert "groups are" not in told
 
 
+def test_a_few_images_without_a_group_are_told_as_few(whole_run: RunDirectory) -> None:
+    """Beside how many there are, and in the place of nothing else that is to be said of groups."""
+    images = gather(whole_run).images
+    assert images is not None
+    lacking = images.frame["id"].isin(images.train.ids[:1])
+    given = material(whole_run, images=images.assign(group=images.frame["group"].mask(lacking)))
+    told = {caution.title: caution.sentence for caution in cautions(given, None)}
+    few = f"1 of {len(images.train) + len(images.test)} labelled images has no group."
+    assert told[few] == "One without a group may come from a patient on the other side of the split."
+    assert "Only 4 groups are in the test set." in told
+    # where each of many counts as a group of its own, there is an interval
+    lacking = images.frame["id"].isin(images.test.ids[:12])
+    many = titles(material(whole_run, images=images.assign(group=images.frame["group"].mask(lacking))))
+    assert "12 of " in many
+    assert "are in the test set" not in many
+
+
 def test_groups_of_one_image_each_are_a_caution(whole_run: RunDirectory) -> None:
     images = gather(whole_run).images
     assert images is not None
