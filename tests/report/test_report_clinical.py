@@ -25,6 +25,7 @@ from hundredfold.report.chapters.clinical import clinical_chapter
 from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.chapters.sets import _measured, sets_chapter
+from hundredfold.report.judged import judged, patients_table
 from hundredfold.report.material import Material, gather
 from hundredfold.report.paper.doubt import doubt_blocks
 from hundredfold.report.paper.performance import subgroup_blocks
@@ -172,6 +173,26 @@ def test_patients_stand_beside_their_images(clinical_run: RunDirectory, chapter:
     assert first["mean"] == pytest.approx(np.mean(by_mean))
     assert first["image"] == pytest.approx(np.mean(images))
     assert first["mean"] > first["image"]  # three noisy looks are better than one
+
+
+def test_patients_whose_images_are_copies_of_each_other_are_resampled_together(
+    clinical_run: RunDirectory,
+) -> None:
+    """Every patient twice, linked by near-copies: twice the patients, and no more evidence."""
+    given = gather(clinical_run)
+    assert given.curve is not None
+    once = judged(given, headline(given.curve))
+    assert once is not None
+    patients = once.patient.max() + 1
+    twice = replace(
+        once, truth=np.tile(once.truth, 2), predicted=np.tile(once.predicted, 2),
+        scores=np.tile(once.scores, (1, 2, 1)), piece=np.tile(once.piece, 2),
+        patient=np.concatenate([once.patient, once.patient + patients]),
+    )
+    table, copied = patients_table(once)[0], patients_table(twice)[0]
+    assert (copied["n_patients"] == 2 * table["n_patients"]).all()
+    ends = [f"{level}{end}" for level in ("image", "mean", "vote") for end in ("", "_low", "_high")]
+    pd.testing.assert_frame_equal(copied[ends], table[ends])
 
 
 def test_groups_of_many_classes_are_no_patients(tmp_path: Path) -> None:
