@@ -23,6 +23,7 @@ from hundredfold.learn.clinical import Clinical
 from hundredfold.learn.curve import LearningCurve, learning_curve
 from hundredfold.learn.draws import solve
 from hundredfold.learn.held_out import held_out_parts
+from hundredfold.learn.outer import sides_of
 from hundredfold.learn.scores import SCORE, read_scores
 from hundredfold.report.tables import headline
 
@@ -258,6 +259,31 @@ def test_a_site_left_out_gives_no_label_and_its_own_test_images_are_judged(
         ).iloc[0]
         assert row["value"] == pytest.approx(np.mean(values))
         assert row["n_test"] == len(own)
+
+
+def test_classes_of_one_site_are_named_where_its_labels_are_left_out(sited: World) -> None:
+    """No other site can teach them, and a recall of 0 says so no more than that they are hard."""
+    table, embeddings = sited
+    own = table.frame["label"].ne("platelet") | table.frame["site"].isin(["Kiel"])
+    alone = table.select(own.to_numpy(dtype=bool))
+    given = CurveChoices.of(**{**SMALL, "sensitivity": None, "budgets": (20,)})
+    found = learning_curve(embeddings, alone, given)
+    strata = clinical_of(found).strata
+    assert strata is not None
+    recall = strata[(strata["metric"] == "recall") & (strata["labels"] == "of the other sites")]
+    never = recall[recall["value"] == 0]
+    assert set(zip(never["stratum"], never["class"], strict=True)) == {("Kiel", "platelet")}
+    assert found.facts["classes_of_one_site"] == {"Kiel": ["platelet"]}
+    told = "Without the labels of Kiel nothing recognises, since no other site has labels of it: platelet."
+    sides = sides_of(alone, given, seed=0)
+    assert told in sides.sentences(given)
+    unasked = given.model_copy(update={"leave_one_site_out": False})
+    assert sides.facts(unasked)["classes_of_one_site"] == {}
+    assert told not in sides.sentences(unasked)
+    # where the others have labels of one class, nothing is judged, and nothing has a recall of 0
+    few = (alone.frame["label"] == "basophil") & (alone.frame["split"] == "train")
+    rest = alone.assign(site=alone.frame["site"].where(few, "Kiel"))
+    assert sides_of(rest, given, seed=0).facts(given)["classes_of_one_site"] == {}
 
 
 def test_labels_of_the_own_site_are_worth_something_where_sites_differ() -> None:

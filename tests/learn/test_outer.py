@@ -137,9 +137,27 @@ def test_an_encoder_that_saw_the_images_is_named(world: World) -> None:
     assert found.facts["transductive"] == {"sharp": 9}
 
 
-def test_small_classes_are_left_out_by_all_their_labels(world: World) -> None:
-    found = learning_curve(world[1], world[0], choices(budgets=(2,), min_class_size=13))
+def test_classes_are_left_out_that_are_small_on_the_training_side_of_a_split(world: World) -> None:
+    """As in a single split: 12 labels of a class are 8 for each classifier where three splits take turns."""
+    table, least = world[0], labelled_in(world[0], choices(), 0).min(axis=0)
+    assert least[2] == 8 < (table.frame["label"] == "platelet").sum() == 12
+    assert not sides_of(table, choices(min_class_size=8), seed=0).whole.small
+    found = learning_curve(world[1], table, choices(budgets=(2,), min_class_size=9))
     assert found.facts["classes_left_out"] == ["platelet"]
+    with pytest.raises(SplitError, match="found 1 in 20"):
+        sides_of(table, choices(min_class_size=int(least[1]) + 1), seed=0)
+
+
+def test_leaving_classes_out_deals_the_others_as_before(world: World) -> None:
+    """Patients of images of several classes: a rare class had a say in where they are tested."""
+    group = [f"patient {number % 11}" for number in range(len(world[0]))]
+    whole, large = (
+        sides_of(world[0].assign(group=group), choices(min_class_size=least), seed=0) for least in (0, 11)
+    )
+    assert large.whole.small == ("platelet",)
+    for before, after in zip(whole.trials, large.trials, strict=True):
+        kept = before.test.frame["label"] != "platelet"
+        assert after.test.ids.tolist() == before.test.ids[kept].tolist()
 
 
 def test_a_class_of_one_group_is_named_since_nothing_can_recognise_it(world: World) -> None:

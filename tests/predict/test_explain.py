@@ -189,6 +189,19 @@ def test_a_page_of_scores_without_maps_says_so(
     assert "The numbers are scores and no probabilities" in capsys.readouterr().err
 
 
+def test_the_page_speaks_of_sets_only_where_there_are_some(fitted: Path, smear: Path, tmp_path: Path) -> None:
+    predictor = Predictor.load(fitted)
+    replace(predictor, facts={**predictor.facts, "sets": None}).save(tmp_path / "none")
+    name = predictor.classes[0]
+    for number, (given, told) in enumerate((
+        ({}, "Probabilities are such as if all classes were equally common."),
+        ({"prevalence": (f"{name}=0.7",)}, "Probabilities and labels are for classes as common as this"),
+    )):
+        found, page = explained(tmp_path / "none", smear, tmp_path / f"{number}.csv", **given)
+        assert "conformal_set" not in found
+        assert told in page
+
+
 def test_the_page_holds_everything_and_says_what_it_is_not(
     fitted: Path, smear: Path, tmp_path: Path
 ) -> None:

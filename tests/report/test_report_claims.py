@@ -205,7 +205,7 @@ def test_a_site_is_not_said_to_have_been_learned_from() -> None:
         "labels": "as in the curve", "metric": metric, "class": name, "value": 0.8, "low": 0.7, "high": 0.9,
         "n_test": 30, "n_groups": 12, "n_classes": 2,
     } for metric, name in (("balanced_accuracy", None), ("recall", "a"))])
-    caption = strata_listings(strata, AT)[0].caption
+    caption = strata_listings(strata, AT, {})[0].caption
     assert "learned from the whole training side; where labels of the site are there, too" in caption
 
 

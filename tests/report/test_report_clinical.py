@@ -27,8 +27,10 @@ from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.chapters.probabilities import probabilities_chapter
 from hundredfold.report.chapters.sets import _measured, sets_chapter
 from hundredfold.report.clinical_figures import reliability_diagram, tradeoff_panels
+from hundredfold.report.judged import judged, patients_table
 from hundredfold.report.material import Material, gather
 from hundredfold.report.paper.doubt import doubt_blocks
+from hundredfold.report.paper.performance import subgroup_blocks
 from hundredfold.report.paper.telling import Telling
 from hundredfold.report.paper.trace import Trace
 from hundredfold.report.paper.works import Citations
@@ -42,7 +44,9 @@ from hundredfold.workflows.report import report
 Chapters = Callable[..., Chapter]
 
 
-def make_run(folder: Path, *, classes: int, patients: int, mixed: bool = False) -> RunDirectory:
+def make_run(
+    folder: Path, *, classes: int, patients: int, mixed: bool = False, only_in_kiel: int | None = None
+) -> RunDirectory:
     """A run with a curve alone: patients with three images each, every other one a test patient."""
     random = np.random.default_rng(0)
     count = 3 * patients
@@ -51,7 +55,7 @@ def make_run(folder: Path, *, classes: int, patients: int, mixed: bool = False) 
     table = ImageTable.of({
         "id": [f"{n:04d}.png" for n in range(count)], "label": [f"kind {k}" for k in kind],
         "group": [f"patient {p}" for p in patient], "split": np.where(patient % 2, "test", "train"),
-        "site": np.where(patient // 2 // classes % 2, "Kiel", "Lyon"),
+        "site": np.where((patient // 2 // classes % 2 == 1) | (kind == only_in_kiel), "Kiel", "Lyon"),
     })
     vectors = (np.eye(classes)[kind] + 0.45 * random.normal(size=(count, classes))).astype(np.float32)
     embeddings = {"initial": Embeddings(table.ids, vectors, {"name": "initial", "hash": "0"}, table)}
@@ -174,6 +178,26 @@ def test_patients_stand_beside_their_images(clinical_run: RunDirectory, chapter:
     assert first["mean"] > first["image"]  # three noisy looks are better than one
 
 
+def test_patients_whose_images_are_copies_of_each_other_are_resampled_together(
+    clinical_run: RunDirectory,
+) -> None:
+    """Every patient twice, linked by near-copies: twice the patients, and no more evidence."""
+    given = gather(clinical_run)
+    assert given.curve is not None
+    once = judged(given, headline(given.curve))
+    assert once is not None
+    patients = once.patient.max() + 1
+    twice = replace(
+        once, truth=np.tile(once.truth, 2), predicted=np.tile(once.predicted, 2),
+        scores=np.tile(once.scores, (1, 2, 1)), piece=np.tile(once.piece, 2),
+        patient=np.concatenate([once.patient, once.patient + patients]),
+    )
+    table, copied = patients_table(once)[0], patients_table(twice)[0]
+    assert (copied["n_patients"] == 2 * table["n_patients"]).all()
+    ends = [f"{level}{end}" for level in ("image", "mean", "vote") for end in ("", "_low", "_high")]
+    pd.testing.assert_frame_equal(copied[ends], table[ends])
+
+
 def test_groups_of_many_classes_are_no_patients(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", classes=3, patients=60, mixed=True)
     chapter = chapter_of(gather(run))
@@ -189,6 +213,7 @@ def test_sites_and_subgroups_are_told_apart(clinical_run: RunDirectory, chapter:
     assert sites.head[-2:] == ["balanced accuracy", "without its labels"]
     assert [row[0] for row in sites.rows] == ["Kiel", "Lyon"]
     assert "gave no label" in sites.caption
+    assert "No other site" not in sites.caption
     subgroup = item(chapter, "strata_sex")
     assert isinstance(subgroup, Listing)
     assert "without its labels" not in subgroup.head
@@ -316,6 +341,22 @@ def test_balanced_accuracy_without_classes_of_few_test_images_stands_beside(tmp_
     assert isinstance(halves, Listing)
     assert "In brackets" in halves.caption
     assert "[" in str(halves.rows[0][-1])
+
+
+def test_classes_that_no_other_site_has_are_named_in_report_and_card(tmp_path: Path) -> None:
+    """Their recall of 0 is in the balanced accuracy without the site's labels."""
+    given = gather(make_run(tmp_path / "run", classes=3, patients=60, only_in_kiel=1))
+    assert given.curve is not None
+    told = (
+        "No other site has labels of these classes, which count as a recall of 0 where the labels of the "
+        "site are left out: kind 1 (Kiel)."
+    )
+    sites = item(chapter_of(given), "strata_site")
+    assert isinstance(sites, Listing)
+    assert told in sites.caption
+    assert float(sites.table.query("labels != 'as in the curve' and stratum == 'Kiel'")["value"].max()) < 0.7
+    card = Telling(given, headline(given.curve), Trace(tmp_path), Citations(), frozenset())
+    assert subgroup_blocks(card)[-1] == told
 
 
 def test_what_the_network_has_no_part_in_is_said(clinical_run: RunDirectory) -> None:

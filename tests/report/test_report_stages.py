@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from hundredfold.data.table import ImageTable
 from hundredfold.report.cautions import cautions
 from hundredfold.report.chapters.training import _time, learned, training_chapter
+from hundredfold.report.contest import contest
 from hundredfold.report.finding import _pretraining, finding
 from hundredfold.report.material import Material, as_evaluated, gather, headline_of
 from hundredfold.report.tables import Headline, headline
@@ -140,6 +142,41 @@ def test_no_groups_are_a_caution(whole_run: RunDirectory) -> None:
     assert "groups are" not in told
 
 
+def test_a_few_images_without_a_group_are_told_as_few(whole_run: RunDirectory) -> None:
+    """Beside how many there are, and in the place of nothing else that is to be said of groups."""
+    images = gather(whole_run).images
+    assert images is not None
+    lacking = images.frame["id"].isin(images.train.ids[:1])
+    given = material(whole_run, images=images.assign(group=images.frame["group"].mask(lacking)))
+    told = {caution.title: caution.sentence for caution in cautions(given, None)}
+    few = f"1 of {len(images.train) + len(images.test)} labelled images has no group."
+    assert told[few] == "One without a group may come from a patient on the other side of the split."
+    assert "Only 4 groups are in the test set." in told
+    # where each of many counts as a group of its own, there is an interval
+    lacking = images.frame["id"].isin(images.test.ids[:12])
+    many = titles(material(whole_run, images=images.assign(group=images.frame["group"].mask(lacking))))
+    assert "12 of " in many
+    assert "are in the test set" not in many
+
+
+def test_the_first_lines_are_as_sure_of_a_difference_as_its_chapter(whole_run: RunDirectory) -> None:
+    """The chapter corrects for all comparisons: of one that is not told from chance there, nor here."""
+    images = gather(whole_run).images
+    assert images is not None
+    given = material(whole_run, images=images.assign(group=images.ids))
+    assert given.curve is not None
+    at = headline(given.curve)
+    compared = contest(given, at)
+    assert compared is not None
+    row = (compared["other_encoder"] == "thumbnail") & (compared["other_classifier"] == at.classifier)
+    assert row.sum() == 1
+    assert compared.loc[row, "low"].item() > 0
+    begin = r"over thumbnails \(95\u00a0%\u00a0interval of this difference alone \.\d+–\.\d+\)"
+    for p, doubt in ((0.01, ""), (0.2, r"; among 5 comparisons it may be chance \(p\u00a0= \.20\)")):
+        corrected = compared.assign(p_holm=compared["p_holm"].mask(row, p))
+        assert re.search(rf"{begin}{doubt}\. ", " ".join(finding(given, at, corrected)) + " ")
+
+
 def test_groups_of_one_image_each_are_a_caution(whole_run: RunDirectory) -> None:
     images = gather(whole_run).images
     assert images is not None
@@ -253,7 +290,7 @@ def test_the_report_speaks_of_the_predictors_method(whole_run: RunDirectory, tak
 
 def test_a_predictor_of_joined_encoders_uses_the_features_of_each() -> None:
     for taken, words in (("pretrained+initial", "uses its features all"), ("initial", "does not use")):
-        told = _pretraining(-0.05, (np.nan, np.nan), Material("run", {}, {}, predictor={"embeddings": taken}))
+        told = _pretraining(-0.05, "", Material("run", {}, {}, predictor={"embeddings": taken}))
         assert words in told
 
 

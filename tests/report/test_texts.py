@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import hundredfold
 from hundredfold.data.summary import facts
 from hundredfold.data.table import ImageTable
 from hundredfold.errors import InputError
@@ -345,6 +346,35 @@ def test_the_author_fills_in_what_a_run_cannot_know(told: Callable[..., RunDirec
     card = texts(run)[1]
     assert "| Intended use | to sort smears | intended_use |" in card.replace("\\", "")
     assert "| 13 | How the images were acquired | a microscope, 40x |" in card
+
+
+def test_a_checklist_points_to_nothing_that_is_not_there(told: Callable[..., RunDirectory]) -> None:
+    """Of thumbnails no text tells an encoder, and without vectors no page shows what an image resembles."""
+    run = told()
+    whole = (run / "model_card.md").read_text("utf-8")
+    assert "Confusion matrix and wrong images beside their nearest labelled ones: report.html." in whole
+    assert "report.html, chapter “Why”." in whole
+    forget_pretraining(run)
+    shutil.rmtree(run / "embeddings")
+    for name in ("curve", "predictions"):
+        table = pd.read_parquet(run / f"{name}.parquet")
+        table[table["encoder"].astype(str) == "thumbnail"].to_parquet(run / f"{name}.parquet")
+    hundredfold.report(run.path)
+    card = (run / "model_card.md").read_text("utf-8").replace("\\", "")
+    there = {
+        "methods.md": re.findall("^## (.*)$", (run / "methods.md").read_text("utf-8"), re.MULTILINE),
+        "this card": re.findall("^## (.*)$", card, re.MULTILINE),
+        "report.html": re.findall("<h2>(.*?)</h2>", (run / "report.html").read_text("utf-8")),
+    }
+    pointed = re.findall("(methods.md|this card|report.html), (?:chapter )?“([^”]*)”", card)
+    assert len(pointed) > 10
+    missing = [(file, title) for file, title in pointed
+               if not any(one.startswith(title) for one in there[file])]
+    assert not missing
+    rows = {row[0]: row[2] for row in table_rows(card, "| item | what it asks for (in our words) | where |")}
+    assert rows["25"] == "No network was trained: methods.md, “Features and classifiers”."
+    assert rows["31"] == "author must supply"
+    assert rows["39"] == "Confusion matrix: report.html."
 
 
 @pytest.mark.parametrize(

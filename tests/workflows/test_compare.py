@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 import hundredfold
 from hundredfold.cli import main
@@ -17,7 +18,7 @@ from hundredfold.errors import RunExistsError, RunMissingError, SplitError
 from hundredfold.learn.curve import COLUMNS
 from hundredfold.report.material import settings_of
 from hundredfold.rundir import RunDirectory
-from hundredfold.workflows.compare import _more
+from hundredfold.workflows.compare import _as_measured
 
 SMALL: dict[str, Any] = {"budgets": (1, 5), "classifiers": ("svm", "logistic"), "repeats": 2, "bootstrap": 40}
 
@@ -58,10 +59,13 @@ def test_further_encoders_are_measured_with_the_views_of_the_first(first: Path, 
     shutil.copytree(first, tmp_path / "run")
     run = RunDirectory.open(tmp_path / "run")
     run.record(curve={**run.state["curve"], "modality": "oct"})
-    settings = CompareSettings.of(
-        runs=[run.path], encoders=["timm:test_resnet"], weights="none", out=tmp_path / "out"
-    )
-    assert settings_of(_more(settings, run))["curve"]["modality"] == "oct"
+    settings = CompareSettings.of(runs=[run.path], encoders=["timm:test_resnet"], out=tmp_path / "out")
+    frozen = _as_measured(settings, run, tmp_path / "out")
+    assert (frozen.classifiers, frozen.modality) == (SMALL["classifiers"], None)  # no network, no views
+    config = settings_of(run)
+    config["curve"]["classifiers"] = ["network"]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert _as_measured(settings, run, tmp_path / "out").modality == "oct"
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 import hundredfold
 from hundredfold.data.smear import draw_smear
@@ -106,6 +107,28 @@ def test_embeddings_without_split_get_a_test_set(smear: Path, tmp_path: Path) ->
     assert tested == set(groups[pd.read_parquet(again / "predictions.parquet")["id"].astype(str).unique()])
 
 
+@pytest.mark.parametrize("scanned_before", [True, False])
+def test_labels_that_call_every_image_train_have_no_test_set_drawn(
+    smear: Path, tmp_path: Path, scanned_before: bool
+) -> None:
+    """Whether they were known to the scan or not: what is called train is not tested on."""
+    rows = pd.read_csv(labels_of(smear)).assign(split="train")
+    rows.to_csv(tmp_path / "train.csv", index=False)
+    known = {"labels": tmp_path / "train.csv"} if scanned_before else {}
+    made = hundredfold.scan(smear / "images", out=tmp_path / "run", **known)
+    hundredfold.embed(made.path, encoder="thumbnail", out=made.path)
+    with pytest.raises(SplitError, match="leave the column 'split' out to have a test set drawn"):
+        curve(made.path, labels=tmp_path / "train.csv", out=tmp_path / "all", **SMALL)
+    # of those that are called nothing it is drawn, by group
+    patients = sorted(rows["group"].unique())
+    some = rows.assign(split=rows["split"].where(rows["group"].isin(patients[::2])))
+    some.to_csv(tmp_path / "some.csv", index=False)
+    drawn = curve(made.path, labels=tmp_path / "some.csv", out=tmp_path / "some", **SMALL)
+    tested = set(pd.read_parquet(drawn / "predictions.parquet")["id"].astype(str))
+    assert tested
+    assert tested <= set(some.loc[some["split"].isna(), "image"])
+
+
 @pytest.mark.parametrize(
     ("given", "error"),
     [({"budgets": (0,)}, SettingsError), ({"classifiers": ("forest",)}, SettingsError),
@@ -123,6 +146,23 @@ def test_labels_without_their_column_say_which_there_are(run: Path, tmp_path: Pa
     (tmp_path / "labels.csv").write_text("image,diagnosis\na.png,x\n", encoding="utf-8")
     with pytest.raises(TableError, match="diagnosis"):
         curve(run, labels=tmp_path / "labels.csv", out=tmp_path / "new", **SMALL)
+
+
+def test_a_modality_that_no_network_is_told_is_said_to_have_no_effect(
+    run: Path, smear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "modality has no effect, as network is not among the classifiers"
+    given: dict[str, Any] = {**SMALL, "budgets": (1,), "repeats": 1, "labels": labels_of(smear)}
+    made = curve(run, out=tmp_path / "xray", modality="xray", **given)
+    assert told in capsys.readouterr().err
+    assert told in (made / "log.txt").read_text(encoding="utf-8")
+    curve(run, out=tmp_path / "none", **given)
+    assert told not in capsys.readouterr().err
+    # `run` passes on what pre-training was told
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    (run / "config.yaml").write_text(yaml.safe_dump({**config, "pretrain": {"modality": "xray"}}))
+    curve(run, out=tmp_path / "passed", modality="xray", **given)
+    assert told not in capsys.readouterr().err
 
 
 def test_a_split_that_leaks_is_refused(

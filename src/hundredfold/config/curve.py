@@ -48,7 +48,8 @@ class CurveChoices(ClinicalChoices, LeakChoices):
         1000, ge=0, description="Resamples for the 95 % intervals, at least 40; 0 for none."
     )
     min_class_size: int = Field(
-        0, ge=0, description="Leave out classes with fewer labelled training images."
+        0, ge=0,
+        description="Leave out classes with fewer labelled training images (with outer_splits, in any split)."
     )
 
 

@@ -70,7 +70,7 @@ def sides_of(table: ImageTable, choices: CurveChoices, *, seed: int) -> Sides:
 
     Args:
         table: the images.
-        choices: ``outer_splits``, ``min_class_size``, ``allow_leak``.
+        choices: ``outer_splits``; ``min_class_size``, of the training side of every split; ``allow_leak``.
         seed: of the parts.
 
     Raises:
@@ -88,30 +88,40 @@ def sides_of(table: ImageTable, choices: CurveChoices, *, seed: int) -> Sides:
         )
     labelled = table.usable.select(table.usable.labelled & (table.usable.frame["split"] != "audit"))
     labelled = labelled.by_id(sorted(labelled.ids))
-    sizes = labelled.frame["label"].value_counts()
-    small = tuple(sorted(str(name) for name, size in sizes.items() if size < choices.min_class_size))
-    labelled = labelled.select(~labelled.frame["label"].isin(small))
-    codes = labelled.frame["label"].astype("category").cat.codes.to_numpy(dtype=np.int64)
-    pieces = pieces_of(labelled).tolist()
-    if len(labelled.classes) < 2 or len(set(pieces)) < choices.outer_splits:
-        raise SplitError(
-            f"expected labels of two classes or more in {choices.outer_splits} groups or more, found "
-            f"{len(labelled.classes)} in {len(set(pieces))}", where=f"outer_splits={choices.outer_splits}",
-            remedy="Images of an audit set and classes below --min-class-size do not count. Label more "
-            "images, or lower --outer-splits.",
-        )
-    part = group_folds(labelled.ids, codes, pieces, folds=choices.outer_splits, seed=seed)
+    pieces = pieces_of(labelled)
+    _check_parts(labelled, pieces, choices.outer_splits)
+    names, codes = np.unique(labelled.frame["label"].astype(str), return_inverse=True)
+    part = group_folds(labelled.ids, codes, pieces.tolist(), folds=choices.outer_splits, seed=seed)
+    # What is left out is known by how the images are dealt, so that all of them are dealt.
+    sizes = np.bincount(codes)
+    tested = [np.bincount(codes[part == number], minlength=len(names)) for number in range(part.max() + 1)]
+    small = sizes - np.max(tested, axis=0) < choices.min_class_size
+    kept = ~small[codes]
+    labelled, part = labelled.select(kept), part[kept]
+    _check_parts(labelled, pieces[kept], choices.outer_splits)
     splits = [np.where(part == number, "test", "train") for number in range(choices.outer_splits)]
     trials = tuple(
         Trial.of(labelled.assign(split=split), allow_leak=choices.allow_leak) for split in splits
     )
     audit = int((table.usable.labelled & (table.usable.frame["split"] == "audit")).sum())
     untaught = {name for one in trials for name in set(one.test.classes) - set(one.train.classes)}
-    beside = round(int(sizes[list(small)].sum()) * (1 - 1 / choices.outer_splits))  # a training side's share
+    beside = round(int(sizes[small].sum()) * (1 - 1 / choices.outer_splits))  # a training side's share
     whole = replace(
-        trials[0], test=labelled, small=small, spared=audit, untaught=tuple(sorted(untaught)), left_out=beside
+        trials[0], test=labelled, small=tuple(names[small].tolist()), spared=audit,
+        untaught=tuple(sorted(untaught)), left_out=beside,
     )
     return Sides(trials, whole)
+
+
+def _check_parts(labelled: ImageTable, pieces: NDArray[np.int64], splits: int) -> None:
+    classes, groups = len(labelled.classes), len(np.unique(pieces))
+    if classes < 2 or groups < splits:
+        raise SplitError(
+            f"expected labels of two classes or more in {splits} groups or more, found {classes} in {groups}",
+            where=f"outer_splits={splits}",
+            remedy="Images of an audit set and classes below --min-class-size do not count. Label more "
+            "images, or lower --outer-splits.",
+        )
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,7 @@ class Trial:
             ),
             "classes_left_out": list(self.small),
             "train_images_left_out": self.left_out,
+            "classes_of_one_site": self._of_one_site() if choices and choices.leave_one_site_out else {},
             "leak": self.leak,
             "intervals": self.intervals(choices or CurveChoices()),
         }
@@ -212,11 +213,26 @@ class Trial:
         ):
             if facts[name]:
                 lines.append(f"{text}: {', '.join(facts[name])}.")
+        for site, names in facts["classes_of_one_site"].items():
+            lines.append(
+                f"Without the labels of {site} nothing recognises, since no other site has labels of it: "
+                f"{', '.join(names)}."
+            )
         if self.spared:
             lines.append(f"Judged on the test set: the {self.spared:,} labelled audit images take no part.")
         if self.leak:
             lines.append(f"Warning: {self.leak}; you insisted, so results will be too good.")
         return lines
+
+    def _of_one_site(self) -> dict[str, list[str]]:
+        """Site → the classes tested there that labels of the other sites do not teach, though two others."""
+        learned, asked = (side.frame.dropna(subset="site") for side in (self.train, self.test))
+        found = {}
+        for site, own in asked.groupby("site"):
+            others = set(learned.loc[learned["site"] != site, "label"])
+            if len(others) > 1 and (names := set(own["label"]) - others):
+                found[str(site)] = sorted(names)
+        return found
 
     def _codes(self, side: ImageTable) -> NDArray[np.int64]:
         names = pd.Index(side.frame["label"].astype(object))

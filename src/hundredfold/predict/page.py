@@ -124,12 +124,15 @@ def _prevalence(predictor: Predictor, shares: NDArray[np.float64] | None) -> str
     """For whom the probabilities are, in a sentence; or that there are none."""
     if predictor.calibration is None:
         return "The predictor gives scores, which are no probabilities, and no sets."
+    sets = predictor.sets_at(shares) is not None
     if shares is None:
-        return "Probabilities and sets are such as if all classes were equally common."
+        what = "Probabilities and sets" if sets else "Probabilities"
+        return f"{what} are such as if all classes were equally common."
     told = ", ".join(
         f"{name} {_chance(float(share))}" for name, share in zip(predictor.classes, shares, strict=True)
     )
-    return f"Probabilities, labels and sets are for classes as common as this: {told}."
+    what = "Probabilities, labels and sets" if sets else "Probabilities and labels"
+    return f"{what} are for classes as common as this: {told}."
 
 
 def _squares(

@@ -47,7 +47,7 @@ SINGLE = (
     "That is right only if no patient or slide gave two images. If the group names the picture, images of "
     "one patient may be on both sides of the split, and the accuracy and its intervals may be too good."
 )
-SOME_WITHOUT_GROUP = "They may come from a patient on the other side of the split."
+SOME_WITHOUT_GROUP = "One without a group may come from a patient on the other side of the split."
 FEW = (
     "With fewer than 10 there is no interval: how the accuracy varies from patient to patient cannot be told."
 )
@@ -233,28 +233,31 @@ def _test_images(material: Material) -> pd.Series:
 
 
 def _groups(material: Material) -> list[Caution]:
-    groups, missing, labelled, single = int(material.evaluation.get("test_groups", 0)), 0, 0, False
+    groups, alone = int(material.evaluation.get("test_groups", 0)), 0
+    missing, labelled, single = 0, 0, False
     if material.images is not None and material.images.labelled.any():
         frame = pd.concat([material.images.train.frame, material.images.test.frame])
         labelled, missing = len(frame), int(frame["group"].isna().sum())
         single = frame["group"].is_unique
         groups = groups or int(material.images.test.frame["group"].nunique())
+        alone = int(material.images.test.frame["group"].isna().sum())  # each is resampled as its own
     external = "external" in material.evaluation  # there is no split
     if groups == 0 and missing == labelled:
         return [Caution("No patients or slides are known.", ELSEWHERE if external else NO_GROUPS)]
+    found = []
     if missing:
-        place = Place("images.parquet", "id", "number", {
-            "label": True, "group": None, "problem": None, "split": ["train", _judging(material)],
-        })
-        title = f"{many(missing, 'labelled image has', 'labelled images have')} no group."
-        told = EACH_ITS_OWN if external else SOME_WITHOUT_GROUP
-        return [Caution(title, told, (("labelled images without a group", place),))]
-    if single:
+        rows = {"label": True, "problem": None, "split": ["train", _judging(material)]}
+        without = Place("images.parquet", "id", "number", {**rows, "group": None})
+        every = Place("images.parquet", "id", "number", rows)
+        places = ("labelled images without a group", without), ("labelled images", every)
+        title = f"{missing:,} of {labelled:,} labelled images {'has' if missing == 1 else 'have'} no group."
+        found.append(Caution(title, EACH_ITS_OWN if external else SOME_WITHOUT_GROUP, places))
+    elif single:
         return [Caution("Every group is a single image.", SINGLE)]
-    if groups < FEW_GROUPS:
+    if groups + alone < FEW_GROUPS:
         title = f"Only {groups} {'group is' if groups == 1 else 'groups are'} in the test set."
-        return [Caution(title, FEW, (("test groups", Place(FACTS, "/curve/test_groups")),))]
-    return []
+        found.append(Caution(title, FEW, (("test groups", Place(FACTS, "/curve/test_groups")),)))
+    return found
 
 
 def _unjudged(material: Material) -> list[Caution]:

@@ -23,15 +23,18 @@ from hundredfold.report.tables import (
     listed,
     points_of,
     recall_points,
+    rows_of,
     stages_of,
     without_tiny,
 )
 from hundredfold.report.words import (
     AUDIT_SET,
+    LEVEL,
     features_words,
     interval,
     many,
     method_words,
+    probability,
     share,
     shown,
 )
@@ -54,7 +57,7 @@ def finding(
     if at is None or material.curve is None:
         return _before_the_curve(material)
     points = points_of(curve_points(material.curve))
-    beside = _references(material, points, at)
+    beside = _references(material, points, at, compared)
     answers = [
         [_result(_point(points, at), material.evaluation)],
         [*_other_budgets(points, at), *beside[:1]],
@@ -123,7 +126,9 @@ def _other_budgets(points: Sequence[Point], at: Headline) -> list[str]:
     return [f"It is {' and '.join(parts)}."] if parts else []
 
 
-def _references(material: Material, points: Sequence[Point], at: Headline) -> list[str]:
+def _references(
+    material: Material, points: Sequence[Point], at: Headline, compared: pd.DataFrame | None
+) -> list[str]:
     """The same classifier on the other features, and what pre-training and the network brought."""
     beside = {
         p.encoder: p for p in points if (p.classifier, p.n_per_class) == (at.classifier, at.n_per_class)
@@ -134,32 +139,49 @@ def _references(material: Material, points: Sequence[Point], at: Headline) -> li
     reached = (f"{share(other.value)}{_spread(other)} on {features_words(other.encoder)}" for other in others)
     told = [f"The same classifier reaches {' and '.join(reached)}."]
     if "pretrained" in beside and "initial" in beside:
-        ends = _paired(material, replace(at, encoder="pretrained"), beside["initial"])
-        told.append(_pretraining(beside["pretrained"].value - beside["initial"].value, ends, material))
+        sure = _how_sure(material, replace(at, encoder="pretrained"), beside["initial"], compared)
+        told.append(_pretraining(beside["pretrained"].value - beside["initial"].value, sure, material))
     if "pretrained" in beside and "adapted" in beside:
-        ends = _paired(material, replace(at, encoder="pretrained"), beside["adapted"])
-        told.append(_training(beside["pretrained"].value - beside["adapted"].value, ends))
+        sure = _how_sure(material, replace(at, encoder="pretrained"), beside["adapted"], compared)
+        told.append(_training(beside["pretrained"].value - beside["adapted"].value, sure))
     if "thumbnail" in beside and at.encoder != "thumbnail":
         more = beside[at.encoder].value - beside["thumbnail"].value
-        told.append(_network(more, _paired(material, at, beside["thumbnail"]), at))
+        told.append(_network(more, _how_sure(material, at, beside["thumbnail"], compared), at))
     return told
 
 
-def _paired(material: Material, at: Headline, other: Point) -> tuple[float, float]:
-    """The ends of the interval of the difference of two encoders; NaN where there is none."""
+def _how_sure(material: Material, at: Headline, other: Point, compared: pd.DataFrame | None) -> str:
+    """The interval of the difference of two encoders, and whether it may be chance; empty without one.
+
+    The interval is for this difference alone; of one that is ``compared``, chance is judged as there.
+    """
     if material.predictions is None or material.images is None or other.band != "interval":
-        return float("nan"), float("nan")
+        return ""
     pairs = [((at.encoder, at.classifier), (other.encoder, at.classifier))]
     draws = material.state.get("compare", {}).get("draws")
     table = compare(
         material.predictions, material.test_pieces, pairs, n_per_class=at.n_per_class, draws=draws
     )
-    return float(table["low"].iloc[0]), float(table["high"].iloc[0])
+    low, high = float(table["low"].iloc[0]), float(table["high"].iloc[0])
+    if isnan(low):
+        return ""
+    doubt = "; it may be chance" if low <= 0 <= high else _corrected(at, other, compared)
+    return f" (95\u00a0%\u00a0interval of this difference alone {interval(low, high)}){doubt}"
 
 
-def _pretraining(more: float, ends: tuple[float, float], material: Material) -> str:
+def _corrected(at: Headline, other: Point, compared: pd.DataFrame | None) -> str:
+    """That a difference is not told from chance among all that are compared, if it is one of them."""
+    pair = {(at.encoder, at.classifier), (other.encoder, other.classifier)}
+    for row in () if compared is None else rows_of(compared):
+        both = {(row.encoder, row.classifier), (row.other_encoder, row.other_classifier)}
+        if both == pair and row.n_per_class == at.n_per_class and row.p_holm >= LEVEL:
+            return f"; among {row.family} comparisons it may be chance (p\u00a0{probability(row.p_holm)})"
+    return ""
+
+
+def _pretraining(more: float, sure: str, material: Material) -> str:
     if round(more, 2) > 0:
-        return _brought(material, share(more), _chance(ends))
+        return _brought(material, share(more), sure)
     told = f"Pre-training brought nothing here ({share(more)}): do not rely on it before you know why."
     if (taken := (material.predictor or {}).get("embeddings")) is None:
         return told
@@ -171,37 +193,29 @@ def _pretraining(more: float, ends: tuple[float, float], material: Material) -> 
     return f"{told} The run's predictor does not use its features."
 
 
-def _brought(material: Material, more: str, chance: str) -> str:
+def _brought(material: Material, more: str, sure: str) -> str:
     """What pre-training brought; if only one has the maps of its last stages, it was not that alone."""
     held = [stages_of(found.encoder) for name in ("pretrained", "initial")
             if (found := material.embeddings.get(name)) is not None]
     if len(held) == 2 and held[0] == held[1]:
-        return f"Pre-training brought {more}{chance}."
+        return f"Pre-training brought {more}{sure}."
     maps = ", with the maps of the network's last stages, which only they hold" if len(set(held)) == 2 else ""
-    return f"The pre-trained features bring {more} over those before pre-training{maps}{chance}."
+    return f"The pre-trained features bring {more} over those before pre-training{maps}{sure}."
 
 
-def _training(more: float, ends: tuple[float, float]) -> str:
+def _training(more: float, sure: str) -> str:
     """What the training itself was worth: those it is compared with have all else."""
     over = f"Over {features_words('adapted')}, which takes a minute"
     if round(more, 2) > 0:
-        return f"{over}, training brought {share(more)}{_chance(ends)}."
+        return f"{over}, training brought {share(more)}{sure}."
     return f"{over}, training brought nothing ({share(more)})."
 
 
-def _network(more: float, ends: tuple[float, float], at: Headline) -> str:
+def _network(more: float, sure: str, at: Headline) -> str:
     features = features_words(at.encoder)
     if round(more, 2) > 0:
-        return f"{features[:1].upper()}{features[1:]} bring {share(more)} over thumbnails{_chance(ends)}."
+        return f"{features[:1].upper()}{features[1:]} bring {share(more)} over thumbnails{sure}."
     return f"Thumbnails do as well or better: as they are, {features} are not worth their cost."
-
-
-def _chance(ends: tuple[float, float]) -> str:
-    low, high = ends
-    if isnan(low):
-        return ""
-    doubt = "; it may be chance" if low <= 0 <= high else ""
-    return f" (95\u00a0%\u00a0interval of the difference {interval(low, high)}){doubt}"
 
 
 def _weakest(curve: pd.DataFrame, predictions: pd.DataFrame, at: Headline) -> list[str]:

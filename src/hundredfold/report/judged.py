@@ -185,20 +185,22 @@ def patients_table(found: Judged) -> tuple[pd.DataFrame, Patients]:
     """
     patients = Patients.of(found.truth, found.predicted, found.scores, found.patient)
     images = patients.images
-    group = np.searchsorted(patients.group, found.patient[images])
+    # Patients linked by near-copies are one piece, as for the images.
+    piece = np.unique(found.piece[images], return_inverse=True)[1]
+    of_patient = piece[np.unique(found.patient[images], return_index=True)[1]]
     drawn = None
     if found.bootstrapped and len(patients.group):
-        drawn = Resamples.draw(np.arange(len(patients.group)), len(found.predicted), RESAMPLES, seed=0)
+        drawn = Resamples.draw(piece, len(found.predicted), RESAMPLES, seed=0)
     levels: dict[str, tuple[Any, Any, Any, Any]] = {
-        "image": (found.truth[images], found.predicted[:, images], found.scores[:, images], group),
-        "mean": (patients.truth, patients.by_mean, patients.scores, np.arange(len(patients.group))),
-        "vote": (patients.truth, patients.by_vote, patients.scores, np.arange(len(patients.group))),
+        "image": (found.truth[images], found.predicted[:, images], found.scores[:, images], piece),
+        "mean": (patients.truth, patients.by_mean, patients.scores, of_patient),
+        "vote": (patients.truth, patients.by_vote, patients.scores, of_patient),
     }
     rows: dict[int | None, dict[str, Any]] = {}
     for level, (truth, predicted, scores, groups) in levels.items():
         if not len(truth):
             continue
-        # the same resamples of the same patients, whatever the level
+        # the same resamples of the same pieces, whatever the level
         of = None if drawn is None else Resamples(groups, drawn.group_counts, drawn.repeat_counts)
         for one in measure(truth, predicted, scores, of):
             if one.metric in ("balanced_accuracy", "recall"):

@@ -30,6 +30,7 @@ __all__ = [
     "headline",
     "labels_words",
     "listed",
+    "of_one_site",
     "points_of",
     "recall_draws",
     "recall_points",
@@ -92,6 +93,18 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     """
     told = ", ".join(shown(name) for name in names[:most])
     return told + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def of_one_site(noted: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence on the classes that only one site has labels of, where each is left out in turn, or none.
+
+    Examples:
+        >>> of_one_site({"Kiel": ["a", "b"]})[0][-12:]
+        'a, b (Kiel).'
+    """
+    told = "; ".join(f"{listed(names)} ({shown(site)})" for site, names in noted.items())
+    zero = "which count as a recall of 0 where the labels of the site are left out"
+    return [f"No other site has labels of these classes, {zero}: {told}."] if told else []
 
 
 def stages_of(encoder: Mapping[str, Any]) -> int:

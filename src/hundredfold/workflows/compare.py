@@ -120,22 +120,27 @@ def _images(run: RunDirectory) -> ImageTable:
 
 def _more(settings: CompareSettings, first: RunDirectory) -> RunDirectory:
     """Embed the first run's images with further encoders, and measure them as that run was measured."""
-    from hundredfold.learn.study import NETWORK
-    from hundredfold.report.material import settings_of
     from hundredfold.workflows.curve import curve
     from hundredfold.workflows.embed import embed
 
     out = settings.out / "encoders"
     for spec in settings.encoders:
         embed(settings.part(EmbedSettings, images=first.path, encoder=spec, out=out))
+    return curve(_as_measured(settings, first, out))
+
+
+def _as_measured(settings: CompareSettings, first: RunDirectory, out: Path) -> CurveSettings:
+    from hundredfold.learn.study import NETWORK
+    from hundredfold.report.material import settings_of
+
     noted = settings_of(first).get("curve", {})
     known = {name: value for name, value in noted.items() if name in CurveSettings.model_fields}
     frozen = [name for name in known.get("classifiers", ()) if name != NETWORK]
     views = (first.state.get("curve") or {}).get("modality") or known.get("modality")
-    return curve(CurveSettings.of(**{
-        **known, "modality": views, "classifiers": frozen or known.get("classifiers"),
+    return CurveSettings.of(**{
+        **known, "modality": None if frozen else views, "classifiers": frozen or known.get("classifiers"),
         "embeddings": out, "out": out, "resume": settings.resume,
-    }))
+    })
 
 
 def _facts(runs: list[RunDirectory]) -> dict[str, Any]:

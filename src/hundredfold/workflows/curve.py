@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hundredfold.config import CurveSettings, verb
+from hundredfold.config import CurveSettings, PretrainChoices, verb
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -67,7 +67,7 @@ def curve(settings: CurveSettings) -> RunDirectory:
         views = [] if networks is None else [
             f"The network sees views for {networks.modality} images; --modality names another kind."
         ]
-        for line in (*sides.sentences(settings), *views):
+        for line in (*sides.sentences(settings), *views, *_without_effect(settings)):
             _tell(run, line)
         found = learning_curve(
             embeddings, table, settings, networks=networks, seed=settings.seed, parts=run / "curve.parts",
@@ -81,6 +81,19 @@ def curve(settings: CurveSettings) -> RunDirectory:
             run.record(transductive=found.facts["transductive"])
         _conclude(run, found, settings.network_rates)
     return run
+
+
+def _without_effect(settings: CurveSettings) -> list[str]:
+    """That a modality was given for nothing; not where it is the one that pre-training was told."""
+    from hundredfold.learn.study import NETWORK
+    from hundredfold.workflows.labelled import noted_settings, run_of
+
+    run = run_of(settings.embeddings)
+    learned = {} if run is None else noted_settings(run).get("pretrain", {})
+    usual = PretrainChoices.model_fields["modality"].default  # `run` passes it on, given or not
+    if NETWORK in settings.classifiers or settings.modality in {None, usual, learned.get("modality")}:
+        return []
+    return [f"modality has no effect, as {NETWORK} is not among the classifiers."]
 
 
 def _shortcuts(settings: CurveSettings, table: ImageTable) -> LearningCurve | None:

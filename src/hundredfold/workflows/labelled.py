@@ -96,6 +96,10 @@ def label(
 
     name, first = next(iter(embeddings.items()))
     images = scanned(path, first)
+    # A scan without labels puts every image on the training side: no test set was drawn then. That labels
+    # call an image train is their word.
+    if not images.frame["split"].isin(["test", "audit"]).any():
+        images = images.assign(split=None)
     table = LabelSet.read(labels, images).apply(images)
     run, store = run_of(path), pixels_of(path)
     if run is None or store is None or not noted_settings(run).get("scan", {}).get("near_copies"):
@@ -164,16 +168,13 @@ def scanned(path: Path, embeddings: Embeddings) -> ImageTable:
 
 
 def with_split(table: ImageTable, *, seed: int) -> ImageTable:
-    """The table with a test set: its own, or where it has none a stratified, group-aware third.
+    """The table with a test set: its own, or a stratified, group-aware third of what is called nothing.
 
     Raises:
         SplitError: no split can be drawn.
     """
     from hundredfold.data.splits import draw_splits
 
-    # A scan without labels puts every image on the training side; no test set was drawn then.
-    if not table.frame["split"].isin(["test", "audit"]).any():
-        table = table.assign(split=None)
     return draw_splits(table, test_size=ScanChoices.model_fields["test_size"].default, seed=seed)
 
 

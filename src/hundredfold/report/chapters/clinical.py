@@ -62,7 +62,7 @@ def clinical_chapter(material: Material, at: Headline) -> Chapter | None:
     items += _curves(found, own, chosen, where)
     patients, mixed = _patients(found)
     items += patients
-    items += strata_listings(material.strata, at)
+    items += strata_listings(material.strata, at, material.evaluation.get("classes_of_one_site", {}))
     sentences = [MEANINGS, *_prevalence(found, material), *_chosen(found), *_untold(material)]
     sentences += [*mixed, *_widths(found)]
     if own[[f"{name}_low" for name in VALUES]].isna().any(axis=None):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from hundredfold.metrics import TINY, WITHOUT_TINY
 from hundredfold.report.chapters.base import Cell, Listing
-from hundredfold.report.tables import Headline, at_point
+from hundredfold.report.tables import Headline, at_point, of_one_site
 from hundredfold.report.words import file_name, interval, share, shown
 
 __all__ = ["OTHERS", "strata_listings"]
@@ -27,20 +27,28 @@ BRACKETS = f"In brackets: without the classes of fewer than {TINY} test images t
 ABOUT = "The balanced accuracy is over the classes that have test images there, so compare it with care."
 
 
-def strata_listings(strata: pd.DataFrame | None, at: Headline) -> list[Listing]:
-    """For the sites and each subgroup: balanced accuracy, and recall by class where there are few strata."""
+def strata_listings(
+    strata: pd.DataFrame | None, at: Headline, alone: Mapping[str, Sequence[str]]
+) -> list[Listing]:
+    """For the sites and each subgroup: balanced accuracy, and recall by class where there are few strata.
+
+    Args:
+        strata: what ``curve`` found of them.
+        at: the point that the report speaks of.
+        alone: site → classes that no other site has labels of.
+    """
     if strata is None or (own := at_point(strata, at)).empty:
         return []
     made = []
     for by in dict.fromkeys(own["by"]):
         rows = own[own["by"] == by]
-        made.append(_overall(rows, str(by)))
+        made.append(_overall(rows, str(by), alone))
         if rows["stratum"].nunique() <= MOST_COLUMNS:
             made.append(_by_class(rows, str(by)))
     return made
 
 
-def _overall(rows: pd.DataFrame, by: str) -> Listing:
+def _overall(rows: pd.DataFrame, by: str, alone: Mapping[str, Sequence[str]]) -> Listing:
     table = rows[rows["metric"] == "balanced_accuracy"].drop(columns="class")
     larger = rows[rows["metric"] == WITHOUT_TINY].drop(columns="class")
     kinds = [kind for kind in (OWN, OTHERS) if (table["labels"] == kind).any()]
@@ -54,7 +62,8 @@ def _overall(rows: pd.DataFrame, by: str) -> Listing:
             shown(stratum), *counts,
             *(_cell(same[same["labels"] == kind], larger=other[other["labels"] == kind]) for kind in kinds),
         ])
-    notes = [*([SITES] if by == "site" else []), *([LEFT_OUT] if OTHERS in kinds else []), ABOUT]
+    left_out = [LEFT_OUT, *of_one_site(alone)] if OTHERS in kinds else []
+    notes = [*([SITES] if by == "site" else []), *left_out, ABOUT]
     notes += [BRACKETS] if len(larger) else []
     head = [shown(by), "test images", "groups", "classes", *(told[kind] for kind in kinds)]
     name = file_name("strata", by)

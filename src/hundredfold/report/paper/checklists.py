@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from hundredfold.learn.shortcuts import SHORTCUT
 from hundredfold.report.paper.author import MISSING
+from hundredfold.report.paper.learning import THUMBNAIL
 from hundredfold.report.paper.telling import Telling
 
 __all__ = ["CLAIM", "TRIPOD", "Asked", "key_of"]
@@ -101,9 +102,23 @@ def _ensemble(t: Telling) -> str | None:
     return "One encoder and one classifier; no ensemble."
 
 
+def _in_report(t: Telling, item: str) -> bool:
+    """Whether the report has it; where none was written yet, it may."""
+    return not t.fresh or f"{item}.csv" in t.fresh
+
+
+def _trained(t: Telling) -> str | None:
+    if t.at is not None and t.at.encoder == THUMBNAIL and not t.material.pretraining:
+        return f"No network was trained: {METHODS.format(LEARNING)}."
+    return _in_methods(ENCODER, needs=_curve)(t)
+
+
 def _explained(t: Telling) -> str | None:
-    told = "Nearest labelled images and a map, which are no evidence: report.html, chapter “Why”."
-    return told if t.at is not None and t.material.store is not None else None
+    told = (
+        "Nearest labelled images, and maps where the encoder gives any; neither is evidence: report.html, "
+        "chapter “Why”."
+    )
+    return told if t.at is not None and t.material.store is not None and _in_report(t, "why") else None
 
 
 def _robust(t: Telling) -> str | None:
@@ -131,8 +146,8 @@ def _internal(t: Telling) -> str | None:
 
 
 def _failures(t: Telling) -> str | None:
-    told = "Confusion matrix and wrong images beside their nearest labelled ones: report.html."
-    return told if t.at and t.material.predictions is not None else None
+    wrong = " and wrong images beside their nearest labelled ones" if _in_report(t, "errors") else ""
+    return f"Confusion matrix{wrong}: report.html." if t.at and t.material.predictions is not None else None
 
 
 def _limits(t: Telling) -> str | None:
@@ -201,8 +216,8 @@ CLAIM: Sequence[Asked] = (
         "23", "Software with versions",
         _in_methods("Software", needs=lambda t: t.material.state.get("software")),
     ),
-    Asked("24", "How parameters were initialised", _in_methods(ENCODER, needs=_curve)),
-    Asked("25", "How it was trained", _in_methods(ENCODER, needs=_curve)),
+    Asked("24", "How parameters were initialised", _trained),
+    Asked("25", "How it was trained", _trained),
     Asked("26", "How the final model was selected", _in_methods(LEARNING, needs=_curve)),
     Asked("27", "Ensembles", _ensemble),
     Asked("28", "Metrics", _in_methods(EVALUATION, needs=_curve)),

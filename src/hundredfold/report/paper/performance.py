@@ -8,6 +8,7 @@ from hundredfold.metrics import TINY, WITHOUT_TINY
 from hundredfold.report.paper.document import Block, Table
 from hundredfold.report.paper.telling import Telling, pointer
 from hundredfold.report.paper.trace import Place, share
+from hundredfold.report.tables import of_one_site
 from hundredfold.report.words import AUDIT_SET, features_words, method_words, shown
 
 __all__ = [
@@ -235,4 +236,5 @@ def subgroup_blocks(t: Telling) -> list[Block]:
             for column, words in (("n_test", "test images"), ("n_groups", "groups"), ("n_classes", "classes"))
         )])
     head = ["subgroup", "balanced accuracy", "from", "to", "test images", "groups", "classes"]
-    return [Table(head, rows)] if rows else []
+    alone = of_one_site(t.material.evaluation.get("classes_of_one_site", {}))
+    return [Table(head, rows), *alone] if rows else []
