@@ -21,7 +21,7 @@ from hundredfold.encode.copies import copies_across, copies_among, join
 from hundredfold.encode.embed import Embeddings, embed
 from hundredfold.encode.thumbnail import ThumbnailEncoder
 from hundredfold.learn.outer import sides_of
-from hundredfold.workflows.labelled import label, read_embeddings
+from hundredfold.workflows.labelled import label, read_embeddings, with_split
 
 SIDE, SHIFT = 80, 9
 TWINS = [("a00.png", "a00_twin.png"), ("b01.png", "b01_twin.png")]
@@ -115,6 +115,19 @@ def test_outer_splits_part_none_of_them(
             assert all((one in held) == (other in held) for one, other in TWINS)
             assert len(held) + len(trial.train) == len(names)
     assert pd.read_csv(run / "copies_among.csv")["first"].tolist() == [one for one, _ in TWINS]
+
+
+def test_a_split_that_is_drawn_after_the_scan_parts_none_of_them(photographs: Path, tmp_path: Path) -> None:
+    names = sorted(path.name for path in photographs.iterdir())
+    labels, run = tmp_path / "labels.csv", tmp_path / "run"
+    pd.DataFrame({"image": names, "label": [name[0] for name in names]}).to_csv(labels, index=False)
+    hundredfold.scan(photographs, out=run, pixel_size=SIDE)
+    hundredfold.embed(run, encoder="thumbnail", out=run)
+    table = label(run, read_embeddings(run), labels)
+    for seed in range(5):
+        sides = with_split(table, seed=seed).frame.set_index("id")["split"]
+        assert sides.notna().all() and set(sides) == {"train", "test"}
+        assert all(sides[one] == sides[other] for one, other in TWINS)
 
 
 def test_clusters_that_a_pair_links_become_one() -> None:

@@ -86,8 +86,9 @@ def label(
     """The embedded images with the labels of a table; the split of a scanned run stays.
 
     What shows the same as an image held out, as the encoder sees it, loses its label: the split is drawn,
-    and the image is not learned from (``RUN/copies_across.csv``). For ``outer`` splits, which are not drawn
-    yet and deal all labelled images, such images hang together from now on (``RUN/copies_among.csv``).
+    and the image is not learned from (``RUN/copies_across.csv``). Where no split is drawn yet, and for
+    ``outer`` splits, which deal all labelled images, such images hang together from now on
+    (``RUN/copies_among.csv``).
 
     Raises:
         InputError: the labels cannot be read, name no image, or contradict each other.
@@ -104,7 +105,8 @@ def label(
     run, store = run_of(path), pixels_of(path)
     if run is None or store is None or not noted_settings(run).get("scan", {}).get("near_copies"):
         return table
-    return (_joined if outer else _without_copies)(run, name, first, table, store)
+    undrawn = not table.frame["split"].isin(["test", "audit"]).any()
+    return (_joined if outer or undrawn else _without_copies)(run, name, first, table, store)
 
 
 def _without_copies(
