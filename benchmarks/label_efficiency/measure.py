@@ -56,7 +56,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 BUDGETS = (1, 5, 10, 25, 50, 100, 250)
 CLASSIFIERS = ("svm", "knn", "logistic", "lda")
 NETWORK_BUDGETS = (25, 100)
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (3e-5, 1e-4, 3e-4, 1e-3)
 METRIC = "balanced_accuracy"
 LABELS = 100
 #: Our encoder's protocol, and with what needs no training: BatchNorm's statistics anew, or the maps of the
@@ -296,9 +296,12 @@ def main() -> None:
         "--network-budgets", nargs="+", type=int, default=NETWORK_BUDGETS, help="besides all labels"
     )
     parser.add_argument("--modality", default="microscopy")
+    parser.add_argument(
+        "--runs", type=Path, default=RESULTS / "time_to_accuracy.json", help="what the second command wrote"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS / "label_efficiency.json")
     given = parser.parse_args()
-    paths = (given.data, given.work, given.weights, Path(".peers"), given.results)
+    paths = (given.data, given.work, given.weights, Path(".peers"), given.runs)
     contest = Contest(*(path.absolute() for path in paths), modality=given.modality)
     run = embedded(contest, given.minutes)
     curve, budgets = frozen(contest, run), tuple(given.network_budgets)
@@ -313,6 +316,10 @@ def main() -> None:
         "points": points(table, methods), "minutes": given.minutes, "test_images": int(table["n_test"].max()),
         "rates": RATES, "modality": given.modality, "cores": os.cpu_count(), "software": software(),
         "networks": {name: one.facts for name, one in networks.items()},
+        "runs": {
+            name: facts for name, facts in contest.known().get("runs", {}).items()
+            if name.endswith(f"-{given.minutes}")
+        },
     }
     if "b" in methods:
         images = ImageTable.read(run / "images.parquet")
