@@ -219,7 +219,7 @@ def answers(
 
 
 def differences(told: pd.DataFrame, images: ImageTable) -> dict[str, Any]:
-    """Our DINO at 100 labels per class less each of the others, and at 25 less the network at 100.
+    """Our DINO at 100 labels per class less each of the others, and at 25 less the network at 100 and at 25.
 
     And the network that starts from it, less those that start from ImageNet's weights. The intervals are
     over test images and draws; p-values are corrected for the number of comparisons.
@@ -227,13 +227,14 @@ def differences(told: pd.DataFrame, images: ImageTable) -> dict[str, Any]:
     budgets = told["n_per_class"]
     most = budgets[told["what"] == "d"].max()
     asked = {name: (name, LABELS) for name in sorted(set(told["what"]))}
-    asked |= {"b at 25": ("b", 25), "e": ("d", most)}
+    asked |= {"b at 25": ("b", 25), "d at 25": ("d", 25), "e": ("d", most)}
     sides = {
         side: rows.assign(encoder=side, n_per_class=LABELS) for side, (name, n) in asked.items()
         if len(rows := told[(told["what"] == name) & (budgets == n)])
     }
-    pairs = [("b", side) for side in sides if side not in ("b", "b at 25")]
-    pairs += [pair for pair in (("b at 25", "d"), ("f", "d"), ("f", "e")) if set(pair) <= sides.keys()]
+    pairs = [("b", side) for side in sides if side not in ("b", "b at 25", "d at 25")]
+    further = (("b at 25", "d"), ("b at 25", "d at 25"), ("f", "d"), ("f", "e"))
+    pairs += [pair for pair in further if set(pair) <= sides.keys()]
     rows = pd.concat(sides.values()).assign(classifier="")
     groups = pd.Series(pieces_of(images.test), index=images.test.ids)
     draws = {name: part["draws"].iloc[0] for name, part in sides.items()}
@@ -274,7 +275,8 @@ def targets(told: dict[str, dict[str, float]], methods: dict[str, tuple[str, str
     ours = at("b", LABELS)
     return {
         **{f"{name} at {LABELS}": at(name, LABELS) for name in methods},
-        "d at 100": network.get(str(LABELS)), "b at 25": at("b", 25), "e": every,
+        "d at 100": network.get(str(LABELS)), "b at 25": at("b", 25), "d at 25": network.get("25"),
+        "e": every,
         "f at 100": told.get("pretrained/network", {}).get(str(LABELS)),
         "b at 100 / e": None if ours is None or every is None else round(ours / every, 4),
         "logistic regression on all labels": frozen_all,
