@@ -56,7 +56,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 BUDGETS = (1, 5, 10, 25, 50, 100, 250)
 CLASSIFIERS = ("svm", "knn", "logistic", "lda")
 NETWORK_BUDGETS = (25, 100)
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (3e-5, 1e-4, 3e-4, 1e-3)
 METRIC = "balanced_accuracy"
 LABELS = 100
 #: Our encoder's protocol, and with what needs no training: BatchNorm's statistics anew, or the maps of the
@@ -219,7 +219,7 @@ def answers(
 
 
 def differences(told: pd.DataFrame, images: ImageTable) -> dict[str, Any]:
-    """Our DINO at 100 labels per class less each of the others, and at 25 less the network at 100.
+    """Our DINO at 100 labels per class less each of the others, and at 25 less the network at 100 and at 25.
 
     And the network that starts from it, less those that start from ImageNet's weights. The intervals are
     over test images and draws; p-values are corrected for the number of comparisons.
@@ -227,13 +227,14 @@ def differences(told: pd.DataFrame, images: ImageTable) -> dict[str, Any]:
     budgets = told["n_per_class"]
     most = budgets[told["what"] == "d"].max()
     asked = {name: (name, LABELS) for name in sorted(set(told["what"]))}
-    asked |= {"b at 25": ("b", 25), "e": ("d", most)}
+    asked |= {"b at 25": ("b", 25), "d at 25": ("d", 25), "e": ("d", most)}
     sides = {
         side: rows.assign(encoder=side, n_per_class=LABELS) for side, (name, n) in asked.items()
         if len(rows := told[(told["what"] == name) & (budgets == n)])
     }
-    pairs = [("b", side) for side in sides if side not in ("b", "b at 25")]
-    pairs += [pair for pair in (("b at 25", "d"), ("f", "d"), ("f", "e")) if set(pair) <= sides.keys()]
+    pairs = [("b", side) for side in sides if side not in ("b", "b at 25", "d at 25")]
+    further = (("b at 25", "d"), ("b at 25", "d at 25"), ("f", "d"), ("f", "e"))
+    pairs += [pair for pair in further if set(pair) <= sides.keys()]
     rows = pd.concat(sides.values()).assign(classifier="")
     groups = pd.Series(pieces_of(images.test), index=images.test.ids)
     draws = {name: part["draws"].iloc[0] for name, part in sides.items()}
@@ -274,7 +275,8 @@ def targets(told: dict[str, dict[str, float]], methods: dict[str, tuple[str, str
     ours = at("b", LABELS)
     return {
         **{f"{name} at {LABELS}": at(name, LABELS) for name in methods},
-        "d at 100": network.get(str(LABELS)), "b at 25": at("b", 25), "e": every,
+        "d at 100": network.get(str(LABELS)), "b at 25": at("b", 25), "d at 25": network.get("25"),
+        "e": every,
         "f at 100": told.get("pretrained/network", {}).get(str(LABELS)),
         "b at 100 / e": None if ours is None or every is None else round(ours / every, 4),
         "logistic regression on all labels": frozen_all,
@@ -296,9 +298,12 @@ def main() -> None:
         "--network-budgets", nargs="+", type=int, default=NETWORK_BUDGETS, help="besides all labels"
     )
     parser.add_argument("--modality", default="microscopy")
+    parser.add_argument(
+        "--runs", type=Path, default=RESULTS / "time_to_accuracy.json", help="what the second command wrote"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS / "label_efficiency.json")
     given = parser.parse_args()
-    paths = (given.data, given.work, given.weights, Path(".peers"), given.results)
+    paths = (given.data, given.work, given.weights, Path(".peers"), given.runs)
     contest = Contest(*(path.absolute() for path in paths), modality=given.modality)
     run = embedded(contest, given.minutes)
     curve, budgets = frozen(contest, run), tuple(given.network_budgets)
@@ -313,6 +318,10 @@ def main() -> None:
         "points": points(table, methods), "minutes": given.minutes, "test_images": int(table["n_test"].max()),
         "rates": RATES, "modality": given.modality, "cores": os.cpu_count(), "software": software(),
         "networks": {name: one.facts for name, one in networks.items()},
+        "runs": {
+            name: facts for name, facts in contest.known().get("runs", {}).items()
+            if name.endswith(f"-{given.minutes}")
+        },
     }
     if "b" in methods:
         images = ImageTable.read(run / "images.parquet")

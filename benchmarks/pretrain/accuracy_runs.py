@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -50,11 +51,12 @@ def lightly_train(given: Given) -> None:
     # The steps end it; the epochs only have to be enough, also where a continued run counts one twice.
     program.pretrain(
         out=given["out"], data=given["images"], model=Wrapper(given["backbone"], given["weights"]),
-        method="dino", batch_size=BATCH, accelerator="cpu", overwrite=not resume, resume_interrupted=resume,
+        method="dino", batch_size=BATCH, accelerator="cpu" if given["stop_after"] else "auto",
+        overwrite=not resume, resume_interrupted=resume,
         epochs=2 * (given["steps"] // an_epoch + 1), trainer_args={"max_steps": given["steps"]},
-        # Timed as it comes; afterwards without workers: they are forked anew in each epoch, and so its 11 GB
-        # may come to be in memory twice.
-        **({} if given["stop_after"] else {"num_workers": 0}),
+        # Timed as it comes; afterwards on a CPU without workers: they are forked anew in each epoch, and so
+        # its 11 GB may come to be in memory twice.
+        **({} if given["stop_after"] or torch.cuda.is_available() else {"num_workers": 0}),
         transform_args={
             "image_size": (given["image_size"],) * 2,
             "local_view": {"view_size": (given["local_size"],) * 2},

@@ -11,9 +11,10 @@ DATA holds images/ and labels.csv. Both programs start from the same weights, se
 split, and draw crops of the same sizes; all else is each one's own default. ``begin`` times a few steps of
 each run (the median), which gives the number of steps: for LightlyTrain as many as fit into the minutes, its
 start not counted; for us what ``--minutes`` plans, with start, checkpoints and export. ``train`` then takes
-these steps at whatever pace the machine allows: minutes are those of the quiet machine. ``score`` judges
-every run by the same protocol, and LightlyTrain's by the best of four (see ``accuracy_scores.py``). Each
-part is continued where it ended, and added to ``benchmarks/results/time_to_accuracy.json`` as it comes.
+these steps at whatever pace the machine allows, and on a GPU where there is one (``--work`` and the results
+may be taken there between the two): minutes are those of the quiet machine. ``score`` judges every run by the
+same protocol, and LightlyTrain's by the best of four (see ``accuracy_scores.py``). Each part is continued
+where it ended, and added to ``benchmarks/results/time_to_accuracy.json`` as it comes.
 LightlyTrain's batch of 128 takes 11 GB at 112 px; killed for want of memory it goes on from its last epoch.
 """
 
