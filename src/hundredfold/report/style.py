@@ -139,10 +139,11 @@ def room_in_points(axes: Axes) -> tuple[float, float]:
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
     """Write ``NAME.png`` (200 dpi), ``NAME.svg`` and ``NAME.pdf``; the same figure gives the same bytes."""
-    figure.draw_without_rendering()  # axes of a fixed aspect find their room only in a second layout
-    for kind, metadata in KINDS.items():
-        with atomic_write(folder / f"{name}.{kind}") as path, house_style():
-            figure.savefig(path, format=kind, dpi=DPI, metadata=cast(Any, metadata))
+    with house_style():
+        figure.draw_without_rendering()  # axes of a fixed aspect find their room only in a second layout
+        for kind, metadata in KINDS.items():
+            with atomic_write(folder / f"{name}.{kind}") as path:
+                figure.savefig(path, format=kind, dpi=DPI, metadata=cast(Any, metadata))
 
 
 def save_table(table: pd.DataFrame, folder: Path, name: str) -> None:
