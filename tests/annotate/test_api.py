@@ -17,14 +17,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.applications import Starlette
 
 from hundredfold.annotate.background import Background
 from hundredfold.annotate.events import Answer, Chain, Proposal
 from hundredfold.annotate.exchange import take_in
 from hundredfold.annotate.order import reading_order
+from hundredfold.annotate.server import serve as serve_page
 from hundredfold.annotate.store import FILE, Store
 from hundredfold.data.table import ImageTable
 from hundredfold.rundir import RunDirectory
+from hundredfold.web.listening import bound
 
 
 def give(site: Any, reader: str, holder: str, count: int = 1, **more: Any) -> list[dict[str, Any]]:
@@ -459,10 +462,11 @@ class Client:
 
     def stop(self, number: int) -> int:
         os.kill(self.process.pid, number)
-        assert self.process.stderr is not None
-        self.said = self.process.stderr.read()
-        self.process.stderr.close()
-        return self.process.wait(30)
+        try:
+            self.said = self.process.communicate(timeout=60)[1]
+        finally:
+            self.process.kill()  # nothing, where it has ended
+        return self.process.returncode
 
 
 def test_kill_9_of_the_server_under_load_loses_no_acknowledged_label(
@@ -499,6 +503,19 @@ def test_kill_9_of_the_server_under_load_loses_no_acknowledged_label(
     assert set(taken) <= kept
     assert len(kept) <= len(taken) + len(threads)
     store.close()
+
+
+def test_whoever_is_told_the_address_may_press_ctrl_c() -> None:
+    told: list[object] = []
+
+    def say(line: str) -> None:
+        told.append((line, signal.getsignal(signal.SIGINT)))
+        signal.raise_signal(signal.SIGINT)
+
+    listening = bound(None)
+    serve_page(lambda _: Starlette(), "secret", listening=listening, browser=False, say=say)
+    assert len(told) == 2  # the first Ctrl-C is heeded when all is said, not in the middle
+    assert all(taken is not signal.default_int_handler for _, taken in told)
 
 
 def test_the_verb_ends_at_ctrl_c_and_writes_nothing_but_the_record(run: RunDirectory) -> None:

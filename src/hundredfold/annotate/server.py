@@ -32,10 +32,25 @@ def serve(
     """
     port = listening.getsockname()[1]
     address = f"http://{listening.getsockname()[0]}:{port}/?{urlencode({'token': token})}"
-    server = uvicorn.Server(configured(make(port)))
-    with suppress(KeyboardInterrupt):
+
+    def tell() -> None:
         say(f"Labelling at {address}")
         say("Ctrl-C ends it; every answer is kept the moment it is given.")
         if browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
-        server.run(sockets=[listening])
+
+    with suppress(KeyboardInterrupt):
+        _Server(configured(make(port)), tell).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Tells where it is once a Ctrl-C is its own: one before may end in an import or a finaliser, unheard."""
+
+    def __init__(self, config: uvicorn.Config, tell: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = tell
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and tell."""
+        await super().startup(sockets=sockets)
+        self._tell()
