@@ -99,14 +99,18 @@ def label(
     images = scanned(path, first)
     # A scan without labels puts every image on the training side: no test set was drawn then. That labels
     # call an image train is their word.
-    if not images.frame["split"].isin(["test", "audit"]).any():
+    if not _held_out(images):
         images = images.assign(split=None)
     table = LabelSet.read(labels, images).apply(images)
     run, store = run_of(path), pixels_of(path)
     if run is None or store is None or not noted_settings(run).get("scan", {}).get("near_copies"):
         return table
-    undrawn = not table.frame["split"].isin(["test", "audit"]).any()
-    return (_joined if outer or undrawn else _without_copies)(run, name, first, table, store)
+    return (_without_copies if _held_out(table) and not outer else _joined)(run, name, first, table, store)
+
+
+def _held_out(table: ImageTable) -> bool:
+    """Whether any image is: else no split was drawn."""
+    return bool(table.frame["split"].isin(["test", "audit"]).any())
 
 
 def _without_copies(
