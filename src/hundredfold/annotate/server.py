@@ -6,13 +6,11 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable
-from contextlib import suppress
 from urllib.parse import urlencode
 
-import uvicorn
 from starlette.types import ASGIApp
 
-from hundredfold.web.listening import configured
+from hundredfold.web.listening import configured, serve_until_stopped
 
 __all__ = ["serve"]
 
@@ -39,18 +37,4 @@ def serve(
         if browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
 
-    with suppress(KeyboardInterrupt):
-        _Server(configured(make(port)), tell).run(sockets=[listening])
-
-
-class _Server(uvicorn.Server):
-    """Tells where it is once a Ctrl-C is its own: one before may end in an import or a finaliser, unheard."""
-
-    def __init__(self, config: uvicorn.Config, tell: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._tell = tell
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and tell."""
-        await super().startup(sockets=sockets)
-        self._tell()
+    serve_until_stopped(configured(make(port)), listening, tell)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import socket
-from contextlib import suppress
+from collections.abc import Callable
 
-import uvicorn
 from starlette.types import ASGIApp
 
-from hundredfold.web.listening import configured
+from hundredfold.web.listening import configured, serve_until_stopped
 
 __all__ = ["run"]
 
@@ -17,12 +16,14 @@ __all__ = ["run"]
 ENDING_SECONDS, IDLE_SECONDS = 15, 20
 
 
-def run(app: ASGIApp, listening: socket.socket) -> None:
-    """Serve until Ctrl-C or SIGTERM, from the main thread; no further connection is taken then."""
+def run(app: ASGIApp, listening: socket.socket, tell: Callable[[], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM, from the main thread; no further connection is taken then.
+
+    ``tell`` is called once either is heard.
+    """
     config = configured(
         app, timeout_graceful_shutdown=ENDING_SECONDS, timeout_keep_alive=IDLE_SECONDS, backlog=128
     )
     # uvicorn ends at either signal, and then raises it once more: we have still to clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+    serve_until_stopped(config, listening, tell)

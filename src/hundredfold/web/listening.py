@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -13,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hundredfold.errors import InputError
 
-__all__ = ["bound", "configured"]
+__all__ = ["bound", "configured", "serve_until_stopped"]
 
 #: Connections at once, each with at most one request of bounded size; further ones are told to wait (503).
 MOST_CONNECTIONS = 400
@@ -54,6 +56,25 @@ def configured(app: ASGIApp, **more: Any) -> uvicorn.Config:
         "timeout_graceful_shutdown": 3, "h11_max_incomplete_event_size": 32_768, "http": Impatient, **more,
     }
     return uvicorn.Config(app, **settings)
+
+
+def serve_until_stopped(config: uvicorn.Config, listening: socket.socket, tell: Callable[[], None]) -> None:
+    """Serve until Ctrl-C, from the main thread; ``tell``, which says where, is called once that is heard."""
+    with suppress(KeyboardInterrupt):
+        _Server(config, tell).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Tells where it is once a Ctrl-C is its own: one before may end in an import or a finaliser, unheard."""
+
+    def __init__(self, config: uvicorn.Config, tell: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = tell
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and tell."""
+        await super().startup(sockets=sockets)
+        self._tell()
 
 
 class Impatient(H11Protocol):

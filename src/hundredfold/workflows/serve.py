@@ -56,8 +56,8 @@ def serve(settings: ServeSettings) -> None:
         )
         with closing(service):
             app = make_app(service, terms, most_images=settings.most_images, log=_log)
-            say(f"Answering at http://{settings.host}:{listening.getsockname()[1]}/ ; Ctrl-C ends it.")
-            run(app, listening)
+            address = f"http://{settings.host}:{listening.getsockname()[1]}/"
+            run(app, listening, lambda: say(f"Answering at {address} ; Ctrl-C ends it."))
     say("Ended; what was asked is answered.")
 
 
