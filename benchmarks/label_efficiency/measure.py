@@ -16,7 +16,8 @@ keeps the best of several learning rates on the labels that choose its epoch. Of
 classifier that cross-validation on the training labels chose for it. What our encoder has without training is
 held against none: LightlyTrain's is looked at as it came and with each of that (``LOOKS``), whichever
 cross-validation finds better, and so are the start weights, as "a minute's work on a". The test set is read
-once. ``--modality`` is what the user of our program would say of the images, in both commands.
+once. ``--modality`` is what the user of our program would say of the images, in both commands. Other
+seeds of b and c (``train --seed 1``) are judged beside the first where they are trained.
 What is done is kept in ``benchmarks/results/label_efficiency.json`` (what networks say of each image in
 ``networks/`` beside it), and a second call goes on. ``figure.py`` draws it.
 """
@@ -35,7 +36,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pretrain"))
 from accuracy_scores import WAYS, encoder_of
-from time_to_accuracy import BACKBONE, Contest, weights_of
+from time_to_accuracy import BACKBONE, Contest, run_name, weights_of
 
 import hundredfold
 from hundredfold.data.splits import pieces_of
@@ -73,11 +74,11 @@ NETWORKS = {"initial": "d", "pretrained": "f"}
 NETWORK = ("initial", "network")
 
 
-def encoders(contest: Contest, minutes: int) -> dict[str, EncoderLike]:
-    """Name → encoder, as far as they are trained."""
+def encoders(contest: Contest, minutes: int, seed: int) -> dict[str, EncoderLike]:
+    """Name → encoder, as far as they are trained; with another seed than the first, those it changes."""
     found: dict[str, EncoderLike] = {}
-    ours, theirs = (f"{program}-{minutes}" for program in ("hundredfold", "lightly-train"))
-    given = {"initial": contest.weights}
+    ours, theirs = (run_name(program, minutes, seed) for program in ("hundredfold", "lightly-train"))
+    given = {} if seed else {"initial": contest.weights}
     if contest.done(theirs).exists():
         given["lightly-train"] = weights_of(contest, theirs)
     for name, weights in given.items():
@@ -100,14 +101,14 @@ def looks(contest: Contest, name: str, weights: Path) -> dict[str, EncoderLike]:
     return {f"{name}{look}": encoder for look, encoder in {**made, ADAPTED: both}.items()}
 
 
-def embedded(contest: Contest, minutes: int) -> RunDirectory:
+def embedded(contest: Contest, minutes: int, seed: int = 0) -> RunDirectory:
     """A run with the vectors of every encoder, and the encoders themselves."""
-    run = RunDirectory.create(contest.folder / "efficiency")
+    run = RunDirectory.create(contest.folder / ("efficiency" + (f"-seed{seed}" if seed else "")))
     split = contest.split()
     for name in ("images.parquet", "splits.csv"):
         (run / name).write_bytes((split / name).read_bytes())
     run.record(pixels=str(split.pixels.resolve()))
-    for name, encoder in encoders(contest, minutes).items():
+    for name, encoder in encoders(contest, minutes, seed).items():
         if not (run / "embeddings" / name / "embeddings.json").exists():
             encoder.save(run / {"pretrained": "encoder"}.get(name, name))
             embed_run(run, name, encoder, batch=64, resume=True)
@@ -119,8 +120,9 @@ def frozen(contest: Contest, run: RunDirectory) -> RunDirectory:
     labels = contest.data / "labels.csv"
     every = int(pd.read_csv(labels)["label"].value_counts().max())  # more than any class has for training
     names = "-".join(sorted(path.name for path in (run / "embeddings").iterdir()))
+    out = contest.folder / f"{run.path.name.replace('efficiency', 'frozen')}-{names}"
     return hundredfold.curve(
-        run.path, labels=labels, out=contest.folder / f"frozen-{names}", budgets=(*BUDGETS, every),
+        run.path, labels=labels, out=out, budgets=(*BUDGETS, every),
         classifiers=CLASSIFIERS, resume=True,
     )
 
@@ -284,6 +286,31 @@ def targets(told: dict[str, dict[str, float]], methods: dict[str, tuple[str, str
     }
 
 
+def seeds(contest: Contest, minutes: int) -> list[int]:
+    """The seeds besides the first that our program is trained with."""
+    start = contest.done(run_name("hundredfold", minutes)).stem
+    found = contest.folder.glob(f"{start}-seed*.done")
+    return sorted(int(path.stem.removeprefix(f"{start}-seed")) for path in found)
+
+
+def again(
+    contest: Contest, minutes: int, seed: int, first: pd.DataFrame, every: float | None
+) -> dict[str, Any]:
+    """What another seed of b and c comes to, beside all else of the first seed's answers."""
+    run = embedded(contest, minutes, seed)
+    curve = frozen(contest, run)
+    vectors, methods = Told.of(curve), chosen(curve.state["curve"]["choice"]["accuracy"])
+    told = values(vectors.curve)
+    found: dict[str, Any] = {"methods": methods}
+    for name, budget in (("b", LABELS), ("b", 25), ("c", LABELS)):
+        found[f"{name} at {budget}"] = told["/".join(methods[name])][str(budget)]
+    found["b at 100 / e"] = round(found["b at 100"] / every, 4) if every else None
+    rows = [first[~first["what"].isin(methods)], answers(vectors, {}, methods)]
+    every_answer = pd.concat(rows, ignore_index=True)
+    found["differences"] = differences(every_answer, ImageTable.read(run / "images.parquet"))
+    return found
+
+
 def main() -> None:
     """Measure one set."""
     parser = argparse.ArgumentParser(
@@ -324,11 +351,15 @@ def main() -> None:
         },
     }
     if "b" in methods:
-        images = ImageTable.read(run / "images.parquet")
-        known["differences"] = differences(answers(vectors, networks, methods), images)
+        said = answers(vectors, networks, methods)
+        known["differences"] = differences(said, ImageTable.read(run / "images.parquet"))
+        known["seeds"] = {
+            str(seed): again(contest, given.minutes, seed, said, known["targets"]["e"])
+            for seed in seeds(contest, given.minutes)
+        }
     every = json.loads(given.results.read_text(encoding="utf-8")) if given.results.exists() else {}
     write_json(given.results, {**every, contest.data.name: known})
-    say(json.dumps({key: known.get(key) for key in ("targets", "differences")}, indent=1))
+    say(json.dumps({key: known.get(key) for key in ("targets", "differences", "seeds")}, indent=1))
 
 
 if __name__ == "__main__":

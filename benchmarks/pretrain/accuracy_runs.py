@@ -37,7 +37,8 @@ def hundredfold(given: Given) -> None:
     out = Path(given["out"])
     program.pretrain(
         given["images"], labels=given["labels"], out=out, backbone=given["backbone"],
-        weights=given["weights"], minutes=given["minutes"], modality=given["modality"], resume=out.exists(),
+        weights=given["weights"], minutes=given["minutes"], epochs=given["epochs"],
+        modality=given["modality"], seed=given["seed"], resume=out.exists(),
     )
 
 
@@ -52,7 +53,7 @@ def lightly_train(given: Given) -> None:
     program.pretrain(
         out=given["out"], data=given["images"], model=Wrapper(given["backbone"], given["weights"]),
         method="dino", batch_size=BATCH, accelerator="cpu" if given["stop_after"] else "auto",
-        overwrite=not resume, resume_interrupted=resume,
+        overwrite=not resume, resume_interrupted=resume, seed=given["seed"],
         epochs=2 * (given["steps"] // an_epoch + 1), trainer_args={"max_steps": given["steps"]},
         # Timed as it comes; afterwards on a CPU without workers: they are forked anew in each epoch, and so
         # its 11 GB may come to be in memory twice.

@@ -14,7 +14,8 @@ start not counted; for us what ``--minutes`` plans, with start, checkpoints and 
 these steps at whatever pace the machine allows, and on a GPU where there is one (``--work`` and the results
 may be taken there between the two): minutes are those of the quiet machine. ``score`` judges every run by the
 same protocol, and LightlyTrain's by the best of four (see ``accuracy_scores.py``). Each part is continued
-where it ended, and added to ``benchmarks/results/time_to_accuracy.json`` as it comes.
+where it ended, and added to ``benchmarks/results/time_to_accuracy.json`` as it comes. ``train --seed 1``
+trains anew with another seed, as many steps as ``begin`` found.
 LightlyTrain's batch of 128 takes 11 GB at 112 px; killed for want of memory it goes on from its last epoch.
 """
 
@@ -99,7 +100,10 @@ class Contest:
         every.setdefault(self.data.name, {}).setdefault(part, {})[name] = facts
         write_json(self.results, every)
 
-    def run(self, program: str, minutes: float, *, steps: int | None, stop_after: int, out: Path) -> Path:
+    def run(
+        self, program: str, minutes: float | None, *, steps: int | None, stop_after: int, out: Path,
+        epochs: float | None = None, seed: int = 0,
+    ) -> Path:
         """Run a program; gives the file of its steps' seconds."""
         large, small = crop_sizes(self.split())
         backbone = create_backbone(BACKBONE, weights=str(self.weights))
@@ -110,7 +114,8 @@ class Contest:
             "program": program, "images": str(images), "labels": str(self.data / "labels.csv"),
             "weights": str(self.weights), "backbone": BACKBONE, "mean": backbone.mean, "std": backbone.std,
             "image_size": large, "local_size": small, "minutes": minutes, "steps": steps, "out": str(out),
-            "times": str(times), "stop_after": stop_after, "modality": self.modality,
+            "times": str(times), "stop_after": stop_after, "modality": self.modality, "epochs": epochs,
+            "seed": seed,
         }
         python = sys.executable if program == "hundredfold" else peers(self.peers).absolute()
         script = Path(__file__).with_name("accuracy_runs.py")
@@ -120,7 +125,7 @@ class Contest:
 
 def begin(contest: Contest, program: str, minutes: float) -> None:
     """Time a few steps, and note how many the run will have; a run that was begun keeps its number."""
-    name, ours = f"{program}-{minutes:g}", program == "hundredfold"
+    name, ours = run_name(program, minutes), program == "hundredfold"
     out = contest.folder / (name if ours else f"{name}-begun")
     if out.exists() and name in contest.known().get("runs", {}):
         say(f"{contest.data.name}, {name}: begun before; remove {out} to begin anew")
@@ -139,12 +144,21 @@ def begin(contest: Contest, program: str, minutes: float) -> None:
     say(f"{contest.data.name}, {name}: {seconds:.2f} s a step, {plan['steps']:,} steps")
 
 
-def train(contest: Contest, program: str, minutes: float) -> None:
+def run_name(program: str, minutes: float, seed: int = 0) -> str:
+    """What a run is called, and its folder."""
+    return f"{program}-{minutes:g}" + (f"-seed{seed}" if seed else "")
+
+
+def train(contest: Contest, program: str, minutes: float, seed: int) -> None:
     """Take the steps, unless they are taken; what was begun is continued."""
-    name = f"{program}-{minutes:g}"
+    name = run_name(program, minutes, seed)
     if not contest.done(name).exists():
-        steps = contest.known()["runs"][name]["steps"]
-        contest.run(program, minutes, steps=steps, stop_after=0, out=contest.folder / name)
+        plan = contest.known()["runs"][run_name(program, minutes)]
+        # Another seed takes the steps of the first: minutes would be timed anew, and be others.
+        length = {"minutes": minutes} if not seed else {"minutes": None, "epochs": plan.get("epochs")}
+        contest.run(
+            program, **length, steps=plan["steps"], stop_after=0, out=contest.folder / name, seed=seed
+        )
         contest.done(name).touch()
     say(f"{contest.data.name}, {name}: trained")
 
@@ -196,7 +210,7 @@ def score_all(contest: Contest) -> None:
     for way in WAYS:
         judge(contest, "start", way, contest.weights)
     for program, lengths in RUNS.items():
-        for name in (f"{program}-{minutes}" for minutes in lengths):
+        for name in (run_name(program, minutes) for minutes in lengths):
             if contest.done(name).exists():
                 for way in WAYS[1:2] if program == "hundredfold" else WAYS:
                     judge(contest, name, way, weights_of(contest, name))
@@ -217,6 +231,7 @@ def main() -> None:
     parser.add_argument("--programs", nargs="+", choices=list(RUNS), default=list(RUNS))
     parser.add_argument("--minutes", nargs="+", type=int, help="runs of these lengths in place of all")
     parser.add_argument("--modality", default="microscopy", help="what our program is told of the images")
+    parser.add_argument("--seed", type=int, default=0, help="of the training; 0 is what begin began")
     given = parser.parse_args()
     paths = (given.data, given.work, given.weights, given.peers, given.results)
     contest = Contest(*(path.absolute() for path in paths), modality=given.modality)
@@ -225,7 +240,10 @@ def main() -> None:
         return
     for program in given.programs:
         for minutes in given.minutes or RUNS[program]:
-            {"begin": begin, "train": train}[given.part](contest, program, minutes)
+            if given.part == "begin":
+                begin(contest, program, minutes)
+            else:
+                train(contest, program, minutes, given.seed)
 
 
 if __name__ == "__main__":
