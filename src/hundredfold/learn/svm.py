@@ -23,7 +23,7 @@ Singles = NDArray[np.float32]
 
 MOST_IN_KERNEL = 8000  # samples of two classes; the square in float64, as libsvm takes it, is 512 MB
 MOST_KEPT = 64_000_000  # numbers of the classes' own kernels
-BLOCK = 2048  # samples judged at once
+BLOCK = 1024  # samples judged at once
 
 
 class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -86,7 +86,7 @@ class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def decision_function(self, X: ArrayLike) -> Floats:  # noqa: N803
         """One value a class ``[n, c]``; for two classes that of the second ``[n]``, as SVC gives them."""
         values = self._pairwise(X)
-        return values[:, 0] if values.shape[1] == 1 else _one_against_rest(values, len(self.classes_))
+        return values[0] if len(values) == 1 else _one_against_rest(values, len(self.classes_)).T
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The class with the greatest decision value ``[n]``."""
@@ -101,22 +101,22 @@ class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         machines are coupled by Price et al. 1994 ("Pairwise neural network classifiers with probabilistic
         outputs", NIPS 7). Of two classes they are the margins.
         """
-        values = self._pairwise(X)
-        if values.shape[1] == 1:
-            return self.classes_[(values[:, 0] > 0).astype(int)], values * np.array([-1.0, 1.0])
-        decided = np.argmax(_one_against_rest(values, len(self.classes_)), axis=1)
-        return self.classes_[decided], log_posterior(_coupled(values, len(self.classes_)))
+        values, count = self._pairwise(X), len(self.classes_)
+        if len(values) == 1:
+            return self.classes_[(values[0] > 0).astype(int)], np.stack([-values[0], values[0]], axis=1)
+        decided = np.argmax(_one_against_rest(values, count), axis=0)
+        return self.classes_[decided], log_posterior(_coupled(values, count).T)
 
     def _pairwise(self, X: ArrayLike) -> Floats:  # noqa: N803
-        """The value of each pair's machine ``[n, c·(c-1)/2]``; above 0 it is the second class."""
+        """The value of each pair's machine ``[c·(c-1)/2, n]``; above 0 it is the second class."""
         check_is_fitted(self)
         x = (validate_data(self, X, dtype=np.float64, reset=False) - self.centre_).astype(np.float32)
-        values = np.tile(self.intercept_, (len(x), 1))
+        values = np.repeat(self.intercept_[:, None], len(x), axis=1)
         for vectors, dual, places in self._machines():
             for start in range(0, len(x), BLOCK):
                 some = slice(start, start + BLOCK)
                 kernel = _kernel(x[some], vectors, self.gamma_).astype(np.float64)
-                values[some, places] += kernel @ dual
+                values[places, some] += dual.T @ kernel.T
         return values
 
     def _machines(self) -> Iterator[tuple[Singles, Floats, NDArray[np.int64]]]:
@@ -154,7 +154,10 @@ class _Kernels:
             both = np.concatenate([self.parts[first], self.parts[second]])
             return SVC(kernel="rbf", gamma=self.gamma, cache_size=500, **given).fit(both, labels)
         across = _kernel(self.parts[first], self.parts[second], self.gamma)
-        whole = np.block([[self._within(first), across], [across.T, self._within(second)]])
+        # As libsvm takes it: else it would be copied once more.
+        whole = np.empty((sum(sizes), sum(sizes)))
+        np.concatenate([self._within(first), across], axis=1, out=whole[: sizes[0]])
+        np.concatenate([across.T, self._within(second)], axis=1, out=whole[sizes[0] :])
         return SVC(kernel="precomputed", **given).fit(whole, labels)
 
     def _within(self, number: int) -> Singles:
@@ -168,40 +171,39 @@ class _Kernels:
 
 def _kernel(x: Singles, other: Singles, gamma: float) -> Singles:
     """exp(−γ · distance²) of ``x`` [n, d] to ``other`` [m, d]: [n, m]."""
-    kernel = x @ other.T
-    kernel *= -2.0
-    kernel += np.einsum("nd,nd->n", x, x)[:, None]
-    kernel += np.einsum("md,md->m", other, other)
-    np.maximum(kernel, 0, out=kernel)
-    kernel *= -gamma
+    kernel: Singles = np.multiply(x, 2 * gamma, dtype=np.float32) @ other.T
+    kernel -= (gamma * np.einsum("nd,nd->n", x, x))[:, None]
+    kernel -= gamma * np.einsum("md,md->m", other, other)
+    np.minimum(kernel, 0, out=kernel)
     np.exp(kernel, out=kernel)
     return kernel
 
 
 def _one_against_rest(values: Floats, classes: int) -> Floats:
-    """The pairs' values ``[n, pairs]`` → one a class ``[n, c]``: votes, and for equal votes the sum.
+    """The pairs' values ``[pairs, n]`` → one a class ``[c, n]``: votes, and for equal votes the sum.
 
     As scikit-learn's ``decision_function_shape="ovr"``: the sum is pressed into ±1/3, so that it never
     outweighs a vote.
     """
-    votes, sums = np.zeros((len(values), classes)), np.zeros((len(values), classes))
-    for place, (first, second) in enumerate(combinations(range(classes), 2)):
-        votes[:, first] += values[:, place] <= 0
-        votes[:, second] += values[:, place] > 0
-        sums[:, first] -= values[:, place]
-        sums[:, second] += values[:, place]
+    votes, sums = np.zeros((classes, values.shape[1])), np.zeros((classes, values.shape[1]))
+    for value, (first, second) in zip(values, combinations(range(classes), 2), strict=True):
+        won = value > 0
+        votes[first] += ~won
+        votes[second] += won
+        sums[first] -= value
+        sums[second] += value
     votes += sums / (3 * (np.abs(sums) + 1))
     return votes
 
 
 def _coupled(values: Floats, classes: int) -> Floats:
-    """The pairs' values ``[n, pairs]`` → the logarithm of each class's probability, up to a number an image.
+    """The pairs' values ``[pairs, n]`` → the logarithm of each class's probability ``[c, n]``.
 
-    With r the probability of a class against one other, its own is 1 / (Σ 1/r - (c - 2)), and 1/r is
-    1 + exp(-2 · value).
+    It is right but for a number that all of an image's have in common. With r the probability of a class
+    against one other, its own is 1 / (Σ 1/r - (c - 2)), and 1/r is 1 + exp(-2 · value).
     """
-    against = np.zeros((len(values), classes))
-    for place, (first, second) in enumerate(combinations(range(classes), 2)):
-        against[:, first] = np.logaddexp(against[:, first], 2 * values[:, place])
-        against[:, second] = np.logaddexp(against[:, second], -2 * values[:, place])
+    against = np.zeros((classes, values.shape[1]))
+    for value, (first, second) in zip(values, combinations(range(classes), 2), strict=True):
+        np.logaddexp(against[first], 2 * value, out=against[first])
+        np.logaddexp(against[second], -2 * value, out=against[second])
     return -against
