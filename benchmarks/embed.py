@@ -34,7 +34,7 @@ import numpy as np
 import torch
 
 from hundredfold.backbones.backbone import Backbone, create_backbone
-from hundredfold.encode.encoder import Encoder, Precision, at_precision
+from hundredfold.encode.encoder import Encoder, Precision, alter
 from hundredfold.process import cores
 
 MODELS = ("vit_tiny_patch16_224", "efficientnet_lite0", "resnet18")
@@ -83,7 +83,7 @@ def kernel(images: int, rounds: int) -> dict[str, Any]:
 
 
 def _compared(encoder: Encoder, precision: Precision, squares: Any, rounds: int) -> dict[str, float]:
-    mine = at_precision(encoder, precision)
+    mine = alter(encoder, precision=precision)
     assert isinstance(mine, Encoder)
     tensors = mine.backbone.normalise(torch.from_numpy(squares))
 

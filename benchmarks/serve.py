@@ -36,7 +36,7 @@ import numpy as np
 from hundredfold.backbones.backbone import create_backbone
 from hundredfold.data.table import ImageTable
 from hundredfold.encode.embed import Embeddings
-from hundredfold.encode.encoder import Encoder, EncoderLike, Precision, at_precision
+from hundredfold.encode.encoder import Encoder, EncoderLike, Precision, alter
 from hundredfold.predict.predictor import Predictor
 from hundredfold.process import cores
 
@@ -114,7 +114,7 @@ def fitted(precision: Precision, folder: Path) -> EncoderLike:
     """A predictor in ``folder``, and its encoder."""
     backbone = create_backbone("vit_tiny_patch16_224", weights="none")
     plain = Encoder(backbone, size=SIDE, value_range=None, fit="pad", provenance={}, seen=frozenset())
-    encoder = at_precision(plain, precision)
+    encoder = alter(plain, precision=precision)
     squares = np.random.default_rng(0).integers(0, 256, (LABELS, SIDE, SIDE, 3), dtype=np.uint8)
     squares[::2] //= 2
     table = ImageTable.of({

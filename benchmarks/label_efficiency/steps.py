@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
@@ -157,7 +158,18 @@ def taught_by_itself(case: Case) -> Predicted:
     return _with_pseudo_labels(case, said.scores[0].astype(np.float64))
 
 
+def together(case: Case) -> Predicted:
+    """The mean of the classifiers' probabilities: the same answer for each of them."""
+    said = solve(case.known, case.labels, case.asked, case.classifiers, case.classes).scores
+    shares = [
+        one / one.sum(axis=1, keepdims=True) if one.min() >= 0 else softmax(one, axis=1) for one in said
+    ]
+    answer = np.mean(shares, axis=0).argmax(axis=1).astype(np.int32)
+    return np.tile(answer, (len(case.classifiers), 1))
+
+
 STEPS: Mapping[str, Callable[[Case], Predicted]] = {
+    "classifiers together": together,
     "pool: standardised": _pooled("standardised"),
     "pool: Yeo-Johnson": _pooled("Yeo-Johnson"),
     "pool: Yeo-Johnson, 128 directions": _pooled("Yeo-Johnson", DIRECTIONS),

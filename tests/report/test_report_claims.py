@@ -20,7 +20,7 @@ from hundredfold.data.summary import facts
 from hundredfold.data.table import ImageTable
 from hundredfold.learn.trial import Trial
 from hundredfold.report.cautions import cautions
-from hundredfold.report.chapters.base import Exhibit, Listing
+from hundredfold.report.chapters.base import Cell, Exhibit, Listing
 from hundredfold.report.chapters.classes import errors_chapter
 from hundredfold.report.chapters.curves import curves_chapter
 from hundredfold.report.chapters.external import external_finding, measures_chapter
@@ -207,6 +207,21 @@ def test_a_site_is_not_said_to_have_been_learned_from() -> None:
     } for metric, name in (("balanced_accuracy", None), ("recall", "a"))])
     caption = strata_listings(strata, AT, {})[0].caption
     assert "learned from the whole training side; where labels of the site are there, too" in caption
+
+
+@pytest.mark.parametrize("north", [True, False])
+def test_a_site_that_the_others_cannot_judge_has_a_dash_that_is_explained(*, north: bool) -> None:
+    """Leaving out each site needs labels of two classes elsewhere."""
+    judged = [("south", "as in the curve"), ("north", "as in the curve"), ("south", "of the other sites")]
+    judged += [("north", "of the other sites")] if north else []
+    strata = pd.DataFrame([{
+        "encoder": "pretrained", "classifier": "svm", "n_per_class": 100, "by": "site", "stratum": site,
+        "labels": labels, "metric": "balanced_accuracy", "class": None, "value": 0.8, "low": 0.7,
+        "high": 0.9, "n_test": 30, "n_groups": 12, "n_classes": 2,
+    } for site, labels in judged])
+    listing = strata_listings(strata, AT, {})[0]
+    dashes = [cell.text for row in listing.rows for cell in row[4:] if isinstance(cell, Cell)].count("–")
+    assert (dashes, "A dash stands where" in listing.caption) == ((0, False) if north else (1, True))
 
 
 def test_cross_validation_chose_nothing_where_there_was_one_method(whole_run: RunDirectory) -> None:

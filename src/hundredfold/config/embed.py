@@ -24,6 +24,12 @@ class EmbedChoices(Settings):
         description="In which the encoder computes: bfloat16 is about twice as fast where the processor or "
         "GPU knows it, and vectors differ by a hundredth. It belongs to the encoder from then on.",
     )
+    embed_size: int | None = Field(
+        None, ge=16,
+        description="Side in px at which the encoder looks at images, in place of its own: up to that of the "
+        "stored images it may see more, and did on ultrasound, not on red cells (docs/beyond.md). It belongs "
+        "to the encoder from then on.",
+    )
 
 
 class EmbedSettings(EmbedChoices, ResumableSettings):

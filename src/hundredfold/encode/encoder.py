@@ -45,7 +45,7 @@ __all__ = [
     "Precision",
     "Symmetry",
     "ThumbnailEncoder",
-    "at_precision",
+    "alter",
     "load_encoder",
     "open_encoder",
     "symmetric_views",
@@ -238,14 +238,15 @@ class Encoder:
         )
 
 
-def at_precision(encoder: EncoderLike, precision: Precision) -> EncoderLike:
-    """The same encoder, computing in another precision; thumbnails know none.
+def alter(encoder: EncoderLike, **changes: Any) -> EncoderLike:
+    """The same encoder, looking at images of another ``size``, or computing in another ``precision``.
 
-    Its hash is another, since its vectors differ, by about a hundredth of their length.
+    Its hash is another, since its vectors differ: in bfloat16 by about a hundredth of their length. A
+    thumbnail is what it is.
     """
     if isinstance(encoder, ConcatenatedEncoder):
-        return ConcatenatedEncoder([at_precision(part, precision) for part in encoder.parts])
-    return encoder.altered(precision=precision) if isinstance(encoder, Encoder) else encoder
+        return ConcatenatedEncoder([alter(part, **changes) for part in encoder.parts])
+    return encoder.altered(**changes) if isinstance(encoder, Encoder) else encoder
 
 
 def symmetric_views(images: Tensor, symmetry: Symmetry) -> Iterator[Tensor]:

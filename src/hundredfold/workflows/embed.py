@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hundredfold.config import EmbedChoices, EmbedSettings, GroupChoices, verb
-from hundredfold.errors import InputError
+from hundredfold.errors import InputError, SettingsError
 from hundredfold.progress import say
 from hundredfold.rundir import RunDirectory
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hundredfold.encode.embed import Embeddings
     from hundredfold.encode.protocol import EncoderLike
 
-__all__ = ["asked_precision", "embed", "embed_run", "encoder_name"]
+__all__ = ["as_asked", "embed", "embed_run", "encoder_name"]
 
 
 @verb(EmbedSettings)
@@ -27,13 +27,14 @@ def embed(settings: EmbedSettings) -> RunDirectory:
     """Turn every image into a vector.
 
     Writes ``OUT/embeddings/NAME``, where NAME is ``pretrained`` for the encoder of a run, ``step-N`` for that
-    of a run still in training, and else follows from ENCODER. A run brings its own pixels; those of a
+    of a run still in training, and else follows from ENCODER; with a size in place of the encoder's own it
+    ends in it, as ``pretrained-224px``. A run brings its own pixels; those of a
     folder or table of images are decoded for the purpose, deep ones by the range that the encoder was
     trained with, ``OUT/rejects.csv`` names what cannot be used, and patients of DICOM files are groups.
 
     Raises:
         RunExistsError: OUT holds embeddings of that name and ``resume`` is not set.
-        SettingsError: the encoder is unknown, or others' vectors were begun under that name.
+        SettingsError: the encoder is unknown or has no size, or others' vectors were begun under that name.
         WeightsError: the encoder's weights cannot be had.
         InputError: there are no images, or none that can be used.
     """
@@ -44,9 +45,18 @@ def embed(settings: EmbedSettings) -> RunDirectory:
     from hundredfold.encode.opening import open_encoder
 
     opened = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
-    encoder = asked_precision(opened, settings)
+    encoder = as_asked(opened, settings)
     name = encoder_name(settings.encoder, encoder.facts)
+    if settings.embed_size is not None:
+        if encoder.hash == opened.hash:
+            raise SettingsError(
+                f"{name} looks at images in this size already, or in none of its own", where="embed_size",
+                remedy="Leave --embed-size out, or give another.",
+            )
+        name += f"-{settings.embed_size}px"
     run = RunDirectory.create(settings.out)
+    noted = {"encoder": settings.encoder, "weights": settings.weights}
+    run.record(encoders={**run.state.get("encoders", {}), name: noted})
     begun = (run / "embeddings" / name).exists()
     with run.stage("embed", settings=settings, resume=settings.resume or not begun):
         if RunDirectory.is_run(settings.images):
@@ -57,13 +67,18 @@ def embed(settings: EmbedSettings) -> RunDirectory:
     return run
 
 
-def asked_precision(encoder: EncoderLike, settings: EmbedChoices) -> EncoderLike:
-    """The encoder as it is, or computing in bfloat16 if that is asked for; float32 loads nothing for it."""
-    if settings.embed_precision == "float32":
+def as_asked(encoder: EncoderLike, settings: EmbedChoices) -> EncoderLike:
+    """The encoder in bfloat16 or at another size, if that is asked for; else nothing is loaded for it."""
+    changes: dict[str, Any] = {}
+    if settings.embed_precision != "float32":
+        changes["precision"] = settings.embed_precision
+    if settings.embed_size is not None:
+        changes["size"] = settings.embed_size
+    if not changes:
         return encoder
-    from hundredfold.encode.encoder import at_precision
+    from hundredfold.encode.encoder import alter
 
-    return at_precision(encoder, settings.embed_precision)
+    return alter(encoder, **changes)
 
 
 def embed_run(

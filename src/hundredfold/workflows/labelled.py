@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,12 +241,12 @@ def encoder_of(path: Path, name: str, embeddings: Embeddings) -> EncoderLike:
     from hundredfold.encode.opening import open_encoder
     from hundredfold.errors import InputError
 
-    specs, weights = _specs(path)
+    specs = _specs(path)
     if embeddings.encoder.get("kind") == "thumbnail":
-        specs.append("thumbnail")
-    for spec in specs:
+        specs["thumbnail"] = "auto"
+    for spec, weights in specs.items():
         try:
-            encoder = _as_it_was(open_encoder(spec, weights=weights), embeddings)
+            encoder = _as_it_was(open_encoder(spec, weights=weights), embeddings.encoder)
         except InputError:
             continue
         if encoder.hash == embeddings.encoder.get("hash"):
@@ -257,30 +257,33 @@ def encoder_of(path: Path, name: str, embeddings: Embeddings) -> EncoderLike:
     )
 
 
-def _as_it_was(encoder: EncoderLike, embeddings: Embeddings) -> EncoderLike:
-    """The encoder in the precision in which it made the embeddings."""
-    facts = embeddings.encoder
-    found = {part.get("precision", "float32") for part in facts.get("parts", [facts])}
-    if "bfloat16" not in found:
+def _as_it_was(encoder: EncoderLike, facts: Mapping[str, Any]) -> EncoderLike:
+    """The encoder at the size and in the precision by which it made the embeddings of these facts."""
+    if facts.get("kind") == "thumbnail":
         return encoder
-    from hundredfold.encode.encoder import at_precision
+    from hundredfold.encode.encoder import ConcatenatedEncoder, Encoder
 
-    return at_precision(encoder, "bfloat16")
+    parts = facts.get("parts", ())
+    if isinstance(encoder, ConcatenatedEncoder) and len(parts) == len(encoder.parts):
+        both = zip(encoder.parts, parts, strict=True)
+        return ConcatenatedEncoder([_as_it_was(part, own) for part, own in both])
+    if isinstance(encoder, Encoder) and "size" in facts:
+        return encoder.altered(size=facts["size"], precision=facts.get("precision", "float32"))
+    return encoder
 
 
-def _specs(path: Path) -> tuple[list[str], str]:
-    """The encoders that the run of some embeddings holds or names, and the weights it names for them."""
+def _specs(path: Path) -> dict[str, str]:
+    """The encoders that the run of some embeddings holds or names, each with the weights it names for it."""
     from hundredfold.encode.opening import encoder_folders
 
     run = run_of(path)
     if run is None:
-        return [], "auto"
+        return {}
     own = (*encoder_folders(run), run / "adapted", run / "initial")
-    specs = [str(folder) for folder in own if folder.is_dir()]
-    noted = noted_settings(run).get("embed", {})
-    if "encoder" in noted:  # a run that was embedded by the verb; `run` embeds with its own encoders
-        specs.append(noted["encoder"])
-    return specs, noted.get("weights", "auto")
+    specs = {str(folder): "auto" for folder in own if folder.is_dir()}
+    # A run that was embedded by the verb; `run` embeds with its own encoders.
+    noted = (*run.state.get("encoders", {}).values(), noted_settings(run).get("embed", {}))
+    return specs | {one["encoder"]: one.get("weights", "auto") for one in noted if "encoder" in one}
 
 
 def noted_settings(run: RunDirectory) -> dict[str, dict[str, Any]]:

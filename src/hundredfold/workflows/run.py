@@ -199,12 +199,12 @@ def _is_done(stage: str, settings: Settings, of: RunSettings) -> bool:
 
 
 def _embed(settings: RunSettings) -> None:
-    from hundredfold.workflows.embed import asked_precision, embed_run
+    from hundredfold.workflows.embed import as_asked, embed_run
 
     directory = RunDirectory.open(settings.out)
     with directory.stage("embed", settings=_embedding(settings), resume=settings.resume):
         for name, opened in _encoders(settings, directory):
-            encoder = asked_precision(opened, settings)
+            encoder = as_asked(opened, settings)
             embed_run(directory, name, encoder, batch=settings.embed_batch, resume=settings.resume)
 
 

@@ -23,6 +23,7 @@ LEFT_OUT = (
     "Without its labels: the same test images, judged by classifiers that learned from labels of the other "
     "sites only, as at a hospital that gave none (its unlabelled images may have been part of pre-training)."
 )
+MISSING = "A dash stands where the other sites have no labels of two classes."
 BRACKETS = f"In brackets: without the classes of fewer than {TINY} test images there."
 ABOUT = "The balanced accuracy is over the classes that have test images there, so compare it with care."
 
@@ -62,7 +63,9 @@ def _overall(rows: pd.DataFrame, by: str, alone: Mapping[str, Sequence[str]]) ->
             shown(stratum), *counts,
             *(_cell(same[same["labels"] == kind], larger=other[other["labels"] == kind]) for kind in kinds),
         ])
-    left_out = [LEFT_OUT, *of_one_site(alone)] if OTHERS in kinds else []
+    judged = set(table.loc[table["labels"] == OTHERS, "stratum"])
+    left_out = [LEFT_OUT, *of_one_site(alone)] if judged else []
+    left_out += [MISSING] if judged and judged < set(table["stratum"]) else []
     notes = [*([SITES] if by == "site" else []), *left_out, ABOUT]
     notes += [BRACKETS] if len(larger) else []
     head = [shown(by), "test images", "groups", "classes", *(told[kind] for kind in kinds)]
