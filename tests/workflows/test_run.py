@@ -143,6 +143,19 @@ def test_a_resume_with_other_settings_is_refused(
         hundredfold.run(**{**given, "repeats": 3}, out=finished.path, resume=True)
 
 
+def test_a_run_with_a_further_encoder_is_still_resumed_and_fitted(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    """The settings of what stands beside a run's own encoders were asked for by its ``--resume``."""
+    run = hundredfold.run(**given, out=tmp_path / "run").path
+    hundredfold.embed(run, encoder=str(run), embed_size=40, out=run)
+    hundredfold.embed(run, encoder=str(run), embed_size=40, out=run, resume=True)
+    hundredfold.run(**given, out=run, resume=True)
+    larger = run / "embeddings" / "pretrained-40px"
+    fitted = hundredfold.fit(larger, labels=given["labels"], out=tmp_path / "predictor")
+    assert fitted.encoder.facts["size"] == 40
+
+
 def test_an_interrupted_run_is_continued_and_comes_out_the_same(
     finished: hundredfold.RunDirectory, given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def embed(settings: EmbedSettings) -> RunDirectory:
     if not RunDirectory.is_run(settings.images):
         awaken()
     from hundredfold.encode.opening import open_encoder
+    from hundredfold.workflows.labelled import noted_settings
 
     opened = open_encoder(settings.encoder, weights=settings.weights, download=settings.download)
     encoder = as_asked(opened, settings)
@@ -55,10 +56,14 @@ def embed(settings: EmbedSettings) -> RunDirectory:
             )
         name += f"-{settings.embed_size}px"
     run = RunDirectory.create(settings.out)
-    noted = {"encoder": settings.encoder, "weights": settings.weights}
-    run.record(encoders={**run.state.get("encoders", {}), name: noted})
     begun = (run / "embeddings" / name).exists()
-    with run.stage("embed", settings=settings, resume=settings.resume or not begun):
+    # The run keeps the settings of its first encoder: those of another would be asked for when it is resumed.
+    before = noted_settings(run).get("embed")
+    asked = settings.model_dump(mode="json", include={"encoder", "embed_size"})
+    first = before is None or all(before.get(key) == value for key, value in asked.items())
+    with run.stage("embed", settings=settings if first else None, resume=settings.resume or not begun):
+        noted = {"encoder": settings.encoder, "weights": settings.weights}
+        run.record(encoders={**run.state.get("encoders", {}), name: noted})
         if RunDirectory.is_run(settings.images):
             table, store = _from_run(RunDirectory.open(settings.images))
             _embed(run, name, encoder, table, store, batch=settings.embed_batch, resume=settings.resume)
