@@ -44,20 +44,32 @@ def features_words(name: str) -> str:
     """How a sentence calls the features of an encoder.
 
     Examples:
-        >>> features_words("initial"), features_words("timm-resnet18")
-        ('the features before pre-training', 'the features of timm-resnet18')
+        >>> features_words("pretrained-224px"), features_words("timm-resnet18")
+        ('the pre-trained features at 224 px', 'the features of timm-resnet18')
     """
-    return ENCODERS[name][0] if name in ENCODERS else f"the features of {shown(name)}"
+    own, size = _at_size(name)
+    if own not in ENCODERS:
+        return f"the features of {shown(name)}"
+    return ENCODERS[own][0] + (f" at {size} px" if size else "")
 
 
 def encoder_label(name: str) -> str:
     """How a table or figure calls an encoder.
 
     Examples:
-        >>> encoder_label("thumbnail"), encoder_label("timm-resnet18")
-        ('thumbnails + colour', 'timm-resnet18')
+        >>> encoder_label("thumbnail"), encoder_label("timm-resnet18"), encoder_label("adapted-224px")
+        ('thumbnails + colour', 'timm-resnet18', 'adapted, 224 px')
     """
-    return ENCODERS[name][1] if name in ENCODERS else shown(name)
+    own, size = _at_size(name)
+    if own not in ENCODERS:
+        return shown(name)
+    return ENCODERS[own][1] + (f", {size} px" if size else "")
+
+
+def _at_size(name: str) -> tuple[str, str]:
+    """The encoder of embeddings that ``--embed-size`` asked for, and the size; of others it is empty."""
+    found = re.fullmatch(r"(.+)-(\d+)px", name)
+    return (found[1], found[2]) if found else (name, "")
 
 
 def method_words(name: str) -> str:
