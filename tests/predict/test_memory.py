@@ -54,6 +54,16 @@ def test_groups_are_known_apart_but_not_by_name() -> None:
     assert found.pieces[1] == found.pieces[2] != found.pieces[0]
 
 
+def test_what_lies_column_by_column_comes_back_as_it_was(tmp_path: Path) -> None:
+    """safetensors would write it in another order, without a word."""
+    found = Memory.of(TABLE, embedded(TABLE), CLASSES)
+    scores = np.asfortranarray(np.arange(2 * len(found), dtype=np.float32).reshape(len(found), 2))
+    replace(found, scores=scores).save(tmp_path, CLASSES)
+    loaded = Memory.load(tmp_path)
+    assert loaded is not None
+    np.testing.assert_array_equal(loaded.scores, scores)
+
+
 def test_a_round_trip(tmp_path: Path) -> None:
     found = Memory.of(TABLE, embedded(TABLE), CLASSES)
     found.save(tmp_path, CLASSES)

@@ -86,7 +86,9 @@ class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def decision_function(self, X: ArrayLike) -> Floats:  # noqa: N803
         """One value a class ``[n, c]``; for two classes that of the second ``[n]``, as SVC gives them."""
         values = self._pairwise(X)
-        return values[0] if len(values) == 1 else _one_against_rest(values, len(self.classes_)).T
+        if len(values) == 1:
+            return values[0]
+        return np.ascontiguousarray(_one_against_rest(values, len(self.classes_)).T)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The class with the greatest decision value ``[n]``."""
@@ -105,7 +107,7 @@ class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(values) == 1:
             return self.classes_[(values[0] > 0).astype(int)], np.stack([-values[0], values[0]], axis=1)
         decided = np.argmax(_one_against_rest(values, count), axis=0)
-        return self.classes_[decided], log_posterior(_coupled(values, count).T)
+        return self.classes_[decided], log_posterior(np.ascontiguousarray(_coupled(values, count).T))
 
     def _pairwise(self, X: ArrayLike) -> Floats:  # noqa: N803
         """The value of each pair's machine ``[c·(c-1)/2, n]``; above 0 it is the second class."""

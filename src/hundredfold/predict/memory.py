@@ -143,7 +143,10 @@ class Memory:
         arrays: dict[str, NDArray[Any]] = {
             "codes": self.codes, "pieces": self.pieces, "vectors": self.vectors, "scores": self.scores,
         }
-        data = save(arrays if self.looks is None else {**arrays, "looks": self.looks})
+        if self.looks is not None:
+            arrays["looks"] = self.looks
+        # safetensors writes memory as it lies, and says nothing of an array that does not lie row by row.
+        data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         with atomic_write(folder / VECTORS_FILE) as path:
             path.write_bytes(data)
 
