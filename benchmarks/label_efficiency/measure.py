@@ -36,7 +36,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pretrain"))
 from accuracy_scores import WAYS, encoder_of
-from time_to_accuracy import BACKBONE, Contest, run_name, weights_of
+from time_to_accuracy import BACKBONE, Contest, of_seed, run_name, weights_of
 
 import hundredfold
 from hundredfold.data.splits import pieces_of
@@ -103,7 +103,7 @@ def looks(contest: Contest, name: str, weights: Path) -> dict[str, EncoderLike]:
 
 def embedded(contest: Contest, minutes: int, seed: int = 0) -> RunDirectory:
     """A run with the vectors of every encoder, and the encoders themselves."""
-    run = RunDirectory.create(contest.folder / ("efficiency" + (f"-seed{seed}" if seed else "")))
+    run = RunDirectory.create(contest.folder / of_seed("efficiency", seed))
     split = contest.split()
     for name in ("images.parquet", "splits.csv"):
         (run / name).write_bytes((split / name).read_bytes())
@@ -115,15 +115,14 @@ def embedded(contest: Contest, minutes: int, seed: int = 0) -> RunDirectory:
     return run
 
 
-def frozen(contest: Contest, run: RunDirectory) -> RunDirectory:
+def frozen(contest: Contest, run: RunDirectory, seed: int = 0) -> RunDirectory:
     """a, b and c: the curves of the classifiers on frozen vectors, up to all labels."""
     labels = contest.data / "labels.csv"
     every = int(pd.read_csv(labels)["label"].value_counts().max())  # more than any class has for training
     names = "-".join(sorted(path.name for path in (run / "embeddings").iterdir()))
-    out = contest.folder / f"{run.path.name.replace('efficiency', 'frozen')}-{names}"
     return hundredfold.curve(
-        run.path, labels=labels, out=out, budgets=(*BUDGETS, every),
-        classifiers=CLASSIFIERS, resume=True,
+        run.path, labels=labels, out=contest.folder / f"{of_seed('frozen', seed)}-{names}",
+        budgets=(*BUDGETS, every), classifiers=CLASSIFIERS, resume=True,
     )
 
 
@@ -288,9 +287,9 @@ def targets(told: dict[str, dict[str, float]], methods: dict[str, tuple[str, str
 
 def seeds(contest: Contest, minutes: int) -> list[int]:
     """The seeds besides the first that our program is trained with."""
-    start = contest.done(run_name("hundredfold", minutes)).stem
-    found = contest.folder.glob(f"{start}-seed*.done")
-    return sorted(int(path.stem.removeprefix(f"{start}-seed")) for path in found)
+    start = run_name("hundredfold", minutes) + "-seed"
+    found = contest.folder.glob(f"{start}*.done")
+    return sorted(int(path.stem.removeprefix(start)) for path in found)
 
 
 def again(
@@ -298,7 +297,7 @@ def again(
 ) -> dict[str, Any]:
     """What another seed of b and c comes to, beside all else of the first seed's answers."""
     run = embedded(contest, minutes, seed)
-    curve = frozen(contest, run)
+    curve = frozen(contest, run, seed)
     vectors, methods = Told.of(curve), chosen(curve.state["curve"]["choice"]["accuracy"])
     told = values(vectors.curve)
     found: dict[str, Any] = {"methods": methods}

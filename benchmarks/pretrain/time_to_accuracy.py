@@ -144,9 +144,14 @@ def begin(contest: Contest, program: str, minutes: float) -> None:
     say(f"{contest.data.name}, {name}: {seconds:.2f} s a step, {plan['steps']:,} steps")
 
 
+def of_seed(name: str, seed: int) -> str:
+    """What something is called that comes of another seed than the first."""
+    return f"{name}-seed{seed}" if seed else name
+
+
 def run_name(program: str, minutes: float, seed: int = 0) -> str:
     """What a run is called, and its folder."""
-    return f"{program}-{minutes:g}" + (f"-seed{seed}" if seed else "")
+    return of_seed(f"{program}-{minutes:g}", seed)
 
 
 def train(contest: Contest, program: str, minutes: float, seed: int) -> None:
