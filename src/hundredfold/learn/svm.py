@@ -86,9 +86,10 @@ class RbfSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def decision_function(self, X: ArrayLike) -> Floats:  # noqa: N803
         """One value a class ``[n, c]``; for two classes that of the second ``[n]``, as SVC gives them."""
         values = self._pairwise(X)
-        if len(values) == 1:
-            return values[0]
-        return np.ascontiguousarray(_one_against_rest(values, len(self.classes_)).T)
+        own: Floats = values[0]
+        if len(values) > 1:
+            own = np.ascontiguousarray(_one_against_rest(values, len(self.classes_)).T)
+        return own
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The class with the greatest decision value ``[n]``."""
